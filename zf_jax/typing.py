@@ -1,0 +1,98 @@
+"""The axis legend and the records that pass between rooms.
+
+Axes, always in this order where several appear:
+
+    K  importance samples or particles      T  time steps          H  recurrent state
+    B  sequences of a batch                 D  dimensions a frame  Z  latent dimensions
+
+Public arrays are batch-first, ``[B, T, ...]``.  Log-probabilities, bounds and divergences are in nats.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What one element of a sequence is.
+
+    Attributes:
+      kind: ``"tokens"``, integers ``[B, T]`` in ``0 .. size - 1``, or ``"frames"``, vectors ``[B, T, size]``.
+      size: the number of classes of a token, or the dimension D of a frame.
+    """
+
+    kind: Literal["tokens", "frames"]
+    size: int
+
+    def __post_init__(self):
+        if self.kind not in ("tokens", "frames"):
+            raise ValueError(f"an observation is 'tokens' or 'frames', not {self.kind!r}")
+        if self.size < 1:
+            raise ValueError(f"an observation needs a size of at least 1, not {self.size}")
+
+    @property
+    def start_token(self) -> int:
+        """The token that opens a sequence: it is embedded like the others and never predicted."""
+        return self.size
+
+
+class Batch(NamedTuple):
+    """Sequences side by side: ``inputs`` is what is known when step t begins, ``targets`` what it must predict.
+
+    Attributes:
+      inputs: u, ``[B, T]`` int32 tokens (``Observation.start_token`` opens the sequence) or ``[B, T, D]`` frames.
+      targets: y, ``[B, T]`` int32 tokens or ``[B, T, D]`` frames.
+      mask: ``[B, T]``, 1 on real steps and 0 on padding, which is only ever at the end.
+      input_mask: ``[B, T]``, 1 where the input is data: 0 on a start token and on padding (rule A6).
+      lengths: ``[B]`` int32, the number of real steps; 0 marks a row that only fills up the batch.
+    """
+
+    inputs: Array
+    targets: Array
+    mask: Array
+    input_mask: Array
+    lengths: Array
+
+
+class StepTerms(NamedTuple):
+    """What every step adds to the objective and to the bounds; each ``[B, T]``, in nats, 0 on padding.
+
+    Attributes:
+      emission_log_prob: log p(y_t | past, z_{1:t}).
+      kl: KL( q(z_t | .) || p(z_t | .) ) in closed form, summed over latent dimensions.
+      prior_log_prob: log p(z_t | past) of the drawn z.
+      posterior_log_prob: log q(z_t | x) of the drawn z; of the proposal, where z came from the prior.
+      aux_log_prob: log p(sg(b_t) | z_t), eq. (8).
+      reverse_log_prob: log p(u_t | b_t), eq. (10), 0 where the input is not data.
+    """
+
+    emission_log_prob: Array
+    kl: Array
+    prior_log_prob: Array
+    posterior_log_prob: Array
+    aux_log_prob: Array
+    reverse_log_prob: Array
+
+
+def clean(batch: Batch) -> Batch:
+    """Return the batch with zeros behind the mask, so that garbage there, NaN included, cannot reach anything."""
+    real = batch.mask > 0
+
+    def safe(x, keep):
+        x = jnp.asarray(x)
+        return jnp.where(keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)), x, jnp.zeros_like(x))
+
+    return batch._replace(
+        inputs=safe(batch.inputs, real),
+        targets=safe(batch.targets, real),
+        mask=real.astype(batch.mask.dtype),
+        input_mask=safe(batch.input_mask, real),
+    )
