@@ -1,0 +1,163 @@
+"""Emission heads: the distribution of one element of a sequence, read linearly off a hidden state.
+
+A head is a small frozen record that knows the parameters it needs from the network (``outputs``) and what they
+mean.  ``init_emission`` and ``emission_values`` connect any head to any hidden state; the same heads serve for the
+prediction of y_t from h_t and for the reverse prediction of u_t from b_t, eq. (10).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax import distributions
+from zf_jax.distributions import Bounds, Gaussian, bound_log_std
+from zf_jax.networks import clipped_leaky_relu, init_linear, linear
+from zf_jax.typing import Array, Observation, Params
+
+Values = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bernoulli:
+    """Independent Bernoulli elements: tokens of two classes (one logit) or binary frames (D logits)."""
+
+    observation: Observation
+
+    def __post_init__(self):
+        if self.observation.kind == "tokens" and self.observation.size != 2:
+            raise ValueError(
+                f"a bernoulli emission needs tokens of 2 classes or frames, not {self.observation.size} classes; "
+                "use the categorical emission"
+            )
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each parameter of the distribution."""
+        return {"logits": 1 if self.observation.kind == "tokens" else self.observation.size}
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``, summed over a frame's dimensions."""
+        x = x[..., None] if self.observation.kind == "tokens" else x
+        return jnp.sum(distributions.bernoulli_log_prob(values["logits"], x), axis=-1)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """The randomness of one draw for each of ``shape``: uniform on [0, 1)."""
+        return jax.random.uniform(key, (*shape, *self.outputs.values()), jnp.result_type(float))
+
+    def sample(self, values: Values, noise: Array) -> Array:
+        """Draw x: int32 tokens ``[...]`` or 0/1 frames ``[..., D]``."""
+        ones = noise < jax.nn.sigmoid(values["logits"])
+        return ones[..., 0].astype(jnp.int32) if self.observation.kind == "tokens" else ones.astype(noise.dtype)
+
+    def mean(self, values: Values) -> Array:
+        """E[x]: the probability of a one, ``[...]`` or ``[..., D]``."""
+        probability = jax.nn.sigmoid(values["logits"])
+        return probability[..., 0] if self.observation.kind == "tokens" else probability
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """One of C classes: words, or pixels of many levels."""
+
+    observation: Observation
+
+    def __post_init__(self):
+        if self.observation.kind != "tokens":
+            raise ValueError("a categorical emission needs tokens, not frames; use bernoulli or gaussian")
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each parameter of the distribution."""
+        return {"logits": self.observation.size}
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``."""
+        return distributions.categorical_log_prob(values["logits"], x)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """The randomness of one draw for each of ``shape``: a standard Gumbel for every class."""
+        return jax.random.gumbel(key, (*shape, self.observation.size), jnp.result_type(float))
+
+    def sample(self, values: Values, noise: Array) -> Array:
+        """Draw x, int32 ``[...]``, by the Gumbel-max trick."""
+        return jnp.argmax(values["logits"] + noise, axis=-1).astype(jnp.int32)
+
+    def mean(self, values: Values) -> Array:
+        """The probabilities of the classes, ``[..., C]``."""
+        return jax.nn.softmax(values["logits"], axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiagonalGaussian:
+    """Independent Gaussian elements of a real frame; a density, so its log-probabilities may be positive."""
+
+    observation: Observation
+    log_std_bounds: Bounds = (-7.0, 5.0)
+
+    def __post_init__(self):
+        if self.observation.kind != "frames":
+            raise ValueError("a gaussian emission needs frames, not tokens; use bernoulli or categorical")
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each parameter of the distribution."""
+        return {"mean": self.observation.size, "log_std": self.observation.size}
+
+    def _gaussian(self, values: Values) -> Gaussian:
+        return Gaussian(values["mean"], bound_log_std(values["log_std"], self.log_std_bounds))
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        return jnp.sum(distributions.gaussian_log_prob(self._gaussian(values), x), axis=-1)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """The randomness of one draw for each of ``shape``: standard normal."""
+        return jax.random.normal(key, (*shape, self.observation.size), jnp.result_type(float))
+
+    def sample(self, values: Values, noise: Array) -> Array:
+        """Draw x ``[..., D]``."""
+        return distributions.gaussian_sample(self._gaussian(values), noise)
+
+    def mean(self, values: Values) -> Array:
+        """E[x] ``[..., D]``."""
+        return values["mean"]
+
+
+EMISSIONS = {"bernoulli": Bernoulli, "categorical": Categorical, "gaussian": DiagonalGaussian}
+
+
+def build_emission(name: str, observation: Observation, **options: Any):
+    """The emission head called ``name``; options it has no use for are left aside.
+
+    Raises:
+      ValueError: the name is unknown, or the head does not fit the observation.
+    """
+    if name not in EMISSIONS:
+        raise ValueError(f"unknown emission {name!r}; choose one of {', '.join(sorted(EMISSIONS))}")
+    head = EMISSIONS[name]
+    known = {field.name for field in dataclasses.fields(head)}
+    return head(observation=observation, **{k: v for k, v in options.items() if k in known})
+
+
+def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
+    """Parameters of a head over a hidden state of size ``inputs``: linear, or with hidden layers first."""
+    params: Params = {}
+    for index, size in enumerate(hidden_layers):
+        params[f"hidden_{index}"] = init_linear(jax.random.fold_in(key, 100 + index), inputs, size)
+        inputs = size
+    for index, (name, size) in enumerate(emission.outputs.items()):
+        params[name] = init_linear(jax.random.fold_in(key, index), inputs, size)
+    return params
+
+
+def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
+    """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``."""
+    index = 0
+    while f"hidden_{index}" in params:
+        hidden = clipped_leaky_relu(linear(params[f"hidden_{index}"], hidden))
+        index += 1
+    return {name: linear(params[name], hidden) for name in emission.outputs}

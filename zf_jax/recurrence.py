@@ -1,0 +1,87 @@
+"""LSTM recurrences: one step, and masked scans forward and backward over time.
+
+The only home of time-major arrays: everything that enters or leaves is batch-first.  What an input contributes
+to the gates is computed before the scan, in one matmul over all steps, so that a scan's body holds only what
+must be sequential: one product with the recurrent kernel and the gate arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from zf_jax.networks import init_linear, linear, symmetric_uniform
+from zf_jax.typing import Array, Params
+
+
+class LSTMState(NamedTuple):
+    """Hidden state h and cell c, each ``[..., H]``."""
+
+    hidden: Array
+    cell: Array
+
+
+def init_lstm(key: Array, inputs: int, size: int) -> Params:
+    """An LSTM's ``input`` layer ``[inputs, 4H]`` and ``recurrent`` kernel ``[H, 4H]``; gates in the order i, f, g, o.
+
+    Input kernels are uniform on +-1/sqrt(H), recurrent kernels orthogonal gate by gate, biases 0.
+    """
+    key_input, key_recurrent = jax.random.split(key)
+    orthogonal = initializers.orthogonal()
+    gates = [orthogonal(k, (size, size), jnp.result_type(float)) for k in jax.random.split(key_recurrent, 4)]
+    return {
+        "input": init_linear(key_input, inputs, 4 * size, symmetric_uniform(size**-0.5)),
+        "recurrent": {"kernel": jnp.concatenate(gates, axis=1)},
+    }
+
+
+def lstm_gates(state: LSTMState, gates: Array) -> LSTMState:
+    """The LSTM update from the pre-activations of its four gates, ``[..., 4H]``."""
+    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return LSTMState(jax.nn.sigmoid(o) * jnp.tanh(cell), cell)
+
+
+def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, reverse: bool = False):
+    """``jax.lax.scan`` over axis 1 of every leaf of ``xs`` ``[B, T, ...]``; outputs are stacked ``[B, T, ...]``."""
+    time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
+    carry, ys = jax.lax.scan(step, carry, time_major, reverse=reverse)
+    return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
+
+
+def zero_lstm_state(like: Array, size: int) -> LSTMState:
+    """The state a recurrence starts from, ``[..., H]`` for ``like`` ``[..., any]``."""
+    # Made from an input rather than from a shape, so that the carry varies over mesh axes as the input does
+    # and callers may use shard_map.
+    zeros = jnp.zeros_like(like[..., :1]) * jnp.zeros((size,), like.dtype)
+    return LSTMState(zeros, zeros)
+
+
+def lstm_backward(params: Params, embedded: Array, mask: Array) -> Array:
+    """The backward states b_{1:T}, each a summary of the elements from t on: ``[B, T, H]``.
+
+    b_t = LSTM_b(e(y_t), b_{t+1}), b_{T+1} = 0: eq. (6).  The recurrence starts from zeros at each sequence's
+    own last real step (rule A7); behind the mask the states are zeros.
+
+    Args:
+      params: ``{"input", "recurrent"}`` of ``init_lstm``.
+      embedded: e(y), ``[B, T, E]``.
+      mask: ``[B, T]``, 1 on real steps, 0 on the padding at the end.
+    """
+    gates = linear(params["input"], embedded)
+    recurrent = params["recurrent"]["kernel"]
+
+    def step(state, inputs):
+        gates_t, real = inputs
+        updated = lstm_gates(state, gates_t + state.hidden @ recurrent)
+        # Padding comes first in this direction: holding the state at its initial zeros until the first real step
+        # makes every sequence begin at its own end.
+        state = jax.tree.map(lambda new, old: jnp.where(real[:, None] > 0, new, old), updated, state)
+        return state, state.hidden
+
+    initial = zero_lstm_state(gates[:, 0], recurrent.shape[0])
+    return scan_time(step, initial, (gates, mask), reverse=True)[1]
