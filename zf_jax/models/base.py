@@ -69,8 +69,8 @@ class Model(NamedTuple):
       readout: ``(params, features, sites) -> [..., H]``: what the emission head reads.
       prior: ``(params, features, sites) -> Gaussian``: p(z_t | past) along a trajectory.
       initial_memory: ``(params, like [B, ...]) -> memory`` of ``observe``.
-      observe: ``(params, memory, inputs_t) -> (memory, features_t)``: encode for one input at a time, without a
-        posterior; what generation uses.
+      observe: ``(params, memory, inputs_t, is_data_t [B]) -> (memory, features_t)``: encode for one input at a time,
+        without a posterior; what generation uses.  ``is_data_t`` is the input mask: 0 on a start token.
       detach_posterior: ``(params, features) -> features``: the same values, but the inference network receives no
         gradient (rule A1, mode "backward").
     """

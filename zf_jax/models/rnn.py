@@ -93,7 +93,7 @@ def initial_carry(config: Config, params: Params, like: Array) -> LSTMState:
     return zero_lstm_state(like[..., :1].astype(params["forward"]["recurrent"]["kernel"].dtype), config.rnn_dim)
 
 
-def observe(config: Config, params: Params, memory: tuple, inputs: Array) -> tuple[tuple, Features]:
+def observe(config: Config, params: Params, memory: tuple, inputs: Array, is_data: Array) -> tuple[tuple, Features]:
     """Features of one input u_t."""
     return memory, Features(None, linear(params["forward"]["input"], embed(params["embedding"], inputs)), None, None)
 

@@ -211,7 +211,7 @@ def initial_carry(config: Config, params: Params, like: Array) -> LSTMState:
     return zero_lstm_state(like[..., :1].astype(kernel.dtype), config.rnn_dim)
 
 
-def observe(config: Config, params: Params, memory: tuple, inputs: Array) -> tuple[tuple, Features]:
+def observe(config: Config, params: Params, memory: tuple, inputs: Array, is_data: Array) -> tuple[tuple, Features]:
     """Features of one input u_t, ``[B]`` tokens or ``[B, D]`` frames, with no posterior: for generation."""
     embedded = embed(params["embedding"], inputs)
     return memory, Features(None, input_features(config, params, embedded), None, None)

@@ -1,0 +1,119 @@
+"""The border between configs and the library: a ConfigDict in, checked, dataclasses and pure functions out."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from experiments.command_line import UserError
+from zf_jax import schedules
+from zf_jax.data import DataSet, load
+from zf_jax.evaluation import Units
+from zf_jax.models import MODELS, Model, build_model
+from zf_jax.objective import Objective
+from zf_jax.sharding import check_batch_size, data_mesh, replicated
+from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
+
+
+class Experiment(NamedTuple):
+    """Everything a config stands for."""
+
+    config: ConfigDict
+    data: DataSet
+    model: Model
+    optimizer: Any
+    schedules: Schedules
+    objective: Objective
+    mesh: Mesh
+
+
+def build(config: ConfigDict, *, any_batch_size: bool = False) -> Experiment:
+    """Check the config and build what it names; ``any_batch_size`` where nothing will be trained.
+
+    Raises:
+      UserError: a value that makes no sense; nothing was written yet.
+      DataError: the data are missing or damaged.
+    """
+    check(config)
+    data_options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
+    data = load(config.data.name, data_dir=config.data.dir or None, **data_options)
+    mesh = data_mesh()
+    try:
+        if not any_batch_size:
+            check_batch_size(config.train.batch_size, mesh)
+        model = build_config_model(config, data)
+        objective = Objective(aux_gradient=config.objective.aux_gradient)
+        rate = schedules.learning_rate(
+            config.train.learning_rate, warmup_steps=config.train.warmup_steps, decay_steps=config.train.decay_steps
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    weights = Schedules(
+        kl_temperature=schedules.linear_ramp(
+            config.objective.kl_temperature_start,
+            config.objective.kl_temperature,
+            config.objective.kl_temperature_steps,
+        ),
+        aux_weight=schedules.linear_ramp(0.0, config.objective.aux_weight, 0),
+        reverse_weight=schedules.linear_ramp(0.0, config.objective.reverse_weight, 0),
+    )
+    optimizer = make_optimizer(rate, config.train.clip_norm)
+    return Experiment(config, data, model, optimizer, weights, objective, mesh)
+
+
+def build_config_model(config: ConfigDict, data: DataSet) -> Model:
+    """The model a config names, for its data; sizes that this model does not have are left aside."""
+    name = config.model.name
+    if name not in MODELS:
+        raise UserError(f"unknown model config.model.name={name!r}; choose one of {', '.join(sorted(MODELS))}")
+    known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
+    options = {k: _hashable(v) for k, v in config.model.items() if k in known}
+    options["emission"] = config.model.emission or data.default_emission
+    return build_model(name, data.observation, **options)
+
+
+def initial_state(experiment: Experiment) -> TrainState:
+    """The state before the first update, on every device."""
+    key = jax.random.key(experiment.config.seed)
+    everywhere = replicated(experiment.mesh)
+    return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)
+
+
+def units(data: DataSet) -> Units:
+    """How this data set's log-likelihoods are compared."""
+    continuous = data.normalisation is not None
+    return Units(
+        element=data.units,
+        perplexity=data.vocabulary is not None,
+        frame_size=data.observation.size if continuous else 0,
+        std=data.normalisation["std"] if data.normalisation is not None else None,
+        integers=data.quantisation_step is not None,
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse values that make no sense, each with a sentence of its own."""
+    train = config.train
+    for name in ("num_steps", "batch_size", "log_every", "eval_every", "checkpoint_every", "eval_batch_size"):
+        if train[name] < 1:
+            raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
+    for name in ("warmup_steps", "decay_steps", "eval_sequences"):
+        if train[name] < 0:
+            raise UserError(f"config.train.{name} must not be negative, and is {train[name]}")
+    for name in ("learning_rate", "clip_norm"):
+        if not (math.isfinite(train[name]) and train[name] > 0):
+            raise UserError(f"config.train.{name} must be a finite number above 0, not {train[name]}")
+    for name, value in config.objective.items():
+        if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+            raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"config.seed must be between 0 and 4294967295, not {config.seed}")
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,77 @@
+"""What every binary's command line shares: flags, and errors that are one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from absl import app, flags, logging
+
+
+class UserError(Exception):
+    """Something the user can put right: one sentence that says what is wrong and what to do."""
+
+
+def define_distributed_flags() -> None:
+    """Flags for runs of several processes; a run of one process needs none of them."""
+    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a cluster, found by itself.")
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where the cluster is not found by itself.")
+    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
+    flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
+
+
+def join_processes() -> None:
+    """Start distributed JAX if a flag asks for it; before any other use of JAX."""
+    values = flags.FLAGS
+    if values.distributed or values.coordinator_address:
+        from zf_jax.sharding import initialize_distributed
+
+        initialize_distributed(values.coordinator_address, values.num_processes, values.process_id)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
+    # Other libraries' informational lines would bury the run's own.
+    logging.set_verbosity(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    def guarded(argv):
+        if len(argv) > 1:
+            _end(f"there is an argument too many: {argv[1]!r}; flags start with --")
+        try:
+            main()
+        except _user_errors() as error:
+            _end(str(error))
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def progress(items: Iterable[Any]) -> Iterable[Any]:
+    """A progress bar over ``items`` on a terminal, nothing elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(items, disable=not sys.stderr.isatty(), unit="batch", dynamic_ncols=True)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except SystemExit:
+        raise
+    except Exception as error:  # a config file that is missing, or that fails when it is run
+        _end(" ".join(str(error).split()) or type(error).__name__)
+        raise AssertionError from error
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from zf_jax.checkpointing import CheckpointError
+    from zf_jax.data import DataError
+
+    return (UserError, CheckpointError, DataError)
+
+
+def _end(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

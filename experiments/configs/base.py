@@ -1,0 +1,50 @@
+"""The fields that every config has, with their defaults; a config file fills in its data set and its sizes."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+
+def get_base() -> ConfigDict:
+    """A config whose fields are all there; only their values may change from here on."""
+    config = ConfigDict()
+    config.seed = 0
+
+    config.model = ConfigDict()
+    config.model.name = "zforcing"  # zforcing, rnn, ...; see zf_jax/models
+    config.model.emission = ""  # the data's own, or bernoulli, categorical, gaussian, ...
+    config.model.rnn_dim = 1024
+    config.model.latent_dim = 256
+    config.model.mlp_dim = 512
+    config.model.embed_dim = 512
+    config.model.emission_layers = ()
+    config.model.prior_input = False  # rule A4
+    config.model.posterior_input = False
+    config.model.aux_input = "latent"  # rule A2; or hidden_and_latent
+
+    config.data = ConfigDict()
+    config.data.name = ""
+    config.data.dir = ""  # the folder of the data, where they do not come with a package
+
+    config.train = ConfigDict()
+    config.train.num_steps = 1000
+    config.train.batch_size = 32
+    config.train.learning_rate = 1e-3
+    config.train.warmup_steps = 0
+    config.train.decay_steps = 0  # a cosine down to 0 at this update; 0 keeps the rate
+    config.train.clip_norm = 100.0  # of the gradient's global norm
+    config.train.log_every = 50
+    config.train.eval_every = 500
+    config.train.checkpoint_every = 500
+    config.train.eval_batch_size = 256
+    config.train.eval_sequences = 0  # how much of the validation split; 0 for all
+    config.train.max_skipped_in_a_row = 100  # updates that are not finite, before the run stops
+
+    config.objective = ConfigDict()
+    config.objective.aux_weight = 0.0  # alpha
+    config.objective.reverse_weight = 0.0  # beta
+    config.objective.aux_gradient = "target"  # rule A1; or backward
+    config.objective.kl_temperature = 1.0  # where it ends
+    config.objective.kl_temperature_start = 1.0
+    config.objective.kl_temperature_steps = 0  # updates from start to end
+    return config

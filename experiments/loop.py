@@ -1,0 +1,275 @@
+"""The training loop: updates, validation, checkpoints, and a way back from every interruption."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from experiments import pictures
+from experiments.builder import Experiment, build, initial_state, units
+from experiments.command_line import UserError
+from experiments.workdir import open_workdir
+from zf_jax.checkpointing import Checkpoints
+from zf_jax.data import eval_batches, train_batches
+from zf_jax.data.dataset import Example, Source
+from zf_jax.evaluation import evaluate_split, summarise
+from zf_jax.metrics import MetricWriter
+from zf_jax.sharding import global_batch
+from zf_jax.training import TrainState, make_eval_step, make_train_step
+
+
+class Diverged(UserError):
+    """Too many updates in a row were not finite."""
+
+
+def train(config: ConfigDict, workdir: str) -> dict[str, Any]:
+    """Train what ``config`` names in ``workdir``, from its last checkpoint if it has one.
+
+    Returns:
+      ``{"step", "interrupted", "seconds_per_update"}``.
+
+    Raises:
+      UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
+    """
+    experiment = build(config)
+    path = open_workdir(workdir, config)
+    with Checkpoints(path) as checkpoints, StopSignal() as stop:
+        state = initial_state(experiment)
+        resumed = checkpoints.latest_step is not None
+        if resumed:
+            state = checkpoints.restore(state, checkpoints.latest_step)
+        start = int(state.step)
+        _say(f"{'goes on from' if resumed else 'begins at'} step {start} of {config.train.num_steps}, in {workdir}")
+        _say(describe(experiment, state))
+        with MetricWriter(path, resume_step=start) as writer:
+            return _Run(experiment, path, checkpoints, writer, stop).until_done(state)
+
+
+class _Run:
+    """What the loop needs at every step, gathered once."""
+
+    def __init__(
+        self, experiment: Experiment, path: Path, checkpoints: Checkpoints, writer: MetricWriter, stop: StopSignal
+    ):
+        self.experiment, self.path, self.checkpoints, self.writer = experiment, path, checkpoints, writer
+        self.stop, self.settings = stop, experiment.config.train
+        self.key = jax.random.key(experiment.config.seed + 1)  # the initial parameters have a key of their own
+        self.update = make_train_step(
+            experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
+        )
+        self.bound = make_eval_step(experiment.model, experiment.mesh)
+        self.rate = _Rate()
+
+    def until_done(self, state: TrainState) -> dict[str, Any]:
+        """Update until ``num_steps``, a signal, or divergence."""
+        step, last = int(state.step), self.settings.num_steps
+        batches = train_batches(
+            self.experiment.data.split("train"),
+            batch_size=self.settings.batch_size,
+            seed=self.experiment.config.seed,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        pending = None
+        with _bar(step, last) as self.bar:
+            try:
+                while step < last and not self.stop.requested(step):
+                    state, metrics = self.update(state, global_batch(next(batches), self.experiment.mesh), self.key)
+                    step += 1
+                    self.bar.update(1)
+                    # Metrics are fetched one update late: they are there by then, and the device has new work.
+                    self._log(pending)
+                    pending = (step, metrics) if step % self.settings.log_every == 0 or step == last else None
+                    validate = step % self.settings.eval_every == 0 or step == last
+                    if validate or step % self.settings.checkpoint_every == 0:
+                        self._log(pending)
+                        pending = None
+                        with self.rate.paused():
+                            self._save(state, self._validate(state, step) if validate else None)
+                self._log(pending)
+            except Diverged:
+                self._save(state, None)
+                self.checkpoints.wait()
+                raise
+        interrupted = step < last
+        if interrupted:
+            self._save(state, None)
+            _say(f"stopped by a signal at step {step}; run the same command again to go on")
+        self.checkpoints.wait()
+        if not interrupted and jax.process_index() == 0:
+            pictures.draw_curves(self.path)
+            _say(f"done: step {step}; pictures are in {self.path / 'samples'}")
+        return {"step": step, "interrupted": interrupted, "seconds_per_update": self.rate.seconds_per_update}
+
+    def _log(self, pending: tuple[int, dict[str, Any]] | None) -> None:
+        if pending is None:
+            return
+        step, metrics = pending
+        host = {name: value.item() for name, value in jax.device_get(metrics).items()}
+        host["steps_per_second"] = self.rate.measure(step)
+        self.writer.write(step, "train", host)
+        shown = {"loss": host["loss"], "elbo": host["elbo_nats_per_sequence"], "kl": host["kl_nats_per_sequence"]}
+        if host["skipped_updates"]:
+            shown["skipped"] = host["skipped_updates"]
+        text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        self.bar.set_postfix_str(text)
+        if self.bar.disable:
+            left = (self.settings.num_steps - step) / max(host["steps_per_second"], 1e-9)
+            _say(f"step {step}: {text}, {host['steps_per_second']:.2f} steps/s, {_clock(left)} left")
+        if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
+            raise Diverged(
+                f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}: the run stops with a "
+                "checkpoint of the last good parameters; a smaller config.train.learning_rate or clip_norm may help"
+            )
+
+    def _validate(self, state: TrainState, step: int) -> float:
+        data = self.experiment.data
+        source = _first(data.split("valid"), self.settings.eval_sequences)
+        batches = eval_batches(
+            source,
+            batch_size=eval_batch_size(self.experiment),
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        totals = evaluate_split(self.bound, state.params, batches, jax.random.key(0), self.experiment.mesh)
+        found = summarise(totals, units(data))
+        found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
+        self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})
+        kl = found["kl_nats_per_sequence"]
+        _say(f"step {step}: valid elbo {found['elbo_nats_per_sequence']:.4f} nats/sequence, kl {kl:.4f}", self.bar)
+        for name, image in pictures.draw_generated(self.experiment, state.params, self.path / "samples", seed=step).items():
+            self.writer.image(step, name, image)
+        return found["elbo_nats_per_sequence"]
+
+    def _save(self, state: TrainState, elbo: float | None) -> None:
+        saved = json.loads(self.experiment.config.to_json())
+        normalisation = self.experiment.data.normalisation
+        saved["normalisation"] = None if normalisation is None else dict(normalisation)  # rule A11
+        self.checkpoints.save(state, saved, elbo)
+
+
+class StopSignal:
+    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two updates."""
+
+    def __init__(self):
+        self._received = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        # Of several processes only some may be told to stop; there JAX's own handler makes them agree on a step.
+        if jax.process_count() == 1:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: Any) -> None:
+        self._received = True
+        signal.signal(number, self._previous[number])  # a second signal ends the program at once
+
+    def requested(self, step: int) -> bool:
+        """Whether to stop before the update after ``step``; the same answer in every process."""
+        if jax.process_count() > 1:
+            from jax.experimental import multihost_utils
+
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._received
+
+
+class _Rate:
+    """Updates a second, not counting validation and checkpoints."""
+
+    def __init__(self):
+        self._since: tuple[float, int] | None = None
+        self._intervals: list[float] = []
+
+    def paused(self) -> _Rate:
+        """A context whose time is not counted."""
+        return self
+
+    def __enter__(self) -> None:
+        self._entered = time.perf_counter()
+
+    def __exit__(self, *_) -> None:
+        if self._since is not None:
+            self._since = (self._since[0] + time.perf_counter() - self._entered, self._since[1])
+
+    def measure(self, step: int) -> float:
+        """Updates a second since the last call; 0 at the first, which compiled."""
+        now = time.perf_counter()
+        rate = 0.0
+        if self._since is not None and step > self._since[1]:
+            rate = (step - self._since[1]) / (now - self._since[0])
+            self._intervals.append(1.0 / rate)
+        self._since = (now, step)
+        return rate
+
+    @property
+    def seconds_per_update(self) -> float | None:
+        """The median over the intervals between two log lines; None where there was none."""
+        return float(np.median(self._intervals)) if self._intervals else None
+
+
+class _Head:
+    """The first sequences of a source."""
+
+    def __init__(self, source: Source, count: int):
+        self._source, self.lengths = source, np.asarray(source.lengths)[:count]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._source[index]
+
+
+def _first(source: Source, count: int) -> Source:
+    return _Head(source, count) if 0 < count < len(source) else source
+
+
+def eval_batch_size(experiment: Experiment) -> int:
+    """The configured size, rounded up so that the devices can share it."""
+    devices = experiment.mesh.size
+    return -(-experiment.config.train.eval_batch_size // devices) * devices
+
+
+def describe(experiment: Experiment, state: TrainState) -> str:
+    """One line: what is trained, on what, where."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    config, sizes = experiment.config, {name: len(source) for name, source in experiment.data.splits.items()}
+    listed = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+    device = experiment.mesh.devices.flat[0]
+    return (
+        f"{config.model.name} with {count:,} parameters on {config.data.name} ({listed} sequences), "
+        f"{experiment.mesh.size} x {device.device_kind} device"
+    )
+
+
+def _bar(start: int, last: int) -> tqdm:
+    shown = sys.stderr.isatty() and jax.process_index() == 0
+    return tqdm(total=last, initial=start, disable=not shown, unit="step", dynamic_ncols=True, smoothing=0.1)
+
+
+def _say(text: str, bar: tqdm | None = None) -> None:
+    if jax.process_index() == 0:
+        if bar is not None and not bar.disable:
+            bar.write(text, file=sys.stdout)
+        else:
+            print(text, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    return tqdm.format_interval(seconds)

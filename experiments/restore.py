@@ -1,0 +1,28 @@
+"""A finished or running experiment, read back from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.builder import Experiment, build, initial_state
+from experiments.command_line import UserError
+from experiments.workdir import read_config
+from zf_jax.checkpointing import Checkpoints
+from zf_jax.training import TrainState
+
+
+def restore(workdir: str, checkpoint: str = "best") -> tuple[Experiment, TrainState, Path]:
+    """The experiment in ``workdir``, its state at the ``"best"`` or ``"latest"`` checkpoint, and the folder.
+
+    Raises:
+      UserError: there is no run.
+      CheckpointError: it has no checkpoint, or a damaged one.
+    """
+    config = read_config(workdir)
+    with Checkpoints(workdir, create=False) as checkpoints:
+        step = checkpoints.best_step if checkpoint == "best" else checkpoints.latest_step
+        if step is None:
+            raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
+        # Batches are shared by all devices here, so a size that suited training need not suit this machine.
+        experiment = build(config, any_batch_size=True)
+        return experiment, checkpoints.restore(initial_state(experiment), step), Path(workdir)

@@ -1,0 +1,36 @@
+"""Draw from a run: python -m experiments.sample --workdir=runs/digits --num_samples=16
+
+Reads the checkpoint of the best validation ELBO and draws samples beside real data, reconstructions and completions
+into WORKDIR/samples.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments import command_line
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+flags.mark_flags_as_required(["workdir"])
+
+
+def main() -> None:
+    """Draw and say where."""
+    from experiments import pictures
+    from experiments.restore import restore
+
+    if _NUM_SAMPLES.value < 1:
+        raise command_line.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
+    experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value)
+    folder = path / "samples"
+    drawn = pictures.draw_generated(experiment, state.params, folder, seed=_SEED.value, count=_NUM_SAMPLES.value)
+    pictures.draw_curves(path)
+    for name in (*drawn, "curves"):
+        print(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

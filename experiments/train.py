@@ -1,0 +1,29 @@
+"""Train a model: python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
+
+Run again with the same flags it goes on from its last checkpoint; SIGTERM and Ctrl-C save and end it.  Any field of
+the config can be set on the command line, e.g. --config.train.num_steps=200 --config.model.name=rnn.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import command_line
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for config, checkpoints, metrics and pictures of the run.")
+command_line.define_distributed_flags()
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main() -> None:
+    """Train, or go on training."""
+    command_line.join_processes()
+    from experiments.loop import train
+
+    train(_CONFIG.value, _WORKDIR.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,83 @@
+"""The folder of a run: its config, and what may change when it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.command_line import UserError
+
+# What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
+_MAY_CHANGE = {
+    "train.num_steps",
+    "train.log_every",
+    "train.eval_every",
+    "train.checkpoint_every",
+    "train.eval_batch_size",
+    "train.eval_sequences",
+    "train.max_skipped_in_a_row",
+    "data.dir",
+}
+
+
+def open_workdir(workdir: str, config: ConfigDict) -> Path:
+    """Make the folder, or check that the run it holds is this config's; write ``config.json``.
+
+    Raises:
+      UserError: the folder cannot be made, or holds a run of another config: the message says what differs.
+    """
+    path = Path(workdir)
+    mine = json.loads(config.to_json())
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the workdir {workdir} cannot be made: {error.strerror}") from error
+    if (path / "config.json").exists():
+        theirs = _read(path)
+        differing = sorted(_differences(theirs, mine))
+        changed = [name for name in differing if name not in _MAY_CHANGE]
+        if changed:
+            was, now = _flat(theirs), _flat(mine)
+            listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
+            raise UserError(f"{workdir} holds a run of another configuration: {listed}; choose another --workdir")
+    if jax.process_index() == 0:
+        unfinished = path / "config.json.tmp"
+        unfinished.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+        os.replace(unfinished, path / "config.json")
+    return path
+
+
+def read_config(workdir: str) -> ConfigDict:
+    """The config of the run in ``workdir``.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
+    path = Path(workdir)
+    if not (path / "config.json").is_file():
+        raise UserError(f"there is no run in {workdir}: it has no config.json; train one there first, with experiments.train")
+    return ConfigDict(_read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path / 'config.json'} cannot be read ({error}); choose another --workdir") from error
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
+    a, b = _flat(a), _flat(b)
+    return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}

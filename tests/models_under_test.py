@@ -1,0 +1,91 @@
+"""Every registered model, made small: one registry line brings a new model under all the checks written against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zf_jax.models import MODELS, build_model
+from zf_jax.recurrence import scan_time
+from zf_jax.typing import Batch, Observation
+
+SIZES = dict(rnn_dim=5, latent_dim=3, mlp_dim=4, embed_dim=4)
+KINDS = {
+    "binary": (Observation("tokens", 2), "bernoulli"),
+    "words": (Observation("tokens", 5), "categorical"),
+    "frames": (Observation("frames", 2), "gaussian"),
+}
+
+
+def x64():
+    """Double precision for a while, under either name that JAX has had for it."""
+    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
+
+
+@functools.cache
+def small(name, kind="binary", **options):
+    """The model called ``name``, of tiny sizes, for one of ``KINDS``."""
+    observation, emission = KINDS[kind]
+    known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
+    sizes = {size: value for size, value in SIZES.items() if size in known}
+    return build_model(name, observation, **{"emission": emission, **sizes, **options})
+
+
+def random_params(model, seed=0, spread=0.4):
+    """Parameters unlike the initial ones, so that no bias is 0 and every term depends on every parameter."""
+    rng = np.random.default_rng(seed)  # numpy, and shapes alone from init: nothing to compile
+
+    def draw(leaf):
+        fan_in = leaf.shape[0] if len(leaf.shape) > 1 else 1
+        return jnp.asarray(rng.normal(size=leaf.shape) * (spread + fan_in**-0.5), jnp.result_type(float))
+
+    return jax.tree.map(draw, jax.eval_shape(model.init, jax.random.key(0)))
+
+
+def targets_batch(observation, targets, lengths=None):
+    """The batch of the ``full`` protocol: u_t = y_{t-1} behind a start token or a frame of zeros."""
+    targets = np.asarray(targets)
+    num_rows, num_steps = targets.shape[:2]
+    lengths = np.full(num_rows, num_steps) if lengths is None else np.asarray(lengths)
+    inputs = np.roll(targets, 1, axis=1)
+    inputs[:, 0] = observation.start_token if observation.kind == "tokens" else 0
+    mask = (np.arange(num_steps) < lengths[:, None]).astype(np.float32)
+    input_mask = mask * (np.arange(num_steps) > 0)
+    dtype = jnp.int32 if observation.kind == "tokens" else jnp.result_type(float)
+    inputs, targets = jnp.asarray(inputs, dtype), jnp.asarray(targets, dtype)
+    return Batch(inputs, targets, jnp.asarray(mask), jnp.asarray(input_mask), jnp.asarray(lengths, jnp.int32))
+
+
+def random_targets(observation, num_rows, num_steps, seed=0):
+    """Random sequences ``[B, T]`` or ``[B, T, D]``."""
+    rng = np.random.default_rng(seed)
+    if observation.kind == "tokens":
+        return rng.integers(0, observation.size, (num_rows, num_steps))
+    return rng.normal(size=(num_rows, num_steps, observation.size))
+
+
+def random_batch(observation, lengths=(6, 6, 6), num_steps=6, seed=0):
+    """A batch of random sequences of the given lengths."""
+    return targets_batch(observation, random_targets(observation, len(lengths), num_steps, seed), lengths)
+
+
+def inject(model, params, features, latents):
+    """The sites of a trajectory whose latents are given, ``[B, T, Z]``: each step's noise is what makes it draw them."""
+
+    def step(carry, xs):
+        features_t, latent = xs
+        proposal = model.step(params, carry, features_t, jnp.zeros_like(latent))[1].proposal
+        return model.step(params, carry, features_t, (latent - proposal.mean) * jnp.exp(-proposal.log_std))
+
+    carry = model.initial_carry(params, features.observed.mask)
+    return scan_time(step, carry, (features._replace(observed=None, extra=None), jnp.asarray(latents)))[1]
+
+
+NAMES = tuple(MODELS)
+LATENT_NAMES = tuple(name for name in NAMES if small(name).latent_dim > 0)
+# Every model on frames, and one on every kind of data: models and kinds meet only in the embedding and in the head.
+CASES = tuple((name, "frames") for name in NAMES) + (("zforcing", "binary"), ("zforcing", "words"))

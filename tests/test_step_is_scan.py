@@ -1,0 +1,92 @@
+"""Step by step is the scan: the generator's own way through a model reproduces what the score was computed from."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from models_under_test import CASES, KINDS, NAMES, inject, random_batch, random_params, small, x64
+
+from zf_jax.models import unroll
+
+NUM_STEPS = 6
+CLOSE = dict(rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    with x64():
+        yield
+
+
+@functools.cache
+def case(name, kind):
+    """A model, parameters, a batch, latents to inject or noise to draw them with, and the model's parts compiled once."""
+    model = small(name, kind)
+    batch = random_batch(KINDS[kind][0], (NUM_STEPS,) * 3, NUM_STEPS)
+    noise = jnp.asarray(np.random.default_rng(2).normal(size=(3, NUM_STEPS, model.latent_dim)))
+    model = model._replace(**{part: jax.jit(getattr(model, part)) for part in ("encode", "step", "score", "observe")})
+    return model, random_params(model), batch, noise
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def along_the_scan(model, params, batch, latents):
+    """Prior and readout of every step, with these latents."""
+    features = model.encode(params, batch)
+    sites = inject(model, params, features, latents)
+    return model.prior(params, features, sites), model.readout(params, features, sites)
+
+
+def at(tree, t):
+    return jax.tree.map(lambda x: x[:, t], tree)
+
+
+def assert_close(actual, desired):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), actual, desired)
+
+
+@pytest.mark.parametrize("name, kind", CASES)
+def test_inference_step_by_step(name, kind):
+    model, params, batch, noise = case(name, kind)
+    features = model.encode(params, batch)
+    carry, sites = unroll(model, params, features, noise)
+    terms = model.score(params, features, sites)
+    state = model.initial_carry(params, batch.mask)
+    for t in range(NUM_STEPS):
+        state, sites_t = model.step(params, state, at(features, t), noise[:, t])
+        assert_close(sites_t, at(sites, t))
+        assert_close(model.score(params, at(features, t), sites_t), at(terms, t))
+    assert_close(state, carry)
+
+
+def generate(model, params, inputs, is_data, latents):
+    """What the generator sees when it is fed these inputs and draws these latents: prior and readout of every step."""
+    carry, memory = model.initial_carry(params, is_data), model.initial_memory(params, is_data)
+    result = []
+    for t in range(NUM_STEPS):
+        memory, features = model.observe(params, memory, inputs[:, t], is_data[:, t])
+        assert features.posterior is None
+        proposal = model.step(params, carry, features, jnp.zeros_like(latents[:, t]))[1].proposal
+        noise = (latents[:, t] - proposal.mean) * jnp.exp(-proposal.log_std)
+        carry, sites = model.step(params, carry, features, noise)
+        result.append((model.prior(params, features, sites), model.readout(params, features, sites), sites.proposal))
+    return jax.tree.map(lambda *xs: jnp.stack(xs, axis=1), *result)
+
+
+@pytest.mark.parametrize("name, kind", CASES)
+def test_generation_step_by_step(name, kind):
+    model, params, batch, latents = case(name, kind)
+    expected = along_the_scan(model, params, batch, latents)
+    prior, readout, proposal = generate(model, params, batch.inputs, batch.input_mask, latents)
+    assert_close((prior, readout), expected)
+    assert_close(proposal, prior)  # without a posterior the step draws from the prior
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_late_input_is_found(name):
+    model, params, batch, latents = case(name, "frames")
+    late = generate(model, params, jnp.roll(batch.inputs, 1, axis=1), batch.input_mask, latents)[1]
+    assert np.abs(late - along_the_scan(model, params, batch, latents)[1]).max() > 1e-3

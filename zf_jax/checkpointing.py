@@ -1,0 +1,108 @@
+"""Checkpoints with orbax: the latest ones, and the one of the best validation ELBO (rule A10)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from zf_jax.training import TrainState
+
+_METRIC = "elbo_nats_per_sequence"
+
+
+class CheckpointError(RuntimeError):
+    """What is wrong with a run's checkpoints: one sentence that says what to do."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, under ``workdir/checkpoints``.
+
+    Kept are the two latest and the one of the best validation ELBO.  A checkpoint appears under its name only when
+    it is complete, so that a process killed at any moment leaves the earlier ones as they were.
+    """
+
+    def __init__(self, workdir: str | Path, *, create: bool = True):
+        self.directory = Path(workdir).absolute() / "checkpoints"
+        if not create and not self.directory.is_dir():
+            raise CheckpointError(
+                f"there is no run in {workdir}: it has no checkpoints; train one there first, with experiments.train"
+            )
+        keep = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(2),
+                preservation_policy.BestN(
+                    get_metric_fn=lambda metrics: metrics[_METRIC], n=1, keep_checkpoints_without_metrics=False
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=keep, create=create, cleanup_tmp_directories=create, read_only=not create
+            ),
+            item_names=("state", "config"),
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """The step of the newest checkpoint; None where there is none."""
+        return self._manager.latest_step()
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best validation ELBO; the newest where none was validated; None where there is none."""
+        scored = {step: self._metrics(step) for step in self._manager.all_steps()}
+        scored = {step: metrics[_METRIC] for step, metrics in scored.items() if metrics}
+        return max(scored, key=lambda step: (scored[step], step)) if scored else self.latest_step
+
+    def save(self, state: TrainState, config: dict[str, Any], elbo: float | None = None) -> None:
+        """Write the state under its own step, in the background; ``elbo`` is the validation bound, where there is one."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)),
+            metrics=None if elbo is None else {_METRIC: elbo},
+            force=True,
+        )
+
+    def wait(self) -> None:
+        """Return when everything saved so far is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, like: TrainState, step: int) -> TrainState:
+        """Read the state of ``step`` into the structure, shapes and shardings of ``like``.
+
+        Raises:
+          CheckpointError: the checkpoint is damaged, or belongs to another model.
+        """
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
+            return restored.state
+        except Exception as error:  # orbax and its stores raise many kinds; all mean the same to the user
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            others = sorted(s for s in self._manager.all_steps() if s != step)
+            advice = f"remove that folder to go on from step {others[-1]}" if others else "train again in a new workdir"
+            raise CheckpointError(
+                f"the checkpoint {self.directory / str(step)} cannot be read, it is damaged or of another model; "
+                f"{advice} ({reason[:200]})"
+            ) from error
+
+    def _metrics(self, step: int) -> dict[str, float] | None:
+        try:
+            return self._manager.metrics(step)
+        except Exception:  # a damaged metrics file must not hide the checkpoint itself
+            return None

@@ -1,0 +1,268 @@
+"""Raw text to sentences of word tokens: the IMDB reviews, or any folder or file of text.
+
+Documents are divided 85/5/10 by a hash of their own text, so that a review and its copies share a split whatever else
+is in the corpus, and no sentence is judged beside its neighbours of the same review.  The vocabulary is counted on the
+training sentences alone.  The paper's own IMDB crawl (Diao et al. 2014) is not public: ``imdb`` is that of Maas et al.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zf_jax.data import splits, store, text
+from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.sources import RaggedTokens
+from zf_jax.typing import Observation
+
+_SPLITS = ("train", "valid", "test")
+_DEFAULTS = {"vocabulary_size": 16000, "max_words": 15, "valid_fraction": 0.05, "test_fraction": 0.10}
+_BLOCK = 1000  # sentences a record: a set is read whole, so records are few and large
+_EOS, _UNK = 0, 1  # <bos> has no word: it is the observation's start token
+_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+
+
+def load_text(
+    *,
+    data_dir: str | None = None,
+    name: str = "text_folder",
+    skip_bad_files: bool = False,
+    cache_dir: str | None = None,
+    vocabulary_size: int = 16000,
+    max_words: int = 15,
+    valid_fraction: float = 0.05,
+    test_fraction: float = 0.10,
+) -> DataSet:
+    """Return a corpus as sentences of at most ``max_words`` words and punctuation marks, each closed by ``<eos>``.
+
+    Args:
+      data_dir: for ``imdb`` the folder of the archive or of ``aclImdb``; for ``text_folder`` a folder of .txt files or
+        one file; or the data directory ``experiments.prepare_data`` wrote.
+      name: ``imdb`` or ``text_folder``.
+      skip_bad_files: count and skip files that are not UTF-8, instead of stopping.
+      cache_dir: where the tokens are kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
+      vocabulary_size: words at most, ``<eos>`` and ``<unk>`` included: the commonest of the training split.
+      max_words: longer sentences are left out, and counted.
+      valid_fraction: of the documents.
+      test_fraction: of the documents.
+
+    Raises:
+      DataError: nothing is there, a file is not UTF-8 text, or a split is left empty.
+    """
+    options = dict(
+        vocabulary_size=int(vocabulary_size),
+        max_words=int(max_words),
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+    )
+    folder = store.need_folder(data_dir, name)
+    config = store.config_name(name, options, _DEFAULTS)
+    path = store.find(folder, config)
+    if path is None:
+        there = store.variants(folder, name)
+        if there:
+            raise DataError(
+                f"{folder} holds {name} prepared with other options ({', '.join(there)}): load it with the same ones, "
+                "or prepare it again with these"
+            )
+        home = store.cache_dir(cache_dir, folder)
+        path = store.find(home, config) or prepare_text(
+            folder, home, name=name, skip_bad_files=skip_bad_files, **options
+        )
+    return _dataset(name, path, skip_bad_files)
+
+
+def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: bool = False, **options) -> str:
+    """Tokenise a corpus into array_record files under ``data_dir`` and return their path.
+
+    Arguments and errors as for ``load_text``; a set that is there already is left as it is.
+    """
+    import tensorflow_datasets as tfds
+
+    unknown = sorted(set(options) - set(_DEFAULTS))
+    if unknown:
+        raise DataError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(_DEFAULTS))}")
+    options = {**_DEFAULTS, **options}
+    if options["vocabulary_size"] < 3 or options["max_words"] < 1:
+        raise DataError("a vocabulary needs at least 3 words and a sentence at least 1")
+    config = store.config_name(name, options, _DEFAULTS)
+    there = store.find(data_dir, config)
+    if there is not None:
+        return there
+    corpus = _Corpus(options)
+    bad: list[str] = []
+    for document, problem in _documents(manual_dir, name):
+        if problem:
+            bad.append(problem)
+        else:
+            corpus.add(document)
+    if bad and not skip_bad_files:
+        others = f" ({len(bad)} files are bad)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{others}; or pass --config.data.skip_bad_files=True to count and skip bad files")
+    vocabulary, tokens, facts = corpus.finish(manual_dir)
+    tensor = tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding=tfds.features.Encoding.BYTES)
+    generators = {split: (lambda split=split: _records(*tokens[split])) for split in _SPLITS}
+    metadata = {"vocabulary": vocabulary, "counts": facts, "bad_files": bad}
+    return store.prepare(store.Recipe(config, {"tokens": tensor, "lengths": tensor}, generators, metadata), data_dir)
+
+
+class _Corpus:
+    """Collects the sentences of each split as provisional word numbers, then numbers words by frequency."""
+
+    def __init__(self, options: dict[str, Any]):
+        self._options = options
+        self._numbers: dict[str, int] = {}
+        self._flat = {split: array("i") for split in _SPLITS}
+        self._lengths = {split: array("i") for split in _SPLITS}
+        self._facts = {s: {"documents": 0, "sentences": 0, "sentences_too_long_left_out": 0} for s in _SPLITS}
+
+    def add(self, document: str) -> None:
+        document = text.normalise(document)
+        if not document:
+            return
+        split = splits.by_hash(document, self._options["valid_fraction"], self._options["test_fraction"])
+        facts, numbers, limit = self._facts[split], self._numbers, self._options["max_words"]
+        facts["documents"] += 1
+        for sentence in text.sentences(document):
+            # A chunk between spaces is at least one word, so most long sentences need not be looked at closely.
+            found = text.words(sentence) if sentence.count(" ") < limit else None
+            if found is None or len(found) > limit:
+                facts["sentences_too_long_left_out"] += 1
+                continue
+            facts["sentences"] += 1
+            self._flat[split].extend([numbers.setdefault(word, len(numbers)) for word in found])
+            self._lengths[split].append(len(found))
+
+    def finish(self, where: str) -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any]]:
+        """Return the vocabulary, (tokens, lengths) with ``<eos>`` for each split, and the counts."""
+        for split in _SPLITS:
+            if not self._lengths[split]:
+                raise DataError(
+                    f"{where} leaves the {split} split empty: it needs more documents with sentences of at most "
+                    f"{self._options['max_words']} words, or larger fractions"
+                )
+        words = list(self._numbers)
+        counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(words))
+        seen = [i for i in range(len(words)) if counts[i] > 0]
+        kept = sorted(seen, key=lambda i: (-counts[i], words[i]))[: self._options["vocabulary_size"] - 2]
+        final = np.full(len(words), _UNK, np.int32)
+        final[kept] = np.arange(len(kept)) + 2
+        tokens = {}
+        for split in _SPLITS:
+            flat, lengths = np.frombuffer(self._flat[split], np.int32), np.frombuffer(self._lengths[split], np.int32)
+            numbered = np.insert(final[flat], np.cumsum(lengths), _EOS).astype(np.int32)
+            tokens[split] = (numbered, lengths + 1)
+            self._facts[split]["words"] = int(len(flat))
+            self._facts[split]["words_and_eos"] = int(len(numbered))
+            self._facts[split]["unknown_words"] = int((numbered == _UNK).sum())
+        facts = {"text": self._facts, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
+        return [text.EOS, text.UNK, *(words[i] for i in kept)], tokens, facts
+
+
+def _records(tokens: np.ndarray, lengths: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    ends = np.cumsum(lengths)
+    for first in range(0, len(lengths), _BLOCK):
+        last = min(first + _BLOCK, len(lengths))
+        start = int(ends[first] - lengths[first])
+        yield {"tokens": tokens[start : int(ends[last - 1])], "lengths": lengths[first:last].astype(np.int32)}
+
+
+def _documents(root: str, name: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (document, None), or ("", what is wrong with its file)."""
+    from tqdm import tqdm
+
+    files = _imdb_files(root) if name == "imdb" else _text_files(root)
+    for path, content in tqdm(files, desc=f"reading {name}", unit="file", disable=None):
+        try:
+            decoded = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            yield "", f"{path} is not UTF-8 text (byte {error.start}): convert it, for example with iconv -t UTF-8"
+            continue
+        if "\0" in decoded:
+            yield "", f"{path} is not text: it holds zero bytes; remove it"
+        elif name == "imdb":
+            yield decoded, None
+        else:
+            yield from ((paragraph, None) for paragraph in _paragraphs(decoded))
+
+
+def _paragraphs(content: str) -> list[str]:
+    """Return what lies between blank lines; in a file without blank lines, every line."""
+    lines = [line.strip() for line in content.strip().splitlines()]
+    if all(lines):
+        return lines
+    return [block for block in "\n".join(lines).split("\n\n") if block.strip()]
+
+
+def _text_files(root: str) -> Iterator[tuple[str, bytes]]:
+    paths = [root] if os.path.isfile(root) else [p for p in store.walk(root) if p.lower().endswith(".txt")]
+    if not paths:
+        raise DataError(f"{root} holds no .txt files: give a folder of text files, or one file")
+    for path in paths:
+        with open(path, "rb") as file:
+            yield path, file.read()
+
+
+def _imdb_files(root: str) -> Iterator[tuple[str, bytes]]:
+    """Yield every review, labelled or not, of the unpacked folder or of the archive."""
+    for home in (root, os.path.join(root, "aclImdb")):
+        if os.path.isdir(os.path.join(home, "train")) and os.path.isdir(os.path.join(home, "test")):
+            for path in store.walk(home):
+                if _is_review(os.path.relpath(path, home).replace(os.sep, "/")):
+                    with open(path, "rb") as file:
+                        yield path, file.read()
+            return
+    candidates = [root] if os.path.isfile(root) else [os.path.join(root, f) for f in sorted(os.listdir(root))]
+    archive = next((c for c in candidates if "aclimdb" in c.lower() and c.lower().endswith(_ARCHIVES)), None)
+    if archive is None:
+        raise DataError(
+            f"{root} holds neither aclImdb nor aclImdb_v1.tar.gz: put one there "
+            "(python -m experiments.prepare_data --name=imdb fetches it)"
+        )
+    try:
+        with tarfile.open(archive, "r|*") as opened:  # as a stream: the order of the archive, once
+            for member in opened:
+                if member.isfile() and _is_review(member.name):
+                    content = opened.extractfile(member)
+                    assert content is not None  # a regular file always has content
+                    yield f"{archive}:{member.name}", content.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{archive} is damaged ({str(error)[:80]}): copy it again from its source") from None
+
+
+def _is_review(path: str) -> bool:
+    parts = path.split("/")
+    return len(parts) >= 3 and parts[-2] in ("pos", "neg", "unsup") and parts[-1].endswith(".txt")
+
+
+def _dataset(name: str, path: str, skip_bad_files: bool) -> DataSet:
+    metadata = store.read_metadata(path)
+    bad = metadata["bad_files"]
+    if bad and not skip_bad_files:
+        raise DataError(
+            f"{path} was prepared without {len(bad)} bad files, the first: {bad[0]}; mend them and prepare again, or "
+            "pass --config.data.skip_bad_files=True"
+        )
+    vocabulary = tuple(metadata["vocabulary"])
+    observation = Observation("tokens", len(vocabulary))
+    sources = {}
+    for split, records in store.open_splits(path).items():
+        read = [records[i] for i in range(len(records))]
+        lengths = np.concatenate([r["lengths"] for r in read]).astype(np.int64)
+        tokens = np.concatenate([r["tokens"] for r in read])
+        sources[split] = RaggedTokens(tokens, np.cumsum(lengths) - lengths, lengths, observation.start_token)
+    return DataSet(
+        name=name,
+        observation=observation,
+        default_emission="categorical",
+        splits={split: sources[split] for split in _SPLITS},
+        units="word",
+        vocabulary=vocabulary,
+        counts={**metadata["counts"], "bad_files_skipped": len(bad), "bad_files": bad},
+    )

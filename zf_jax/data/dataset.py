@@ -1,0 +1,127 @@
+"""What a data set is to the rest of the program: sources of unpadded sequences, and what they mean.
+
+A ``Source`` hands out one unpadded sequence at a time and knows every length without reading anything, so that the
+pipeline can choose a batch's padding, and an evaluator its order, from the lengths alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from zf_jax.typing import Observation
+
+
+class DataError(ValueError):
+    """What is wrong with the user's data: one clear sentence that names the file and says what to do."""
+
+
+class Example(NamedTuple):
+    """One unpadded sequence, in numpy.
+
+    Attributes:
+      inputs: u, ``[T]`` int32 tokens or ``[T, D]`` float32 frames.
+      targets: y, of the same shape.
+      input_mask: ``[T]`` float32, 0 where the input is a start token or start frame.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    input_mask: np.ndarray
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to the sequences of one split; ``lengths`` is ``[N]`` int64, known without reading the data."""
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """The splits of one data set, and all that is needed to read a number or draw a picture of it.
+
+    Attributes:
+      name: the registry's name.
+      observation: what one element of a sequence is.
+      default_emission: the family of densities that fits the observation.
+      splits: ``"train"``, ``"valid"``, ``"test"`` and, for long recordings, ``"test_chunks"`` (rule A12).
+      protocol: ``"full"`` scores every element; ``"srnn"`` takes the first frame as given.
+      normalisation: mean and standard deviation of the training split, in raw (integer) units; None when discrete.
+      sample_rate: of audio, in Hz.
+      quantisation_step: the width of one integer step in normalised units, for audio.
+      units: what one element is called: "pixel", "frame", "word".
+      image_shape: (rows, columns) in which one sequence is drawn.
+      vocabulary: the word of every token, in the order of the tokens.
+      counts: what preparing found and left out: files, words outside the vocabulary, samples after the last frame.
+    """
+
+    name: str
+    observation: Observation
+    default_emission: Literal["bernoulli", "categorical", "gaussian"]
+    splits: Mapping[str, Source]
+    protocol: Literal["full", "srnn"] = "full"
+    normalisation: Mapping[str, float] | None = None
+    sample_rate: int | None = None
+    quantisation_step: float | None = None
+    units: str = "step"
+    image_shape: tuple[int, int] | None = None
+    vocabulary: tuple[str, ...] | None = None
+    counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for split, source in self.splits.items():
+            if len(source) == 0:
+                raise DataError(
+                    f"the {split} split of {self.name} is empty: add data, or choose other split fractions, "
+                    "and prepare it again"
+                )
+
+    def split(self, name: str) -> Source:
+        """Return the source of a split, or raise ``DataError`` with the names there are."""
+        if name not in self.splits:
+            raise DataError(f"{self.name} has no split {name!r}: choose one of {', '.join(sorted(self.splits))}")
+        return self.splits[name]
+
+    def detokenise(self, tokens) -> str:
+        """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""
+        if self.vocabulary is None:
+            raise DataError(f"{self.name} has no words: only text can be detokenised")
+        from zf_jax.data.text import detokenise
+
+        return detokenise(tokens, self.vocabulary)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the counts of every split (sequences, elements, shortest, longest) and of what was left out."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            "units": self.units,
+            "protocol": self.protocol,
+            "observation": {"kind": self.observation.kind, "size": self.observation.size},
+            "splits": {},
+        }
+        for split, source in self.splits.items():
+            lengths = np.asarray(source.lengths)
+            found["splits"][split] = {
+                "sequences": int(lengths.size),
+                f"{self.units}s": int(lengths.sum()),
+                "shortest": int(lengths.min()),
+                "longest": int(lengths.max()),
+            }
+        if self.normalisation is not None:
+            found["normalisation"] = dict(self.normalisation)
+        for name in ("sample_rate", "quantisation_step"):
+            if getattr(self, name) is not None:
+                found[name] = getattr(self, name)
+        if self.vocabulary is not None:
+            found["vocabulary"] = len(self.vocabulary)
+        found.update(self.counts)
+        return found

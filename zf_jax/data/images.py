@@ -1,0 +1,176 @@
+"""Binary images as sequences of pixels in raster order: the original .amat files, or sets that TFDS has prepared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zf_jax.data.dataset import DataError, DataSet, Example
+from zf_jax.data.sources import TokenRows, token_example
+from zf_jax.data.splits import stable_order
+from zf_jax.typing import Observation
+
+PIXEL = Observation("tokens", 2)
+SPLITS = ("train", "valid", "test")
+
+
+def load_digits(*, data_dir: str | None = None, skip_bad_files: bool = False) -> DataSet:
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels, binarised at 8 of 16: 1,297 / 250 / 250, needing no file.
+
+    The split is fixed and the same on every machine; ``data_dir`` and ``skip_bad_files`` are accepted and not needed.
+    """
+    del data_dir, skip_bad_files
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    pixels = (sklearn_digits().data >= 8).astype(np.uint8)
+    # The images come grouped by writer, so neighbours are shuffled apart.
+    order = stable_order([str(i) for i in range(len(pixels))])
+    train, valid, test = np.split(pixels[order], [len(pixels) - 500, len(pixels) - 250])
+    return _dataset("digits", dict(zip(SPLITS, (train, valid, test), strict=True)), (8, 8))
+
+
+def load_images(
+    *,
+    data_dir: str | None = None,
+    name: str = "images",
+    prefix: str = "binarized_mnist",
+    image_shape: tuple[int, int] = (28, 28),
+    skip_bad_files: bool = False,
+) -> DataSet:
+    """Return a set of binary images, from whichever of these ``data_dir`` holds.
+
+    * ``<prefix>_train.amat``, ``_valid.amat``, ``_test.amat``: one image a row, 0 or 1 a pixel;
+    * a prepared TFDS set called ``<prefix>`` (array_record, feature ``image``), e.g. the stock ``binarized_mnist``;
+    * what ``experiments.prepare_data`` made of the first.
+
+    Args:
+      data_dir: the folder of the .amat files, or TFDS's data directory.
+      name: the name the set goes by.
+      prefix: what the files or the TFDS set are called.
+      image_shape: rows and columns.
+      skip_bad_files: accepted as everywhere; a fixed set of images has no file to spare, so a bad row always stops.
+
+    Raises:
+      DataError: nothing is there, a row is ragged, or a value is neither 0 nor 1.
+    """
+    del skip_bad_files
+    from zf_jax.data import store
+
+    rows, columns = (int(side) for side in image_shape)
+    folder = store.need_folder(data_dir, name)
+    prepared = store.find(folder, name) or store.find_stock(folder, prefix)
+    if prepared is not None:
+        splits: Mapping[str, Any] = _prepared_rows(prepared, rows * columns)
+        return _dataset(name, splits, (rows, columns))
+    return _dataset(name, read_amat_splits(folder, prefix, rows * columns), (rows, columns))
+
+
+def load_mnist(*, data_dir: str | None = None, skip_bad_files: bool = False) -> DataSet:
+    """Return the fixed binarised MNIST of Larochelle and Murray (2011): 50,000 / 10,000 / 10,000 rows of 784 pixels."""
+    return load_images(data_dir=data_dir, name="mnist", skip_bad_files=skip_bad_files)
+
+
+def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndarray]:
+    """Return the three splits of .amat files in a folder, uint8 ``[N, pixels]`` each; ``DataError`` where one lacks."""
+    paths = {split: os.path.join(folder, f"{prefix}_{split}.amat") for split in SPLITS}
+    missing = [os.path.basename(path) for path in paths.values() if not os.path.isfile(path)]
+    if missing:
+        raise DataError(
+            f"{folder} holds neither a prepared {prefix} nor {', '.join(missing)}: give the folder of the three "
+            f".amat files, or TFDS's data directory (python -m experiments.prepare_data --name=mnist fetches them)"
+        )
+    return {split: read_amat(path, pixels) for split, path in paths.items()}
+
+
+def read_amat(path: str, pixels: int) -> np.ndarray:
+    """Return the rows of an .amat file as uint8 ``[N, pixels]``; ``DataError`` names a ragged row or a wrong value."""
+    raw = np.fromfile(path, np.uint8)
+    if raw.size == 0:
+        raise DataError(f"{path} is empty: copy it again from its source")
+    width = 2 * pixels  # a digit and a separator each; the separator of the last pixel is the end of the line
+    if raw.size % width == 0:
+        grid = raw.reshape(-1, pixels, 2)
+        values, separators = grid[:, :, 0] - ord("0"), grid[:, :, 1]
+        plain = (separators[:, -1] == ord("\n")).all() and (separators[:, :-1] == ord(" ")).all()
+        if plain and (values <= 1).all():
+            return values
+    return _read_amat_slowly(path, pixels)
+
+
+def _read_amat_slowly(path: str, pixels: int) -> np.ndarray:
+    """The same for files with other spacing or number formats ("1.0"), and the errors that name a row."""
+    rows = []
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = np.array(line.split(), dtype=np.float64)
+            except ValueError:
+                raise DataError(f"{path}, row {number}: a value is not a number; is this an .amat file?") from None
+            if row.size != pixels:
+                raise DataError(
+                    f"{path}, row {number}: {row.size} values where {pixels} belong; copy the file again, or set "
+                    "image_shape to the size of its images"
+                )
+            if not np.isin(row, (0.0, 1.0)).all():
+                wrong = row[~np.isin(row, (0.0, 1.0))][0]
+                raise DataError(f"{path}, row {number}: the value {wrong:g} is neither 0 nor 1; binarise the images first")
+            rows.append(row.astype(np.uint8))
+    return np.stack(rows)
+
+
+class _PreparedRows:
+    """Images of a TFDS set, decoded when first asked for and then kept: a byte a pixel."""
+
+    def __init__(self, records, pixels: int, path: str):
+        self._records = records
+        self._rows = np.zeros((len(records), pixels), np.uint8)
+        self._read = np.zeros(len(records), bool)
+        self._path = path
+        self.lengths = np.full(len(records), pixels, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Example:
+        if not self._read[index]:
+            image = np.asarray(self._records[int(index)]["image"]).reshape(-1)
+            if image.size != self._rows.shape[1] or image.max() > 1:
+                raise DataError(
+                    f"{self._path}, image {index}: {image.size} values up to {image.max()}, where {self._rows.shape[1]} "
+                    "values of 0 or 1 belong; set image_shape to the size of its images, or binarise them first"
+                )
+            self._rows[index] = image
+            self._read[index] = True
+        return token_example(self._rows[index], PIXEL.start_token)
+
+
+def _prepared_rows(path: str, pixels: int) -> dict[str, _PreparedRows]:
+    from zf_jax.data import store
+
+    names = {"train": ("train",), "valid": ("valid", "validation"), "test": ("test",)}
+    sources = store.open_splits(path)
+    found = {}
+    for split, candidates in names.items():
+        source = next((sources[name] for name in candidates if name in sources), None)
+        if source is None:
+            raise DataError(f"{path} has no {split} split: prepare it again from files with all three")
+        found[split] = _PreparedRows(source, pixels, path)
+    return found
+
+
+def _dataset(name: str, splits: Mapping[str, Any], image_shape: tuple[int, int]) -> DataSet:
+    sources = {
+        split: TokenRows(rows, PIXEL.start_token) if isinstance(rows, np.ndarray) else rows
+        for split, rows in splits.items()
+    }
+    return DataSet(
+        name=name,
+        observation=PIXEL,
+        default_emission="bernoulli",
+        splits=sources,
+        units="pixel",
+        image_shape=image_shape,
+    )

@@ -1,0 +1,94 @@
+"""Sources over arrays: fixed rows of tokens, and ragged sequences cut out of one flat array.
+
+The flat array may be a memory map, so that hours of audio cost no memory and a piece costs one short read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from zf_jax.data.dataset import Example
+
+Protocol = Literal["full", "srnn"]
+
+
+def token_example(tokens: np.ndarray, start_token: int) -> Example:
+    """Return the example of a sequence of tokens ``[T]``: the start token opens the inputs, every element is scored."""
+    targets = np.asarray(tokens, np.int32)
+    inputs = np.empty_like(targets)
+    inputs[0] = start_token
+    inputs[1:] = targets[:-1]
+    input_mask = np.ones(targets.shape[0], np.float32)
+    input_mask[0] = 0.0
+    return Example(inputs, targets, input_mask)
+
+
+def frame_example(frames: np.ndarray, protocol: Protocol = "full") -> Example:
+    """Return the example of a sequence of frames ``[T, D]``.
+
+    ``full``: a zero frame opens the inputs and all T frames are scored.  ``srnn``: the first frame is given and the
+    other T - 1 are scored, as the speech literature does.
+    """
+    frames = np.asarray(frames, np.float32)
+    if protocol == "srnn":
+        return Example(frames[:-1], frames[1:], np.ones(frames.shape[0] - 1, np.float32))
+    inputs = np.zeros_like(frames)
+    inputs[1:] = frames[:-1]
+    input_mask = np.ones(frames.shape[0], np.float32)
+    input_mask[0] = 0.0
+    return Example(inputs, frames, input_mask)
+
+
+class TokenRows:
+    """Sequences of equal length: the rows of an array ``[N, T]``."""
+
+    def __init__(self, rows: np.ndarray, start_token: int):
+        self._rows = rows
+        self._start_token = start_token
+        self.lengths = np.full(len(rows), rows.shape[1], np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Example:
+        return token_example(self._rows[index], self._start_token)
+
+
+class RaggedTokens:
+    """Sequences of tokens cut out of a flat array ``[total]`` at ``starts``, each ``lengths`` long."""
+
+    def __init__(self, flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, start_token: int):
+        self._flat = flat
+        self._starts = np.asarray(starts, np.int64)
+        self._start_token = start_token
+        self.lengths = np.asarray(lengths, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Example:
+        start = self._starts[index]
+        return token_example(self._flat[start : start + self.lengths[index]], self._start_token)
+
+
+class RaggedFrames:
+    """Sequences of frames cut out of a flat array ``[total, D]`` at ``starts``, each ``sizes`` frames long.
+
+    Under ``srnn`` a sequence has one scored step less than it has frames.
+    """
+
+    def __init__(self, flat: np.ndarray, starts: np.ndarray, sizes: np.ndarray, protocol: Protocol = "full"):
+        self._flat = flat
+        self._starts = np.asarray(starts, np.int64)
+        self._sizes = np.asarray(sizes, np.int64)
+        self._protocol: Protocol = protocol
+        self.lengths = self._sizes - (1 if protocol == "srnn" else 0)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int) -> Example:
+        start = self._starts[index]
+        return frame_example(self._flat[start : start + self._sizes[index]], self._protocol)

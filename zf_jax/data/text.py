@@ -1,0 +1,80 @@
+"""Words: documents to sentences, sentences to words, and back to text that people read.
+
+Unicode is normalised (NFC) and typographic quotes are made plain; words are separated by white space, and punctuation
+and symbols at a word's edges are words of their own, by Unicode category, so that combining marks stay where they
+belong.  Writing without spaces between words (Chinese, Japanese, Thai) must be segmented beforehand.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+EOS = "<eos>"
+UNK = "<unk>"
+
+_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "…": " ... ", "—": " -- ", "–": " -- "})
+_BREAK = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
+_DASHES = re.compile(r"(--+|\.\.\.+)")
+# A sentence ends at . ! ? (or their wide forms), with closing quotes and brackets, before white space.
+_END = re.compile(r"(?<=[.!?।。！？])([\"')\]]*)\s+")
+_NO_SPACE_BEFORE = set(".,!?;:)]}%'") | {"...", "।", "。", "，", "！", "？", "、"}
+_NO_SPACE_AFTER = set("([{$#£€¿¡")
+
+
+def normalise(text: str) -> str:
+    """Return the text in NFC with plain quotes, lower case, markup breaks and white space as single spaces."""
+    text = unicodedata.normalize("NFC", text).translate(_PLAIN)
+    return " ".join(_BREAK.sub(" ", text).lower().split())
+
+
+def sentences(document: str) -> list[str]:
+    """Return the sentences of a normalised document; abbreviations ("mr. smith") are split like any full stop."""
+    parts = _END.split(document)
+    # split() returns text, closers, text, closers, ..., text
+    joined = [text + closers for text, closers in zip(parts[::2], [*parts[1::2], ""], strict=True)]
+    return [sentence for sentence in joined if sentence]
+
+
+def words(sentence: str) -> list[str]:
+    """Return the words and punctuation marks of a normalised sentence."""
+    found: list[str] = []
+    for chunk in _DASHES.sub(r" \1 ", sentence).split():
+        if chunk.isalnum() or _DASHES.fullmatch(chunk):
+            found.append(chunk)
+            continue
+        start, end = 0, len(chunk)
+        while start < end and _mark(chunk[start]):
+            start += 1
+        while end > start and _mark(chunk[end - 1]):
+            end -= 1
+        found.extend(chunk[:start])
+        if start < end:
+            found.append(chunk[start:end])
+        found.extend(chunk[end:])
+    return found
+
+
+def detokenise(tokens, vocabulary: Sequence[str]) -> str:
+    """Return readable text for the tokens ``[T]`` of one sentence, up to ``<eos>``; start tokens are left out."""
+    text, opened, glue = "", False, True
+    for token in tokens:
+        if not 0 <= int(token) < len(vocabulary):
+            continue  # the start token has no word
+        word = vocabulary[int(token)]
+        if word == EOS:
+            break
+        if word == '"':
+            before, after = ("", " ") if opened else (" ", "")
+            opened = not opened
+        else:
+            before = "" if word in _NO_SPACE_BEFORE else " "
+            after = "" if word in _NO_SPACE_AFTER else " "
+        text += ("" if glue else before) + word
+        glue = after == ""
+    return text
+
+
+def _mark(character: str) -> bool:
+    return unicodedata.category(character)[0] in "PS"

@@ -1,0 +1,151 @@
+"""Sequences out of a model: ancestral samples, reconstructions, continuations of a given prefix."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax.bounds import draw_noise
+from zf_jax.emissions import emission_values
+from zf_jax.models.base import Features, Model, Sites, unroll
+from zf_jax.recurrence import scan_time
+from zf_jax.typing import Array, Batch, Params
+
+
+class Generated(NamedTuple):
+    """Sequences drawn from a model.
+
+    Attributes:
+      values: ``[B, T]`` int32 tokens or ``[B, T, D]`` frames.
+      mean: E[y_t] given the past as drawn: probabilities of a one ``[B, T]``, of classes ``[B, T, C]``, or frames.
+      latents: z, ``[B, T, Z]``.
+    """
+
+    values: Array
+    mean: Array
+    latents: Array
+
+
+def sample(
+    model: Model,
+    params: Params,
+    key: Array | None = None,
+    *,
+    num_samples: int,
+    length: int,
+    noise: tuple[Array, Array] | None = None,
+) -> Generated:
+    """Draw ``num_samples`` sequences of ``length`` steps from the model: z from the prior, y from the emission.
+
+    Args:
+      key: a PRNG key; not read where ``noise`` is given.
+      noise: standard normal ``[B, T, Z]`` for the latents, and ``model.emission.noise`` ``[B, T, ...]``.
+    """
+    _at_least_one(num_samples, length)
+    first = _first_input(model, num_samples)
+    like = jnp.zeros((num_samples, 1), jnp.result_type(float))
+    carry, memory = model.initial_carry(params, like), model.initial_memory(params, like)
+    return _generate(model, params, carry, memory, first, jnp.zeros(num_samples), length, key, noise)
+
+
+def reconstruct(
+    model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
+) -> Generated:
+    """Encode each sequence with the posterior and predict it again, step by step, from its own past and latents.
+
+    ``values`` are a draw's most likely reading: the mean of frames, the likelier of two tokens, the likeliest class.
+    """
+    features, sites = _infer(model, params, batch, key, noise)[:2]
+    values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+    mean = model.emission.mean(values)
+    read = mean
+    if model.config.observation.kind == "tokens":
+        binary = mean.ndim == 2
+        read = (mean > 0.5).astype(jnp.int32) if binary else jnp.argmax(mean, axis=-1).astype(jnp.int32)
+    return Generated(read, mean, sites.latent)
+
+
+def continue_prefix(
+    model: Model,
+    params: Params,
+    prefix: Batch,
+    key: Array,
+    *,
+    length: int,
+) -> Generated:
+    """Go on from a given beginning: the posterior reads the prefix alone, the prior draws the ``length`` steps after it.
+
+    Args:
+      prefix: sequences that are real in all their steps, ``[B, S]``.
+      length: steps to draw after the prefix.
+
+    Returns:
+      The prefix and its continuation, ``[B, S + length, ...]``.
+    """
+    _at_least_one(prefix.targets.shape[0], length)
+    key_prefix, key_rest = jax.random.split(key)
+    features, sites, carry = _infer(model, params, prefix, key_prefix, None)
+    shown = model.emission.mean(emission_values(params["emission"], model.emission, model.readout(params, features, sites)))
+    memory = model.initial_memory(params, features.observed.mask)
+    seen = (features.observed.inputs, features.observed.input_mask)
+    memory, _ = scan_time(lambda m, xs: (model.observe(params, m, *xs)[0], None), memory, seen)
+    last = prefix.targets[:, -1]
+    rows = prefix.targets.shape[0]
+    drawn = _generate(model, params, carry, memory, last, jnp.ones(rows), length, key_rest, None)
+    return Generated(
+        jnp.concatenate([prefix.targets.astype(drawn.values.dtype), drawn.values], axis=1),
+        jnp.concatenate([shown, drawn.mean], axis=1),
+        jnp.concatenate([sites.latent, drawn.latents], axis=1),
+    )
+
+
+def _infer(model: Model, params: Params, batch: Batch, key: Array | None, noise: Array | None) -> tuple[Features, Sites, Any]:
+    if noise is None:
+        if key is None:
+            raise ValueError("give a PRNG key, or the noise itself")
+        noise = draw_noise(key, batch, model.latent_dim)
+    features = model.encode(params, batch)
+    carry, sites = unroll(model, params, features, noise)
+    return features, sites, carry
+
+
+def _generate(model, params, carry, memory, inputs, is_data, length, key, noise) -> Generated:
+    """Draw ``length`` steps after ``inputs`` ``[B]`` or ``[B, D]``, each drawn element being the next input."""
+    rows = inputs.shape[0]
+
+    def step(state, xs):
+        carry, memory, inputs, is_data = state
+        if noise is None:
+            key_latent, key_emission = jax.random.split(xs)
+            latent_noise = jax.random.normal(key_latent, (rows, model.latent_dim), jnp.result_type(float))
+            emission_noise = model.emission.noise(key_emission, (rows,))
+        else:
+            latent_noise, emission_noise = xs
+        memory, features = model.observe(params, memory, inputs, is_data)
+        carry, sites = model.step(params, carry, features, latent_noise)
+        values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+        drawn = model.emission.sample(values, emission_noise)
+        return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(drawn, model.emission.mean(values), sites.latent)
+
+    initial = (carry, memory, inputs, is_data)
+    if noise is None:
+        if key is None:
+            raise ValueError("give a PRNG key, or the noise itself")
+        # One key a step rather than all the noise at once: a large vocabulary's would not fit in memory.
+        _, drawn = jax.lax.scan(step, initial, jax.random.split(key, length))
+        return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)
+    return scan_time(step, initial, noise)[1]
+
+
+def _first_input(model: Model, rows: int) -> Array:
+    observation = model.config.observation
+    if observation.kind == "tokens":
+        return jnp.full((rows,), observation.start_token, jnp.int32)
+    return jnp.zeros((rows, observation.size), jnp.result_type(float))
+
+
+def _at_least_one(rows: int, length: int) -> None:
+    if rows < 1 or length < 1:
+        raise ValueError(f"at least one sequence of at least one step is needed, not {rows} of {length}")
