@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 
 
 class UserError(Exception):
@@ -34,7 +35,7 @@ def join_processes() -> None:
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
     # Other libraries' informational lines would bury the run's own.
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     def guarded(argv):
@@ -46,6 +47,20 @@ def run(main: Callable[[], None]) -> None:
             _end(str(error))
 
     app.run(guarded, flags_parser=_parse)
+
+
+def config_of(flag: flags.FlagHolder) -> ConfigDict:
+    """The config that a flag names.
+
+    Raises:
+      UserError: its file is missing, or fails when it is run.
+    """
+    try:
+        flag.value.items()  # a file that could not be loaded shows itself only when it is used
+    except OSError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"the config file of --{flag.name} cannot be loaded: {reason}") from error
+    return flag.value
 
 
 def progress(items: Iterable[Any]) -> Iterable[Any]:
@@ -60,6 +75,9 @@ def _parse(argv: list[str]) -> list[str]:
         return app.parse_flags_with_usage(argv)
     except SystemExit:
         raise
+    except (KeyError, AttributeError) as error:
+        _end(f"the config has no field {str(error.args[0]).strip(chr(39) + chr(34))!r}; --help lists the flags, the config file its fields")
+        raise AssertionError from error
     except Exception as error:  # a config file that is missing, or that fails when it is run
         _end(" ".join(str(error).split()) or type(error).__name__)
         raise AssertionError from error

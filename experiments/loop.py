@@ -87,6 +87,7 @@ class _Run:
                     state, metrics = self.update(state, global_batch(next(batches), self.experiment.mesh), self.key)
                     step += 1
                     self.bar.update(1)
+                    self.rate.begin(step)
                     # Metrics are fetched one update late: they are there by then, and the device has new work.
                     self._log(pending)
                     pending = (step, metrics) if step % self.settings.log_every == 0 or step == last else None
@@ -116,7 +117,9 @@ class _Run:
             return
         step, metrics = pending
         host = {name: value.item() for name, value in jax.device_get(metrics).items()}
-        host["steps_per_second"] = self.rate.measure(step)
+        rate = self.rate.measure(step)
+        if rate is not None:
+            host["steps_per_second"] = rate
         self.writer.write(step, "train", host)
         shown = {"loss": host["loss"], "elbo": host["elbo_nats_per_sequence"], "kl": host["kl_nats_per_sequence"]}
         if host["skipped_updates"]:
@@ -124,8 +127,8 @@ class _Run:
         text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         self.bar.set_postfix_str(text)
         if self.bar.disable:
-            left = (self.settings.num_steps - step) / max(host["steps_per_second"], 1e-9)
-            _say(f"step {step}: {text}, {host['steps_per_second']:.2f} steps/s, {_clock(left)} left")
+            left = "" if rate is None else f", {rate:.2f} steps/s, {_clock((self.settings.num_steps - step) / rate)} left"
+            _say(f"step {step}: {text}{left}")
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
             raise Diverged(
                 f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}: the run stops with a "
@@ -207,15 +210,20 @@ class _Rate:
         if self._since is not None:
             self._since = (self._since[0] + time.perf_counter() - self._entered, self._since[1])
 
-    def measure(self, step: int) -> float:
-        """Updates a second since the last call; 0 at the first, which compiled."""
-        now = time.perf_counter()
-        rate = 0.0
-        if self._since is not None and step > self._since[1]:
-            rate = (step - self._since[1]) / (now - self._since[0])
-            self._intervals.append(1.0 / rate)
+    def begin(self, step: int) -> None:
+        """Start the clock, once: after the first update, which compiled."""
+        if self._since is None:
+            self._since = (time.perf_counter(), step)
+
+    def measure(self, step: int) -> float | None:
+        """Updates a second since the last call; None where there was no update in between."""
+        assert self._since is not None
+        now, (then, before) = time.perf_counter(), self._since
         self._since = (now, step)
-        return rate
+        if step == before:
+            return None
+        self._intervals.append((now - then) / (step - before))
+        return 1.0 / self._intervals[-1]
 
     @property
     def seconds_per_update(self) -> float | None:

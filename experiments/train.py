@@ -22,7 +22,7 @@ def main() -> None:
     command_line.join_processes()
     from experiments.loop import train
 
-    train(_CONFIG.value, _WORKDIR.value)
+    train(command_line.config_of(_CONFIG), _WORKDIR.value)
 
 
 if __name__ == "__main__":

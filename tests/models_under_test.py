@@ -73,6 +73,12 @@ def random_batch(observation, lengths=(6, 6, 6), num_steps=6, seed=0):
     return targets_batch(observation, random_targets(observation, len(lengths), num_steps, seed), lengths)
 
 
+def random_noise(model, batch, seed=0, num_samples=()):
+    """Standard normal noise ``[*num_samples, B, T, Z]`` from numpy: a generator in the program is long to compile."""
+    shape = (*np.atleast_1d(num_samples).astype(int), *batch.mask.shape, model.latent_dim)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.result_type(float))
+
+
 def inject(model, params, features, latents):
     """The sites of a trajectory whose latents are given, ``[B, T, Z]``: each step's noise is what makes it draw them."""
 

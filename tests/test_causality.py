@@ -25,7 +25,7 @@ from zf_jax.emissions import emission_values
 from zf_jax.typing import clean
 
 NUM_STEPS = 6
-SAME, DIFFERENT = 1e-11, 1e-7
+SAME, DIFFERENT = 1e-9, 1e-6
 READS_THE_FUTURE = {"zforcing": True, "srnn": True, "storn": False, "vrnn": False, "vrnn_i": False}
 
 

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
+from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, x64
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
-from zf_jax.objective import Objective, Weights, loss_and_metrics, objective, objective_terms
+from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.typing import Batch, clean
 
 LENGTHS = (5, 2, 0, 6, 1)
@@ -25,10 +25,6 @@ CLOSE = dict(rtol=1e-9, atol=1e-9)
 def _double_precision():
     with x64():
         yield
-
-
-def keys(num_rows):
-    return jax.random.split(jax.random.key(5), num_rows)
 
 
 def spoiled(batch):
@@ -56,66 +52,55 @@ def widened(batch, extra):
 
 @functools.cache
 def problem(name, kind):
-    """A model, parameters, a ragged batch with keys for its rows, and what every sequence is judged by."""
+    """A model, parameters, a ragged batch, noise for a wider one, and what every sequence is judged by."""
     model = small(name, kind)
 
-    def loss(params, batch, row_keys, mode):
-        noise = bounds.draw_noise(row_keys, batch, model.latent_dim)
-        value, metrics = loss_and_metrics(model, params, batch, None, WEIGHTS, Objective(aux_gradient=mode), noise=noise)
-        terms = objective_terms(model, params, batch, noise, Objective(aux_gradient=mode))
-        return value, {"metrics": metrics, "terms": terms, "objective": objective(terms, WEIGHTS)}
+    def loss(params, batch, noise, mode):
+        return loss_and_metrics(model, params, batch, None, WEIGHTS, Objective(aux_gradient=mode), noise=noise[0])
 
     @jax.jit
-    def measures(params, batch, row_keys):
-        """Values of each sequence, and gradients of the mean over the real ones."""
+    def measures(params, batch, noise):
+        """The bound of each row, and the loss, its metrics and its gradient: means over the real rows."""
         # Where the auxiliary gradient stops makes a difference in Z-Forcing alone: one kind of data will do.
         modes = ("target", "backward") if (name, kind) == ("zforcing", "binary") else ("target",)
-        both = {mode: jax.value_and_grad(loss, has_aux=True)(params, batch, row_keys, mode) for mode in modes}
-        values = {f"{mode} {key}": value for mode in modes for key, value in both[mode][0][1].items() if key != "metrics"}
-        means = {mode: (both[mode][0][0], both[mode][0][1]["metrics"], both[mode][1]) for mode in modes}
-        return {"iwae": bounds.iwae(model, params, batch, row_keys, num_samples=2), **values}, means
+        means = {mode: jax.value_and_grad(loss, has_aux=True)(params, batch, noise, mode) for mode in modes}
+        return bounds.iwae(model, params, batch, noise=noise), means
 
-    params = random_params(model)
-    return params, random_batch(KINDS[kind][0], LENGTHS, NUM_STEPS), keys(len(LENGTHS)), measures
+    batch = random_batch(KINDS[kind][0], LENGTHS, NUM_STEPS)
+    return random_params(model), batch, random_noise(model, widened(batch, 3), num_samples=2), measures
 
 
 def assert_close(actual, desired):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), actual, desired)
 
 
-def over_steps(values):
-    """Per-step terms summed over time, so that buckets of different lengths compare."""
-    return jax.tree.map(lambda x: x.sum(axis=1) if x.ndim > 1 else x, values)
-
-
 @pytest.mark.parametrize("name, kind", CASES)
 def test_garbage_behind_the_mask_reaches_nothing(name, kind):
-    params, batch, row_keys, measures = problem(name, kind)
+    params, batch, noise, measures = problem(name, kind)
     bad = spoiled(batch)
     assert not np.array_equal(batch.inputs, bad.inputs, equal_nan=True)
-    result = measures(params, batch, row_keys)
-    jax.tree.map(np.testing.assert_array_equal, measures(params, bad, row_keys), result)
+    result = measures(params, batch, noise[:, :, :NUM_STEPS])
+    jax.tree.map(np.testing.assert_array_equal, measures(params, bad, noise[:, :, :NUM_STEPS]), result)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
 
 
 @pytest.mark.parametrize("name, kind", CASES)
 def test_order_company_and_bucket_do_not_matter(name, kind):
-    params, batch, row_keys, measures = problem(name, kind)
-    values, means = measures(params, batch, row_keys)
-    for value in jax.tree.leaves(values):
-        assert np.all(np.asarray(value)[np.array(LENGTHS) == 0] == 0.0), "an empty row adds nothing"
+    params, batch, noise, measures = problem(name, kind)
+    values, means = measures(params, batch, noise[:, :, :NUM_STEPS])
+    assert np.all(np.asarray(values)[np.array(LENGTHS) == 0] == 0.0), "an empty row adds nothing"
 
     order = np.array([3, 0, 4, 2, 1])
-    shuffled_values, shuffled_means = measures(params, Batch(*(x[order] for x in batch)), row_keys[order])
-    assert_close(shuffled_values, jax.tree.map(lambda x: x[order], values))
+    shuffled_values, shuffled_means = measures(params, Batch(*(x[order] for x in batch)), noise[:, order, :NUM_STEPS])
+    assert_close(shuffled_values, values[order])
     assert_close(shuffled_means, means)
 
     # Each sequence alone, in a longer bucket than the one it shared.
     alone = [
-        measures(params, widened(Batch(*(x[row : row + 1] for x in batch)), 3), row_keys[row : row + 1])
+        measures(params, widened(Batch(*(x[row : row + 1] for x in batch)), 3), noise[:, row : row + 1])
         for row in range(len(LENGTHS))
     ]
-    assert_close(jax.tree.map(lambda *xs: jnp.concatenate(xs), *(over_steps(one[0]) for one in alone)), over_steps(values))
+    assert_close(jnp.concatenate([one[0] for one in alone]), values)
     real = [one[1] for one, length in zip(alone, LENGTHS) if length > 0]
     assert_close(jax.tree.map(lambda *xs: sum(xs) / len(xs), *real), means)
 
@@ -126,8 +111,9 @@ def moved_by_a_wider_bucket(name, kind, encode):
     mutant = model._replace(encode=functools.partial(encode, model))
     batch, params = random_batch(KINDS[kind][0], LENGTHS, NUM_STEPS), random_params(model)
     elbo = jax.jit(functools.partial(bounds.elbo, mutant))
-    row_keys = keys(len(LENGTHS))
-    return np.abs(elbo(params, widened(batch, 3), row_keys) - elbo(params, batch, row_keys))
+    wide = widened(batch, 3)
+    noise = random_noise(model, wide)
+    return np.abs(elbo(params, wide, noise=noise) - elbo(params, batch, noise=noise[:, :NUM_STEPS]))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in ("zforcing", "srnn")])

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, inject, random_batch, random_params, small, x64
+from models_under_test import CASES, KINDS, NAMES, inject, random_batch, random_noise, random_params, small, x64
 
 from zf_jax.models import unroll
 
@@ -27,7 +27,7 @@ def case(name, kind):
     """A model, parameters, a batch, latents to inject or noise to draw them with, and the model's parts compiled once."""
     model = small(name, kind)
     batch = random_batch(KINDS[kind][0], (NUM_STEPS,) * 3, NUM_STEPS)
-    noise = jnp.asarray(np.random.default_rng(2).normal(size=(3, NUM_STEPS, model.latent_dim)))
+    noise = random_noise(model, batch)
     model = model._replace(**{part: jax.jit(getattr(model, part)) for part in ("encode", "step", "score", "observe")})
     return model, random_params(model), batch, noise
 

@@ -55,8 +55,9 @@ def make_optimizer(learning_rate: optax.ScalarOrSchedule, clip_norm: float | Non
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
     """The state before the first update."""
     params = model.init(key)
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, optimizer.init(params), zero, zero)
+    # A buffer each: the train step gives the old state's buffers away, and none may be given away twice.
+    step, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
+    return TrainState(step, params, optimizer.init(params), skipped, in_a_row)
 
 
 def update(

@@ -170,7 +170,7 @@ def forward_state(params, config, u, z, h, c):
 
 
 def auxiliary(params, config, h_before, z):
-    """eq. (8): the mean, through tanh (A3), and log standard deviation of p(b_t | z_t); option (A2): from h_{t-1} too."""
+    """eq. (8): the mean, through tanh (A3), and log standard deviation of p(b_t | z_t); option (A2): h_{t-1} too."""
     x = np.concatenate([h_before, z]) if config.aux_input == "hidden_and_latent" else z
     mean, log_std = mlp_gaussian(params["auxiliary"], x, config.aux_log_std_bounds)
     return np.tanh(mean), log_std

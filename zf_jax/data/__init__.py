@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zf_jax.data.dataset import DataError, DataSet, Example, Source
 from zf_jax.data.pipeline import eval_batches, pad, train_batches
-from zf_jax.data.registry import NAMES, load
+from zf_jax.data.registry import NAMES, load, prepare
 
 __all__ = [
     "NAMES",
@@ -15,5 +15,6 @@ __all__ = [
     "eval_batches",
     "load",
     "pad",
+    "prepare",
     "train_batches",
 ]

@@ -45,8 +45,7 @@ def read_audio(path: str, sample_rate: int | None, *, resample: bool = False) ->
     Raises:
       DataError: the file is no audio, truncated, stereo, of another rate, empty, or constant throughout.
     """
-    import soundfile
-
+    soundfile = _soundfile()
     if os.path.getsize(path) == 0:
         raise DataError(f"{path} is an empty file: copy it again from its source")
     _check_whole(path)
@@ -71,25 +70,30 @@ def read_audio(path: str, sample_rate: int | None, *, resample: bool = False) ->
     if not np.isfinite(samples).all():
         raise DataError(f"{path} holds samples that are not numbers: replace it or remove it")
     if sample_rate is not None and rate != sample_rate:
-        import soxr
-
+        try:
+            import soxr
+        except ImportError:
+            raise DataError("resampling needs the package soxr: pip install soxr") from None
         samples, rate = soxr.resample(samples, rate, sample_rate, quality="HQ"), sample_rate
     whole = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-    if (whole == whole[0]).all() if whole.size else True:
-        raise DataError(f"{path} is constant throughout (every sample is {int(whole[0]) if whole.size else 0}): remove it")
+    if whole.size == 0:
+        raise DataError(f"{path} is too short to be resampled to {sample_rate} Hz: remove it")
+    if (whole == whole[0]).all():
+        raise DataError(f"{path} is constant throughout, every sample is {int(whole[0])}: replace it or remove it")
     return whole, int(rate)
 
 
 def common_rate(recordings: Sequence[Recording]) -> int:
     """Return the sample rate, in Hz, of the first readable recording: what a folder of files is expected to share."""
-    import soundfile
-
+    soundfile = _soundfile()
     for recording in recordings:
         try:
             return int(soundfile.info(recording.path).samplerate)
         except (RuntimeError, OSError):
             continue
-    raise DataError(f"{recordings[0].path} and all files beside it cannot be decoded as audio: give a folder of WAV or FLAC")
+    raise DataError(
+        f"{recordings[0].path} cannot be decoded as audio, nor can any file beside it: give a folder of WAV files"
+    )
 
 
 def _check_whole(path: str) -> None:
@@ -111,9 +115,7 @@ def _check_riff(path: str, file, size: int) -> None:
         if kind == b"data":
             # 0xFFFFFFFF is what a program writes that cannot know the length; such a file ends where it ends.
             if length != 0xFFFFFFFF and place + 8 + length > size:
-                raise DataError(
-                    f"{path} is truncated: {size - place - 8} bytes of sound where its header says {length}; copy it again"
-                )
+                raise _truncated(path, size - place - 8, length)
             return
         place += 8 + length + (length & 1)
     raise DataError(f"{path} is truncated: it ends before its sound begins; copy it again")
@@ -130,9 +132,19 @@ def _check_sphere(path: str, head: bytes, size: int) -> None:
     header = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
     promised = field(b"sample_count", 0) * field(b"sample_n_bytes", 2) * field(b"channel_count", 1)
     if header + promised > size:
-        raise DataError(
-            f"{path} is truncated: {max(0, size - header)} bytes of sound where its header says {promised}; copy it again"
-        )
+        raise _truncated(path, max(0, size - header), promised)
+
+
+def _soundfile():
+    try:
+        import soundfile
+    except (ImportError, OSError):  # the package, or the C library under it
+        raise DataError("audio needs the package soundfile: pip install soundfile") from None
+    return soundfile
+
+
+def _truncated(path: str, there: int, promised: int) -> DataError:
+    return DataError(f"{path} is truncated: {there} bytes of sound where its header says {promised}; copy it again")
 
 
 def _reason(error: Exception) -> str:

@@ -8,9 +8,9 @@ training sentences alone.  The paper's own IMDB crawl (Diao et al. 2014) is not 
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +24,7 @@ from zf_jax.typing import Observation
 _SPLITS = ("train", "valid", "test")
 _DEFAULTS = {"vocabulary_size": 16000, "max_words": 15, "valid_fraction": 0.05, "test_fraction": 0.10}
 _BLOCK = 1000  # sentences a record: a set is read whole, so records are few and large
+_LONGEST_PARAGRAPH = 50  # lines
 _EOS, _UNK = 0, 1  # <bos> has no word: it is the observation's start token
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
@@ -55,12 +56,12 @@ def load_text(
     Raises:
       DataError: nothing is there, a file is not UTF-8 text, or a split is left empty.
     """
-    options = dict(
-        vocabulary_size=int(vocabulary_size),
-        max_words=int(max_words),
-        valid_fraction=valid_fraction,
-        test_fraction=test_fraction,
-    )
+    options = {
+        "vocabulary_size": int(vocabulary_size),
+        "max_words": int(max_words),
+        "valid_fraction": valid_fraction,
+        "test_fraction": test_fraction,
+    }
     folder = store.need_folder(data_dir, name)
     config = store.config_name(name, options, _DEFAULTS)
     path = store.find(folder, config)
@@ -83,8 +84,6 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
 
     Arguments and errors as for ``load_text``; a set that is there already is left as it is.
     """
-    import tensorflow_datasets as tfds
-
     unknown = sorted(set(options) - set(_DEFAULTS))
     if unknown:
         raise DataError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(_DEFAULTS))}")
@@ -92,9 +91,12 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
     if options["vocabulary_size"] < 3 or options["max_words"] < 1:
         raise DataError("a vocabulary needs at least 3 words and a sentence at least 1")
     config = store.config_name(name, options, _DEFAULTS)
-    there = store.find(data_dir, config)
-    if there is not None:
-        return there
+    return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir)
+
+
+def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str, Any]) -> store.Recipe:
+    import tensorflow_datasets as tfds
+
     corpus = _Corpus(options)
     bad: list[str] = []
     for document, problem in _documents(manual_dir, name):
@@ -109,7 +111,7 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
     tensor = tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding=tfds.features.Encoding.BYTES)
     generators = {split: (lambda split=split: _records(*tokens[split])) for split in _SPLITS}
     metadata = {"vocabulary": vocabulary, "counts": facts, "bad_files": bad}
-    return store.prepare(store.Recipe(config, {"tokens": tensor, "lengths": tensor}, generators, metadata), data_dir)
+    return store.Recipe({"tokens": tensor, "lengths": tensor}, generators, metadata)
 
 
 class _Corpus:
@@ -158,8 +160,8 @@ class _Corpus:
             flat, lengths = np.frombuffer(self._flat[split], np.int32), np.frombuffer(self._lengths[split], np.int32)
             numbered = np.insert(final[flat], np.cumsum(lengths), _EOS).astype(np.int32)
             tokens[split] = (numbered, lengths + 1)
-            self._facts[split]["words"] = int(len(flat))
-            self._facts[split]["words_and_eos"] = int(len(numbered))
+            self._facts[split]["words"] = len(flat)
+            self._facts[split]["words_and_eos"] = len(numbered)
             self._facts[split]["unknown_words"] = int((numbered == _UNK).sum())
         facts = {"text": self._facts, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
         return [text.EOS, text.UNK, *(words[i] for i in kept)], tokens, facts
@@ -193,11 +195,12 @@ def _documents(root: str, name: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _paragraphs(content: str) -> list[str]:
-    """Return what lies between blank lines; in a file without blank lines, every line."""
-    lines = [line.strip() for line in content.strip().splitlines()]
-    if all(lines):
-        return lines
-    return [block for block in "\n".join(lines).split("\n\n") if block.strip()]
+    """Return what lies between blank lines; of a block too long for a paragraph, a list rather, every line."""
+    found: list[str] = []
+    for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in content.splitlines())):
+        lines = block.split("\n")
+        found += lines if len(lines) > _LONGEST_PARAGRAPH else [block.strip()]
+    return [document for document in found if document]
 
 
 def _text_files(root: str) -> Iterator[tuple[str, bytes]]:

@@ -73,6 +73,37 @@ def load_mnist(*, data_dir: str | None = None, skip_bad_files: bool = False) -> 
     return load_images(data_dir=data_dir, name="mnist", skip_bad_files=skip_bad_files)
 
 
+def prepare_images(
+    manual_dir: str,
+    data_dir: str,
+    *,
+    name: str = "images",
+    prefix: str = "binarized_mnist",
+    image_shape: tuple[int, int] = (28, 28),
+    skip_bad_files: bool = False,
+) -> str:
+    """Store the .amat files of a folder as array_record under ``data_dir`` and return the path; errors as above."""
+    del skip_bad_files
+    import tensorflow_datasets as tfds
+
+    from zf_jax.data import store
+
+    pixels = int(np.prod(image_shape))
+
+    def recipe() -> store.Recipe:
+        rows = read_amat_splits(store.need_folder(manual_dir, name), prefix, pixels)
+        feature = tfds.features.Tensor(shape=(pixels,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
+        return store.Recipe({"image": feature}, {split: (lambda s=split: _records(rows[s], s)) for split in rows}, {})
+
+    return store.prepare(name, recipe, data_dir)
+
+
+def _records(rows: np.ndarray, split: str):
+    from tqdm import tqdm
+
+    yield from ({"image": row} for row in tqdm(rows, desc=f"writing {split}", unit="image", disable=None))
+
+
 def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndarray]:
     """Return the three splits of .amat files in a folder, uint8 ``[N, pixels]`` each; ``DataError`` where one lacks."""
     paths = {split: os.path.join(folder, f"{prefix}_{split}.amat") for split in SPLITS}
@@ -116,7 +147,7 @@ def _read_amat_slowly(path: str, pixels: int) -> np.ndarray:
                 )
             if not np.isin(row, (0.0, 1.0)).all():
                 wrong = row[~np.isin(row, (0.0, 1.0))][0]
-                raise DataError(f"{path}, row {number}: the value {wrong:g} is neither 0 nor 1; binarise the images first")
+                raise DataError(f"{path}, row {number}: the value {wrong:g} is neither 0 nor 1; binarise it first")
             rows.append(row.astype(np.uint8))
     return np.stack(rows)
 
@@ -139,8 +170,8 @@ class _PreparedRows:
             image = np.asarray(self._records[int(index)]["image"]).reshape(-1)
             if image.size != self._rows.shape[1] or image.max() > 1:
                 raise DataError(
-                    f"{self._path}, image {index}: {image.size} values up to {image.max()}, where {self._rows.shape[1]} "
-                    "values of 0 or 1 belong; set image_shape to the size of its images, or binarise them first"
+                    f"{self._path}, image {index}: {image.size} values up to {image.max()}, where "
+                    f"{self._rows.shape[1]} values of 0 or 1 belong; set image_shape, or binarise them first"
                 )
             self._rows[index] = image
             self._read[index] = True

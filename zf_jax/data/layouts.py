@@ -49,7 +49,8 @@ def timit(root: str, *, valid_fraction: float = 0.05, split_seed: int = 0) -> Fo
     recordings = [r._replace(split="valid") if r.name in valid else r for r in found.values()]
     counted = Counter("test" if r.split == "test" else "train and valid" for r in recordings)
     whole = counted["train and valid"] == 4620 and counted["test"] == 1680
-    facts = {"official_split": "4,620 + 1,680 files, complete" if whole else f"INCOMPLETE, {dict(counted)} of 4,620 + 1,680"}
+    there = f"{counted['train and valid']:,} + {counted['test']:,} files"
+    facts: dict[str, Any] = {"official_split": f"{there}, complete" if whole else f"{there}, INCOMPLETE"}
     if copies:
         facts["second_copies_not_read"] = copies
     return recordings, facts
@@ -91,9 +92,7 @@ def librispeech(
     return _divide(recordings, split_by, valid_fraction, test_fraction, split_seed), {}
 
 
-def ljspeech(
-    root: str, *, valid_fraction: float = 0.05, test_fraction: float = 0.1, split_seed: int = 0
-) -> Found:
+def ljspeech(root: str, *, valid_fraction: float = 0.05, test_fraction: float = 0.1, split_seed: int = 0) -> Found:
     """Return LJSpeech's recordings, ``LJSpeech-1.1/wavs/*.wav``: one speaker, no official split, divided by file."""
     home = os.path.join(root, "LJSpeech-1.1")
     wavs = os.path.join(home if os.path.isdir(home) else root, "wavs")

@@ -24,7 +24,11 @@ _SPLITS = ("train", "valid", "test")
 
 
 def load_music(
-    *, data_dir: str | None = None, name: str = "jsb_chorales", protocol: Protocol = "full", skip_bad_files: bool = False
+    *,
+    data_dir: str | None = None,
+    name: str = "jsb_chorales",
+    protocol: Protocol = "full",
+    skip_bad_files: bool = False,
 ) -> DataSet:
     """Return one of the four polyphonic sets (Boulanger-Lewandowski et al. 2012) as frames of 88 notes.
 
@@ -61,8 +65,6 @@ def load_music(
     )
 
 
-
-
 def _find(folder: str, name: str) -> str:
     if os.path.isfile(folder) and folder.endswith((".npz", ".json")):
         return folder
@@ -83,7 +85,7 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for split in _SPLITS:
         missing = [key for key in (split, f"{split}_lengths") if key not in arrays]
         if missing:
-            raise DataError(f"{path} lacks {' and '.join(missing)}: it must hold train, valid and test, each with lengths")
+            raise DataError(f"{path} lacks {' and '.join(missing)}: it must hold train, valid and test, with lengths")
         roll, lengths = arrays[split], arrays[f"{split}_lengths"].astype(np.int64)
         if roll.ndim != 2 or roll.shape[1] != NOTES:
             raise DataError(f"{path}, {split}: an array of shape {roll.shape} where (steps, {NOTES}) belongs")
@@ -105,7 +107,7 @@ def _read_json(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for split in _SPLITS:
         sequences = content.get(split) if isinstance(content, dict) else None
         if not isinstance(sequences, list):
-            raise DataError(f'{path} lacks "{split}": it must be an object with train, valid and test, lists of sequences')
+            raise DataError(f'{path} lacks a list "{split}": it must hold train, valid and test, lists of sequences')
         rolls = [_roll(sequence, f"{path}, {split}, sequence {i}") for i, sequence in enumerate(sequences)]
         lengths = np.array([len(roll) for roll in rolls], np.int64)
         found[split] = (np.concatenate(rolls) if rolls else np.zeros((0, NOTES), np.uint8), lengths)

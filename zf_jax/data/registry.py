@@ -18,9 +18,9 @@ _LOADERS: dict[str, tuple[str, str, bool]] = {
     "digits": ("images", "load_digits", False),
     "mnist": ("images", "load_mnist", False),
     "images": ("images", "load_images", False),
-    **{name: ("speech", "load_speech", True) for name in _SPEECH},
-    **{name: ("corpus", "load_text", True) for name in _TEXT},
-    **{name: ("music", "load_music", True) for name in _MUSIC},
+    **dict.fromkeys(_SPEECH, ("speech", "load_speech", True)),
+    **dict.fromkeys(_TEXT, ("corpus", "load_text", True)),
+    **dict.fromkeys(_MUSIC, ("music", "load_music", True)),
 }
 NAMES = tuple(sorted(_LOADERS))
 
@@ -37,6 +37,32 @@ def load(name: str, *, data_dir: str | None = None, **options) -> DataSet:
       DataError: the name or an option is unknown, or the data are missing or bad; the sentence says what to do.
     """
     return _call(_loader(name), name, data_dir=data_dir, **options)
+
+
+def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> str | None:
+    """Prepare a set once as array_record under ``data_dir`` and return where; None where it is read as it lies.
+
+    Args:
+      name: one of ``NAMES``.
+      manual_dir: the folder of the original files; None fetches those that may be fetched.
+      data_dir: TFDS's data directory, later ``load``'s ``data_dir``.
+      **options: those of ``load`` that change what is stored.
+
+    Raises:
+      DataError: as ``load``; also where the files must be had from their owner, or cannot be fetched.
+    """
+    if name not in _LOADERS:
+        raise DataError(f"there is no data set {name!r}: choose one of {', '.join(NAMES)}")
+    room, function, _ = _LOADERS[name]
+    if room == "music" or name == "digits":
+        return None
+    from zf_jax.data import downloads, store
+
+    folder = store.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
+    module = importlib.import_module(f"zf_jax.data.{room}")
+    if name == "mnist":
+        return module.prepare_images(folder, data_dir, name=name, **options)
+    return getattr(module, function.replace("load_", "prepare_"))(folder, data_dir, name=name, **options)
 
 
 def _loader(name: str) -> Callable[..., DataSet]:

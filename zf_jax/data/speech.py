@@ -22,7 +22,8 @@ from zf_jax.data.sources import Protocol, frame_example
 from zf_jax.typing import Observation
 
 BLOCK = 8000  # samples a record: 40 frames of 200, the paper's half second at 16 kHz
-SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": None}
+# In Hz; 0 takes the files' own.
+SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": 0}
 _SPLITS = ("train", "valid", "test")
 
 
@@ -87,12 +88,17 @@ def prepare_speech(
 
     Arguments and errors as for ``load_speech``; a set that is there already is left as it is.
     """
-    import tensorflow_datasets as tfds
-
-    config = stored_name(name, prepared_with)
     if not os.path.isdir(manual_dir):
         raise DataError(f"{manual_dir} is not a folder: pass the folder of {name}")
-    options = dict(prepared_with)
+    config = stored_name(name, prepared_with)
+    return store.prepare(
+        config, lambda: _recipe(manual_dir, name, resample, skip_bad_files, dict(prepared_with)), data_dir
+    )
+
+
+def _recipe(manual_dir: str, name: str, resample: bool, skip_bad_files: bool, options: dict[str, Any]) -> store.Recipe:
+    import tensorflow_datasets as tfds
+
     rate = options.pop("sample_rate", SAMPLE_RATES[name])
     recordings, facts = LAYOUTS[name](manual_dir, **options)
     recordings = sorted(recordings, key=lambda r: r.name)
@@ -106,11 +112,9 @@ def prepare_speech(
             others = f" ({len(bad)} of {len(recordings)} files are bad)" if len(bad) > 1 else ""
             raise DataError(f"{bad[0]}{others}; or pass --config.data.skip_bad_files=True to count and skip bad files")
 
-    features = {
-        "samples": tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES)
-    }
+    features = {"samples": tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES)}
     generators = {split: (lambda split=split: decoder.blocks(split, finish)) for split in _SPLITS}
-    return store.prepare(store.Recipe(config, features, generators, metadata, finish), data_dir)
+    return store.Recipe(features, generators, metadata, finish)
 
 
 def stored_name(name: str, prepared_with: Mapping[str, Any]) -> str:
@@ -229,7 +233,7 @@ def _dataset(name, path, protocol: Protocol, frame_size: int, piece_frames: int,
     splits, counts = {}, {}
     for split in _SPLITS:
         facts = metadata["splits"][split]
-        common = dict(frame_size=frame_size, protocol=protocol, mean=mean, std=std)
+        common = {"frame_size": frame_size, "protocol": protocol, "mean": mean, "std": std}
         pieces = SpeechSource(records[split], facts["samples"], piece_frames=piece_frames, **common)
         whole = SpeechSource(records[split], facts["samples"], piece_frames=None, **common)
         splits[split] = pieces if split == "train" else whole

@@ -28,14 +28,12 @@ class Recipe:
     """How a set is prepared.
 
     Attributes:
-      config: the name the set is stored under; it carries every option that changes what is stored.
       features: the TFDS features of a record.
       splits: for each split, a function that yields its records in their final order.
       metadata: JSON-able facts, filled in while the splits are generated and stored beside the records.
       finish: called when all splits are generated; may raise ``DataError``, and then nothing is stored.
     """
 
-    config: str
     features: Mapping[str, Any]
     splits: Mapping[str, Callable[[], Iterator[dict[str, Any]]]]
     metadata: dict[str, Any]
@@ -102,24 +100,26 @@ def open_splits(path: str) -> dict[str, Sequence[Mapping[str, Any]]]:
     """Return random access to the records of every split of a prepared set; ``DataError`` where it is damaged."""
     tfds = _tfds()
     try:
-        builder = tfds.builder_from_directory(path)
-        return {split: builder.as_data_source(split) for split in builder.info.splits}
+        with _quiet():
+            builder = tfds.builder_from_directory(path)
+            return {split: builder.as_data_source(split) for split in builder.info.splits}
     except Exception as error:  # TFDS and array_record raise many kinds; the user needs one sentence
         raise DataError(
-            f"{path} cannot be read ({_one_line(error)}): it must hold array_record files; delete it and prepare it again"
+            f"{path} cannot be read ({_one_line(error)}): it must hold array_record files; delete it and prepare again"
         ) from error
 
 
-def prepare(recipe: Recipe, data_dir: str) -> str:
+def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) -> str:
     """Store a set under ``data_dir`` and return its path; a set that is there already is left as it is."""
     tfds = _tfds()
-    with _locked(data_dir, recipe.config):
-        path = find(data_dir, recipe.config)
+    with _locked(data_dir, config_name):
+        path = find(data_dir, config_name)
         if path is not None:
             return path
-        for leftover in _incomplete(data_dir, recipe.config):
+        recipe = make_recipe()
+        for leftover in _incomplete(data_dir, config_name):
             shutil.rmtree(leftover, ignore_errors=True)  # of an interrupted run: the lock is ours, nobody writes there
-        config = tfds.core.BuilderConfig(name=recipe.config, description="Sequences for zf_jax.")
+        config = tfds.core.BuilderConfig(name=config_name, description="Sequences for zf_jax.")
         with _quiet():
             builder = _builder_class()(recipe=recipe, data_dir=data_dir, config=config, file_format="array_record")
         try:
@@ -131,10 +131,13 @@ def prepare(recipe: Recipe, data_dir: str) -> str:
                 cause = cause.__cause__ or cause.__context__
             if cause is not None:
                 raise cause from None
+            if isinstance(error, OSError):
+                why = f"({error.strerror}): make room, or choose another folder"
+                raise DataError(f"{data_dir} cannot be written {why}") from None
             raise
-    path = find(data_dir, recipe.config)
+    path = find(data_dir, config_name)
     if path is None:
-        raise DataError(f"{recipe.config} was prepared under {data_dir} and cannot be found there: is the disk full?")
+        raise DataError(f"{config_name} was prepared under {data_dir} and cannot be found there: is the disk full?")
     return path
 
 
@@ -233,7 +236,7 @@ def _locked(data_dir: str, config: str):
     """Hold the set's lock: a second process waits, then finds the set prepared."""
     try:
         os.makedirs(data_dir, exist_ok=True)
-        handle = open(os.path.join(data_dir, f".{config}.lock"), "w")
+        handle = open(os.path.join(data_dir, f".{config}.lock"), "w")  # noqa: SIM115  (closed below)
     except OSError as error:
         raise DataError(
             f"{data_dir} cannot be written ({error.strerror}): choose another folder with --data_dir, or with "

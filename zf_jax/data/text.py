@@ -14,12 +14,13 @@ from collections.abc import Sequence
 EOS = "<eos>"
 UNK = "<unk>"
 
-_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "…": " ... ", "—": " -- ", "–": " -- "})
+_PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "…": " ... ", "—": " -- ", "–": " -- "})  # noqa: RUF001
 _BREAK = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
 _DASHES = re.compile(r"(--+|\.\.\.+)")
 # A sentence ends at . ! ? (or their wide forms), with closing quotes and brackets, before white space.
-_END = re.compile(r"(?<=[.!?।。！？])([\"')\]]*)\s+")
-_NO_SPACE_BEFORE = set(".,!?;:)]}%'") | {"...", "।", "。", "，", "！", "？", "、"}
+_END = re.compile(r"(?<=[.!?।。！？])([\"')\]]*)\s+")  # noqa: RUF001
+_TITLE = re.compile(r"\b(mr|mrs|ms|dr|prof|st)\.$")
+_NO_SPACE_BEFORE = set(".,!?;:)]}%'") | {"...", "।", "。", "，", "！", "？", "、"}  # noqa: RUF001
 _NO_SPACE_AFTER = set("([{$#£€¿¡")
 
 
@@ -30,11 +31,17 @@ def normalise(text: str) -> str:
 
 
 def sentences(document: str) -> list[str]:
-    """Return the sentences of a normalised document; abbreviations ("mr. smith") are split like any full stop."""
+    """Return the sentences of a normalised document; of abbreviations only titles ("mr. smith") are not an end."""
     parts = _END.split(document)
     # split() returns text, closers, text, closers, ..., text
-    joined = [text + closers for text, closers in zip(parts[::2], [*parts[1::2], ""], strict=True)]
-    return [sentence for sentence in joined if sentence]
+    found: list[str] = []
+    continued = ""
+    for piece, closers in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        sentence = continued + piece + closers
+        continued = sentence + " " if _TITLE.search(sentence) else ""
+        if sentence and not continued:
+            found.append(sentence)
+    return [*found, continued.strip()] if continued else found
 
 
 def words(sentence: str) -> list[str]:

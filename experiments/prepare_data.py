@@ -1,0 +1,73 @@
+"""Prepares a data set once: from the original files to array_record, in TFDS's layout, without TensorFlow.
+
+    python -m experiments.prepare_data --name=timit --manual_dir=/data/TIMIT --data_dir=/data/tfds
+    python -m experiments.prepare_data --name=mnist --data_dir=/data/tfds
+    python -m experiments.prepare_data --name=audio_folder --manual_dir=talks --data_dir=/data/tfds \
+        --options=split_by=speaker,sample_rate=16000
+
+Afterwards ``--config.data.dir=/data/tfds`` reads it.  Without --manual_dir, sets whose licence allows it are fetched
+(mnist, imdb, ljspeech, librispeech).  An interrupted preparation leaves nothing that is read; running it again goes on
+to the end, and a set that is whole is left as it is.  The counts of what was prepared are printed as one JSON object.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+from absl import flags
+
+from experiments import command_line
+from zf_jax import data
+
+_NAME = flags.DEFINE_string("name", None, f"The data set: one of {', '.join(data.NAMES)}.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "The folder of the original files.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to prepare it: TFDS's data directory.")
+_OPTIONS = flags.DEFINE_list(
+    "options", [], "Settings of the set, as in config.data: sample_rate=16000,split_by=speaker."
+)
+_SKIP_BAD_FILES = flags.DEFINE_bool("skip_bad_files", False, "Count and skip files that cannot be used.")
+
+
+def main() -> None:
+    for flag in (_NAME, _DATA_DIR):
+        if not flag.value:
+            raise command_line.UserError(f"--{flag.name} is missing: {flag.help}")
+    options = dict(_option(item) for item in _OPTIONS.value)
+    try:
+        path = data.prepare(
+            _NAME.value,
+            manual_dir=_MANUAL_DIR.value,
+            data_dir=_DATA_DIR.value,
+            skip_bad_files=_SKIP_BAD_FILES.value,
+            **options,
+        )
+    except data.DataError as error:
+        # The sentences name the settings of a config; here they are flags.
+        sentence = str(error).replace("--config.data.skip_bad_files=True", "--skip_bad_files")
+        sentence = sentence.replace("--config.data.dir", "--manual_dir").replace("--config.data.", "--options=")
+        raise command_line.UserError(sentence) from None
+    if path is None:
+        print(f"{_NAME.value} needs no preparing: it is read as it lies")
+        where = _MANUAL_DIR.value
+    else:
+        print(f"prepared: {path}")
+        where = _DATA_DIR.value
+    options.pop("resample", None)
+    found = data.load(_NAME.value, data_dir=where, skip_bad_files=_SKIP_BAD_FILES.value, **options)
+    print(json.dumps(found.describe(), ensure_ascii=False))
+
+
+def _option(item: str) -> tuple[str, Any]:
+    name, equals, value = item.partition("=")
+    if not equals:
+        raise command_line.UserError(f"--options takes name=value pairs, and {item!r} has no =")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,97 @@
+"""The bounds of any model: IWAE climbs from the one-sample bound, chunks and company change nothing."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, x64
+
+from zf_jax import bounds
+from zf_jax.typing import Batch
+
+LENGTHS = (6, 3, 5, 0)
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    with x64():
+        yield
+
+
+@functools.cache
+def case(name):
+    model = small(name, "frames")
+    batch = random_batch(KINDS["frames"][0], LENGTHS, 6)
+    noise = random_noise(model, batch, num_samples=64)
+    params = random_params(model, spread=0.2)
+    weights = jax.jit(functools.partial(bounds.iwae_log_weights, model))(params, batch, noise=noise)
+    return model, params, batch, noise, weights
+
+
+@pytest.mark.parametrize("name", LATENT_NAMES)
+def test_iwae_climbs_with_the_number_of_samples(name):
+    weights = case(name)[-1][:, :3]  # the real rows
+    means = []
+    for k in (1, 2, 4, 8, 16, 32, 64):
+        # Every group of k samples is an estimate of the bound of k; a bound that averages over groups of groups
+        # climbs on these very samples, by Jensen's inequality, not only in expectation.
+        means.append(bounds.log_mean_exp(weights.reshape(64 // k, k, -1).swapaxes(0, 1)).mean(axis=0))
+    assert np.all(np.diff(np.stack(means), axis=0) > 0)
+
+
+@pytest.mark.parametrize("name", LATENT_NAMES)
+def test_one_sample_is_the_one_sample_bound(name):
+    model, params, batch, noise, weights = case(name)
+    terms = jax.jit(functools.partial(bounds.step_terms, model))(params, batch, noise=noise[0])
+    one = jnp.sum(terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob, axis=1)
+    np.testing.assert_allclose(bounds.log_mean_exp(weights[:1]), one, rtol=1e-10, atol=1e-10)
+    # Over many samples the one-sample bound is the ELBO, whose KL is in closed form.
+    elbo = jax.jit(jax.vmap(lambda n: bounds.elbo(model, params, batch, noise=n)))(noise)
+    difference = np.asarray(elbo - weights)
+    error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
+    assert np.all(np.abs(difference.mean(axis=0)) <= 4 * error)
+
+
+def test_chunks_change_nothing():
+    model, params, batch, noise, weights = case("zforcing")
+    iwae = jax.jit(functools.partial(bounds.iwae, model), static_argnames="chunk_size")
+    for chunk_size in (2, 50):
+        cut = iwae(params, batch, noise=noise[:5], chunk_size=chunk_size)
+        np.testing.assert_allclose(cut, bounds.log_mean_exp(weights[:5]), rtol=1e-12)
+
+
+def test_samples_drawn_from_a_key_depend_on_nothing_else():
+    """A key a sequence: neither chunks, nor the place in the batch, nor the width of the bucket change its noise."""
+    model, params, batch, _, _ = case("zforcing")
+    keys = jax.random.split(jax.random.key(8), len(LENGTHS))
+    together = jax.jit(functools.partial(bounds.iwae, model, num_samples=3))(params, batch, keys)
+    order = np.array([2, 0, 3, 1])
+    cut = jax.jit(functools.partial(bounds.iwae, model, num_samples=3, chunk_size=2))
+    np.testing.assert_allclose(cut(params, Batch(*(x[order] for x in batch)), keys[order]), together[order], rtol=1e-10)
+    narrow = Batch(*(x[:, :4] for x in batch[:4]), batch.lengths)
+    np.testing.assert_array_equal(bounds.draw_noise(keys, batch, 3)[:, :4], bounds.draw_noise(keys, narrow, 3))
+
+
+def test_wrong_arguments_are_refused():
+    model, params, batch, _, _ = case("zforcing")
+    with pytest.raises(ValueError, match="key"):
+        bounds.iwae(model, params, batch)
+    for wrong in (dict(num_samples=0), dict(chunk_size=-1)):
+        with pytest.raises(ValueError, match="at least 1"):
+            bounds.iwae(model, params, batch, jax.random.key(0), **wrong)
+
+
+def test_averages_in_the_wrong_place_are_found():
+    """The mutations that were published: a mean of logs in place of the log of the mean; weights mixed step by step."""
+    weights = case("zforcing")[-1][:, :3]
+    model, params, batch, noise, _ = case("zforcing")
+    terms = jax.jit(jax.vmap(lambda n: bounds.step_terms(model, params, batch, noise=n)))(noise)
+    per_step = terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob
+    step_by_step = jnp.sum(bounds.log_mean_exp(per_step), axis=1)[:3]
+    honest = bounds.log_mean_exp(weights)
+    assert np.all(honest - weights.mean(axis=0) > 1e-2)
+    assert np.all(np.abs(step_by_step - honest) > 1e-2)

@@ -1,0 +1,278 @@
+"""The binaries as their users meet them: runs, resumes, interruptions, and wrong input refused with one sentence."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import loop
+from experiments.command_line import UserError
+from experiments.configs import base
+from experiments.evaluate import evaluate
+from experiments.restore import restore
+from zf_jax.checkpointing import CheckpointError, Checkpoints
+from zf_jax import training
+from zf_jax.data import DataError
+from zf_jax.metrics import read_metrics
+
+ROOT = Path(__file__).parents[1]
+TINY = {
+    "model.rnn_dim": 8,
+    "model.latent_dim": 2,
+    "model.mlp_dim": 8,
+    "model.embed_dim": 4,
+    "train.batch_size": 8,
+    "train.eval_sequences": 8,
+    "train.eval_batch_size": 64,
+    "train.log_every": 5,
+    "train.eval_every": 20,
+    "train.checkpoint_every": 10,
+    "objective.kl_temperature_start": 0.2,
+    "objective.kl_temperature_steps": 30,
+    "objective.aux_weight": 0.01,
+    "objective.reverse_weight": 0.01,
+}
+
+
+def tiny_config(**changes):
+    config = base.get_base()
+    config.data.name = "digits"
+    config.update_from_flattened_dict(TINY | changes)
+    return config
+
+
+def command(name, *flags):
+    return [sys.executable, "-m", f"experiments.{name}", *flags]
+
+
+def tiny_flags(workdir, **changes):
+    values = TINY | changes
+    return [
+        "--config=experiments/configs/digits.py",
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in values.items()),
+    ]
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+
+
+def run(name, *flags, timeout=240):
+    return subprocess.run(
+        command(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout
+    )
+
+
+def one_sentence(result):
+    """The message of a command that ended as a user's mistake should."""
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def params_of(workdir):
+    return jax.device_get(restore(str(workdir), "latest")[1])
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run of 40 updates, never interrupted; the tests that only read it share it."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir))
+    return workdir
+
+
+def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
+    assert json.loads((whole_run / "config.json").read_text())["model"]["rnn_dim"] == 8
+    lines = read_metrics(whole_run)
+    train = [line for line in lines if line["split"] == "train"]
+    assert [line["step"] for line in train] == list(range(5, 41, 5))
+    assert {"loss", "elbo_nats_per_sequence", "kl_nats_per_sequence", "grad_norm", "skipped_updates"} <= train[0].keys()
+    np.testing.assert_allclose(train[0]["kl_temperature"], 0.2 + 0.8 * 4 / 30, rtol=1e-5)
+    valid = [line for line in lines if line["split"] == "valid"]
+    assert [line["step"] for line in valid] == [20, 40]
+    for name in ("samples", "reconstructions", "completions", "curves"):
+        assert (whole_run / "samples" / f"{name}.png").stat().st_size > 1000
+    # The best and the two latest are kept.
+    assert {p.name for p in (whole_run / "checkpoints").iterdir() if p.is_dir()} <= {"20", "30", "40"}
+
+
+def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
+    loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
+    second = run("train", *tiny_flags(tmp_path / "run", **{"train.num_steps": 40, "train.decay_steps": 0,
+        "train.learning_rate": 1e-3, "train.clip_norm": 100.0}))
+    assert second.returncode == 0, second.stderr
+    assert "goes on from step 20" in second.stdout
+    for a, b in zip(jax.tree.leaves(params_of(whole_run)), jax.tree.leaves(params_of(tmp_path / "run")), strict=True):
+        np.testing.assert_array_equal(a, b)
+    pick = [line["elbo_nats_per_sequence"] for line in read_metrics(whole_run)]
+    assert pick == [line["elbo_nats_per_sequence"] for line in read_metrics(tmp_path / "run")]
+
+
+def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path):
+    flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
+    with subprocess.Popen(
+        command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        wait_for_step(process, 25)
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    stopped = int(rest.split("stopped by a signal at step ")[1].split(";")[0])
+    assert newest(tmp_path) == stopped
+
+    with subprocess.Popen(
+        command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert f"goes on from step {stopped}" in process.stdout.readline()
+        reached = wait_for_step(process, stopped + 25)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    with Checkpoints(tmp_path) as checkpoints:
+        # One checkpoint may still have been on its way to the disk.
+        assert checkpoints.latest_step >= reached - 20
+    done = loop.train(
+        tiny_config(**{"train.num_steps": newest(tmp_path) + 1, "train.eval_every": 100_000,
+            "train.learning_rate": 2e-3, "train.decay_steps": 2000, "train.clip_norm": 10.0}), str(tmp_path)
+    )
+    assert done["step"] == newest(tmp_path)
+    steps = [line["step"] for line in read_metrics(tmp_path) if line["split"] == "train"]
+    assert steps == sorted(set(steps))  # no step is told twice
+
+
+def wait_for_step(process, step):
+    limit = time.monotonic() + 180
+    for line in process.stdout:
+        if line.startswith("step ") and int(line.split()[1].rstrip(":")) >= step:
+            return int(line.split()[1].rstrip(":"))
+        assert time.monotonic() < limit
+    raise AssertionError("the run ended early")
+
+
+def newest(workdir):
+    return max(int(p.name) for p in (Path(workdir) / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def test_an_evaluation_is_the_same_for_any_batch_size_and_is_written_down(whole_run):
+    first = evaluate(str(whole_run), split="valid", bound="iwae", num_samples=2)
+    written = json.loads((whole_run / "eval_valid_iwae.json").read_text())
+    assert written == first
+    config = json.loads((whole_run / "config.json").read_text())
+    config["train"]["eval_batch_size"] = 7
+    (whole_run / "config.json").write_text(json.dumps(config))
+    second = evaluate(str(whole_run), split="valid", bound="iwae", num_samples=2, chunk_size=1)
+    config["train"]["eval_batch_size"] = 64
+    (whole_run / "config.json").write_text(json.dumps(config))
+    np.testing.assert_allclose(first["nats_per_sequence"], second["nats_per_sequence"], rtol=1e-5)
+    assert first["num_sequences"] == second["num_sequences"] == 250
+
+
+def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_run):
+    result = run("evaluate", f"--workdir={whole_run}", "--split=test", "--bound=elbo")
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout.strip().splitlines()[-1])
+    assert printed["nats_per_sequence"] < 0
+    assert {"split", "bound", "num_samples", "num_sequences", "nats_per_step", "kl_nats_per_sequence"} <= printed.keys()
+    assert run("sample", f"--workdir={whole_run}", "--num_samples=4").returncode == 0
+
+
+def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
+    real = training.loss_and_metrics
+
+    def broken(*args, **kwargs):
+        loss, metrics = real(*args, **kwargs)
+        return loss * np.nan, metrics
+
+    monkeypatch.setattr(training, "loss_and_metrics", broken)
+    workdir = tmp_path / "run"
+    config = tiny_config(**{"train.num_steps": 30, "train.max_skipped_in_a_row": 10, "train.log_every": 5})
+    with pytest.raises(UserError, match="10 updates in a row were not finite"):
+        loop.train(config, str(workdir))
+    state = params_of(workdir)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert state.skipped_in_a_row >= 10
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"train.batch_size": 0}, "batch_size must be at least 1"),
+        ({"train.batch_size": -3}, "batch_size must be at least 1"),
+        ({"train.learning_rate": float("nan")}, "learning_rate must be a finite number above 0"),
+        ({"train.learning_rate": float("inf")}, "learning_rate"),
+        ({"train.num_steps": 0}, "num_steps must be at least 1"),
+        ({"model.name": "transformer"}, "unknown model"),
+        ({"model.emission": "gaussian"}, "gaussian emission needs frames"),
+        ({"model.emission": "poisson"}, "unknown emission"),
+        ({"model.latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"objective.aux_weight": float("nan")}, "aux_weight must be a finite number"),
+        ({"objective.aux_gradient": "both"}, "aux_gradient must be"),
+        ({"data.name": "nonesuch"}, "nonesuch"),
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, change, message):
+    with pytest.raises((UserError, DataError), match=message):
+        loop.train(tiny_config(**change), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run):
+    before = (whole_run / "config.json").read_bytes()
+    with pytest.raises(UserError, match=r"config\.model\.rnn_dim was 8 and is now 9"):
+        loop.train(tiny_config(**{"train.num_steps": 40, "model.rnn_dim": 9}), str(whole_run))
+    assert (whole_run / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"split": "dev"}, "no split 'dev'"),
+        ({"bound": "best"}, "unknown bound"),
+        ({"bound": "iwae", "num_samples": 0}, "num_samples"),
+    ],
+)
+def test_an_evaluation_that_makes_no_sense_is_refused(whole_run, options, message):
+    with pytest.raises((UserError, DataError), match=message):
+        evaluate(str(whole_run), **options)
+
+
+def test_an_empty_folder_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="there is no run"):
+        evaluate(str(tmp_path))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_way_out_told(whole_run, tmp_path):
+    damaged = tmp_path / "run"
+    shutil.copytree(whole_run, damaged)
+    for path in (damaged / "checkpoints" / "40" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CheckpointError, match=r"checkpoints/40 cannot be read.*go on from step"):
+        loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))
+    shutil.rmtree(damaged / "checkpoints" / "40")
+    assert loop.train(tiny_config(**{"train.num_steps": 41}), str(damaged))["step"] == 41
+
+
+@pytest.mark.parametrize(
+    "name, flags, message",
+    [
+        ("train", ["--config=experiments/configs/nonesuch.py", "--workdir=/tmp/none"], "nonesuch.py"),
+        ("train", ["--config=experiments/configs/digits.py"], "workdir"),
+        ("train", [*tiny_flags("/tmp/none"), "--config.train.nonesuch=1"], "nonesuch"),
+        ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
+        ("sample", ["--workdir=/nonexistent", "--num_samples=0"], "num_samples must be at least 1"),
+    ],
+)
+def test_wrong_flags_end_with_one_sentence_and_a_status(name, flags, message):
+    result = run(name, *flags)
+    one_sentence(result)
+    assert message in result.stderr

@@ -1,0 +1,112 @@
+"""The train step: what an update changes, what it leaves alone, and that it compiles once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from zf_jax import Batch, Observation, build_model, init_state, make_optimizer, update
+from zf_jax.sharding import check_batch_size, data_mesh, replicated
+from zf_jax.training import Schedules, make_eval_step, make_train_step
+
+ROWS, STEPS = 4, 6
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(
+        "zforcing", Observation("frames", 3), emission="gaussian", rnn_dim=5, latent_dim=2, mlp_dim=4, embed_dim=3
+    )
+
+
+@pytest.fixture
+def batch():
+    frames = np.random.default_rng(0).normal(size=(ROWS, STEPS, 3)).astype(np.float32)
+    inputs = np.concatenate([np.zeros_like(frames[:, :1]), frames[:, :-1]], axis=1)
+    mask = np.ones((ROWS, STEPS), np.float32)
+    input_mask = mask.copy()
+    input_mask[:, 0] = 0
+    return Batch(inputs, frames, mask, input_mask, np.full(ROWS, STEPS, np.int32))
+
+
+def trees_equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_training_raises_the_elbo_of_a_fixed_batch(model, batch):
+    optimizer = make_optimizer(1e-2, 10.0)
+    state = init_state(model, optimizer, jax.random.key(0))
+    step = jax.jit(lambda state: update(model, optimizer, state, batch, jax.random.key(1)))
+    first = None
+    for _ in range(60):
+        state, metrics = step(state)
+        first = metrics["elbo_nats_per_sequence"] if first is None else first
+    assert metrics["elbo_nats_per_sequence"] > first + 1.0
+    assert int(state.step) == 60
+
+
+def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(model, batch):
+    optimizer = make_optimizer(1e-2, 10.0)
+    state = init_state(model, optimizer, jax.random.key(0))
+    step = jax.jit(lambda state, batch: update(model, optimizer, state, batch, jax.random.key(1)))
+    broken = batch._replace(targets=np.full_like(batch.targets, np.nan))
+    for expected in (1, 2):
+        after, metrics = step(state, broken)
+        assert trees_equal((after.params, after.opt_state), (state.params, state.opt_state))
+        assert int(after.skipped_updates) == int(after.skipped_in_a_row) == expected
+        assert int(after.step) == int(state.step) + 1
+        assert not np.isfinite(metrics["loss"])
+        state = after
+    after, _ = step(state, batch)
+    assert not trees_equal(after.params, state.params)
+    assert (int(after.skipped_updates), int(after.skipped_in_a_row)) == (2, 0)
+
+
+def test_the_train_step_compiles_once_and_equals_the_pure_update(model, batch):
+    optimizer = make_optimizer(1e-2, 10.0)
+    mesh = data_mesh(jax.devices()[:1])
+    schedules = Schedules(kl_temperature=optax.linear_schedule(0.2, 1.0, 10))
+    step = make_train_step(model, optimizer, mesh, schedules)
+    key = jax.random.key(1)
+    state = jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+    pure = jax.jit(lambda state: update(model, optimizer, state, batch, key, schedules(jnp.asarray(0))))
+    expected, _ = pure(state)
+    for _ in range(3):
+        state, metrics = step(state, batch, key)
+        if int(state.step) == 1:
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), state, expected)
+    assert step._cache_size() == 1
+    np.testing.assert_allclose(metrics["kl_temperature"], 0.2 + 0.8 * 2 / 10, rtol=1e-6)
+
+
+def test_every_update_draws_noise_of_its_own(model, batch):
+    optimizer = make_optimizer(1e-9, 10.0)
+    state = init_state(model, optimizer, jax.random.key(0))
+    step = jax.jit(lambda state: update(model, optimizer, state, batch, jax.random.key(1)))
+    state, first = step(state)
+    _, second = step(state)
+    assert abs(float(first["elbo_nats_per_sequence"] - second["elbo_nats_per_sequence"])) > 1e-3
+
+
+@pytest.mark.parametrize("bound", ["elbo", "iwae"])
+def test_an_evaluated_sequence_depends_neither_on_its_place_nor_on_its_padding(model, batch, bound):
+    params = model.init(jax.random.key(0))
+    step = make_eval_step(model, data_mesh(jax.devices()[:1]), bound, num_samples=3)
+    key, indices = jax.random.key(2), np.arange(ROWS, dtype=np.uint32)
+    whole = step(params, batch, key, indices)
+    order = np.asarray([2, 0, 3, 1])
+    longer = Batch(
+        *(np.concatenate([leaf, np.full_like(leaf[:, :2], 0)], axis=1) for leaf in batch[:4]), batch.lengths
+    )
+    moved = step(params, Batch(*(leaf[order] for leaf in longer)), key, indices[order])
+    for name in whole:
+        np.testing.assert_allclose(np.asarray(whole[name])[order], moved[name], rtol=1e-5)
+
+
+def test_an_unknown_bound_and_an_uneven_batch_are_refused(model):
+    mesh = data_mesh(jax.devices()[:1])
+    with pytest.raises(ValueError, match="elbo"):
+        make_eval_step(model, mesh, "best")
+    with pytest.raises(ValueError, match="batch size of 0"):
+        check_batch_size(0, mesh)

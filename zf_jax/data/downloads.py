@@ -1,0 +1,144 @@
+"""Public sets by their registered addresses and checksums (those of TFDS's catalogue); the others say whom to ask."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tarfile
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+
+from zf_jax.data.dataset import DataError
+
+
+class Remote(NamedTuple):
+    """A file to fetch: its address, its size in bytes and its sha256."""
+
+    url: str
+    size: int
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+_MNIST = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/binarized_mnist_"
+_LIBRISPEECH = "http://www.openslr.org/resources/12/"
+REMOTES: dict[str, tuple[Remote, ...]] = {
+    "mnist": (
+        Remote(_MNIST + "train.amat", 78400000, "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
+        Remote(_MNIST + "valid.amat", 15680000, "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
+        Remote(_MNIST + "test.amat", 15680000, "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
+    ),
+    "imdb": (
+        Remote(
+            "http://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+            84125825,
+            "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+        ),
+    ),
+    "ljspeech": (
+        Remote(
+            "https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+            2748572632,
+            "be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+        ),
+    ),
+    "librispeech": (
+        Remote(
+            _LIBRISPEECH + "train-clean-100.tar.gz",
+            6387309499,
+            "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+        ),
+        Remote(
+            _LIBRISPEECH + "dev-clean.tar.gz",
+            337926286,
+            "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+        ),
+        Remote(
+            _LIBRISPEECH + "test-clean.tar.gz",
+            346663984,
+            "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+        ),
+    ),
+}
+_UNPACKED = ("ljspeech", "librispeech")  # the others are read as they come
+_LICENSED = {
+    "timit": "TIMIT is licensed by the LDC (LDC93S1): get it there and pass its folder with --manual_dir=DIR",
+    "blizzard": "the Blizzard 2013 recordings are licensed by the challenge's organisers: pass your folder of 16 kHz "
+    "segments with --manual_dir=DIR",
+}
+
+
+def fetch(name: str, data_dir: str) -> str:
+    """Fetch a public set into ``data_dir``/downloads/``name`` and return that folder; no whole file is fetched twice.
+
+    Raises:
+      DataError: the set is not public, the address does not answer, or a file is not the registered one.
+    """
+    if name not in REMOTES:
+        raise DataError(_LICENSED.get(name, f"{name} is yours: pass its folder with --manual_dir=DIR"))
+    folder = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads", name)
+    os.makedirs(folder, exist_ok=True)
+    for remote in REMOTES[name]:
+        marker = os.path.join(folder, f".{remote.file}.unpacked")
+        if os.path.exists(marker):
+            continue
+        path = os.path.join(folder, remote.file)
+        if not os.path.exists(path):
+            _fetch(remote, path)
+        if name in _UNPACKED:
+            _unpack(path, folder)
+            os.remove(path)
+            with open(marker, "w"):
+                pass
+    return folder
+
+
+def _fetch(remote: Remote, path: str) -> None:
+    """Write a file under a temporary name and rename it once its size and checksum are right."""
+    from tqdm import tqdm
+
+    part, digest, size = f"{path}.part", hashlib.sha256(), 0
+    try:
+        with (
+            urllib.request.urlopen(remote.url, timeout=30) as answer,
+            open(part, "wb") as file,
+            tqdm(desc=remote.file, total=remote.size, unit="B", unit_scale=True, disable=None) as bar,
+        ):
+            while chunk := answer.read(1 << 20):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                bar.update(len(chunk))
+    except (urllib.error.URLError, OSError) as error:
+        raise DataError(
+            f"{remote.url} cannot be fetched ({getattr(error, 'reason', error)}): fetch it yourself and pass its "
+            "folder with --manual_dir=DIR"
+        ) from None
+    if size != remote.size or digest.hexdigest() != remote.sha256:
+        os.remove(part)
+        raise DataError(
+            f"{remote.url} gave {size} bytes that are not the registered file (sha256 {remote.sha256[:12]}…, "
+            f"{remote.size} bytes): try again, or pass a folder with --manual_dir=DIR"
+        )
+    os.replace(part, path)
+
+
+def _unpack(archive: str, folder: str) -> None:
+    temporary = f"{archive}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as opened:
+            opened.extractall(temporary, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({str(error)[:80]}): delete it and try again") from None
+    for root, _, files in os.walk(temporary):
+        target = os.path.join(folder, os.path.relpath(root, temporary))
+        os.makedirs(target, exist_ok=True)
+        for file in files:
+            os.replace(os.path.join(root, file), os.path.join(target, file))
+    shutil.rmtree(temporary)
