@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from experiments.command_line import UserError
 from zf_jax import schedules
@@ -23,7 +22,7 @@ from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
 class Experiment(NamedTuple):
     """Everything a config stands for."""
 
-    config: ConfigDict
+    config: Any
     data: DataSet
     model: Model
     optimizer: Any
@@ -32,7 +31,7 @@ class Experiment(NamedTuple):
     mesh: Mesh
 
 
-def build(config: ConfigDict, *, any_batch_size: bool = False) -> Experiment:
+def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     """Check the config and build what it names; ``any_batch_size`` where nothing will be trained.
 
     Raises:
@@ -66,7 +65,7 @@ def build(config: ConfigDict, *, any_batch_size: bool = False) -> Experiment:
     return Experiment(config, data, model, optimizer, weights, objective, mesh)
 
 
-def build_config_model(config: ConfigDict, data: DataSet) -> Model:
+def build_config_model(config: Any, data: DataSet) -> Model:
     """The model a config names, for its data; sizes that this model does not have are left aside."""
     name = config.model.name
     if name not in MODELS:
@@ -96,7 +95,7 @@ def units(data: DataSet) -> Units:
     )
 
 
-def check(config: ConfigDict) -> None:
+def check(config: Any) -> None:
     """Refuse values that make no sense, each with a sentence of its own."""
     train = config.train
     for name in ("num_steps", "batch_size", "log_every", "eval_every", "checkpoint_every", "eval_batch_size"):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
 
 
 class UserError(Exception):
@@ -18,7 +17,7 @@ class UserError(Exception):
 def define_distributed_flags() -> None:
     """Flags for runs of several processes; a run of one process needs none of them."""
     flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a cluster, found by itself.")
-    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where the cluster is not found by itself.")
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where it is not found by itself.")
     flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
     flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
 
@@ -49,7 +48,7 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
-def config_of(flag: flags.FlagHolder) -> ConfigDict:
+def config_of(flag: flags.FlagHolder) -> Any:
     """The config that a flag names.
 
     Raises:
@@ -76,7 +75,8 @@ def _parse(argv: list[str]) -> list[str]:
     except SystemExit:
         raise
     except (KeyError, AttributeError) as error:
-        _end(f"the config has no field {str(error.args[0]).strip(chr(39) + chr(34))!r}; --help lists the flags, the config file its fields")
+        field = str(error.args[0]).strip("'\"")
+        _end(f"the config has no field {field!r}; --help lists the flags, the config file its fields")
         raise AssertionError from error
     except Exception as error:  # a config file that is missing, or that fails when it is run
         _end(" ".join(str(error).split()) or type(error).__name__)

@@ -14,7 +14,7 @@ from absl import flags
 
 from experiments import command_line
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
 _BOUND = flags.DEFINE_string("bound", "elbo", "elbo, or iwae.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound; the elbo takes one.")
@@ -22,7 +22,6 @@ _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once."
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 command_line.define_distributed_flags()
-flags.mark_flags_as_required(["workdir"])
 
 
 def main() -> None:
@@ -65,7 +64,7 @@ def evaluate(
     from zf_jax.training import make_eval_step
 
     if num_samples < 1 or chunk_size < 1:
-        raise command_line.UserError(f"--num_samples and --chunk_size must be at least 1, not {num_samples} and {chunk_size}")
+        raise command_line.UserError(f"--num_samples and --chunk_size must be at least 1: {num_samples}, {chunk_size}")
     experiment, state, path = restore(workdir, checkpoint)
     source = experiment.data.split(split)
     num_samples = num_samples if bound != "elbo" else 1

@@ -10,6 +10,7 @@ not from the files, so a mistake in padding, masks or normalisation is seen or h
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def _picture(found: data.DataSet, batch: Batch, path: Path) -> Path:
             axes.plot(np.arange(samples.size) / found.sample_rate, samples, linewidth=0.4)
             axes.set(title=f"{samples.size / found.sample_rate:.3f} s", ylim=(-5, 5))
         elif found.vocabulary is not None:
-            axes.text(0.5, 0.5, found.detokenise(real), wrap=True, ha="center", va="center", fontsize=8)
+            axes.text(0.5, 0.5, textwrap.fill(found.detokenise(real), 28), ha="center", va="center", fontsize=8)
         else:
             axes.imshow(real.T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
             axes.set(title=f"{length} {found.units}s")

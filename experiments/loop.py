@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments import pictures
@@ -31,7 +30,7 @@ class Diverged(UserError):
     """Too many updates in a row were not finite."""
 
 
-def train(config: ConfigDict, workdir: str) -> dict[str, Any]:
+def train(config: Any, workdir: str) -> dict[str, Any]:
     """Train what ``config`` names in ``workdir``, from its last checkpoint if it has one.
 
     Returns:
@@ -44,11 +43,13 @@ def train(config: ConfigDict, workdir: str) -> dict[str, Any]:
     path = open_workdir(workdir, config)
     with Checkpoints(path) as checkpoints, StopSignal() as stop:
         state = initial_state(experiment)
-        resumed = checkpoints.latest_step is not None
-        if resumed:
-            state = checkpoints.restore(state, checkpoints.latest_step)
+        saved = checkpoints.latest_step
+        if saved is not None:
+            state = checkpoints.restore(state, saved)
         start = int(state.step)
-        _say(f"{'goes on from' if resumed else 'begins at'} step {start} of {config.train.num_steps}, in {workdir}")
+        _say(
+            f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"
+        )
         _say(describe(experiment, state))
         with MetricWriter(path, resume_step=start) as writer:
             return _Run(experiment, path, checkpoints, writer, stop).until_done(state)
@@ -127,7 +128,9 @@ class _Run:
         text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         self.bar.set_postfix_str(text)
         if self.bar.disable:
-            left = "" if rate is None else f", {rate:.2f} steps/s, {_clock((self.settings.num_steps - step) / rate)} left"
+            left = (
+                "" if rate is None else f", {rate:.2f} steps/s, {_clock((self.settings.num_steps - step) / rate)} left"
+            )
             _say(f"step {step}: {text}{left}")
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
             raise Diverged(
@@ -150,7 +153,9 @@ class _Run:
         self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})
         kl = found["kl_nats_per_sequence"]
         _say(f"step {step}: valid elbo {found['elbo_nats_per_sequence']:.4f} nats/sequence, kl {kl:.4f}", self.bar)
-        for name, image in pictures.draw_generated(self.experiment, state.params, self.path / "samples", seed=step).items():
+        for name, image in pictures.draw_generated(
+            self.experiment, state.params, self.path / "samples", seed=step
+        ).items():
             self.writer.image(step, name, image)
         return found["elbo_nats_per_sequence"]
 

@@ -18,7 +18,7 @@ from zf_jax.typing import Batch
 
 
 def draw_generated(experiment: Any, params: Any, folder: Path, *, seed: int, count: int = 16) -> dict[str, np.ndarray]:
-    """Draw samples, reconstructions and completions into ``folder``: the pictures by name, ``[rows, columns, 3]`` uint8.
+    """Draw samples, reconstructions and completions into ``folder``: by name, ``[rows, columns, 3]`` uint8.
 
     ``count`` sequences of the validation split are shown beside as many samples; the test split is not looked at.
     """
@@ -31,14 +31,16 @@ def draw_generated(experiment: Any, params: Any, folder: Path, *, seed: int, cou
     length = real.targets.shape[1]
     keys = jax.random.split(jax.random.fold_in(jax.random.key(experiment.config.seed), seed), 3)
 
+    given = max(length // 2, 1)
+
     @jax.jit
     def generate(params):
-        half = Batch(*(leaf[:, : max(length // 2, 1)] for leaf in real[:4]), jnp.full_like(real.lengths, max(length // 2, 1)))
+        half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
         return (
             generation.sample(model, params, keys[0], num_samples=count, length=length),
             generation.reconstruct(model, params, real, keys[1]),
             [
-                generation.continue_prefix(model, params, half, k, length=length - half.mask.shape[1])
+                generation.continue_prefix(model, params, half, k, length=length - given)
                 for k in jax.random.split(keys[2], 3)
             ],
         )
@@ -64,7 +66,8 @@ def draw_curves(workdir: Path) -> None:
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("elbo_nats_per_sequence", "kl_nats_per_sequence"), strict=True):
         for split, style in (("train", {"alpha": 0.5}), ("valid", {"marker": "o", "markersize": 3})):
-            points = [(line["step"], line[name]) for line in lines if line["split"] == split and line.get(name) is not None]
+            found = [line for line in lines if line["split"] == split and line.get(name) is not None]
+            points = [(line["step"], line[name]) for line in found]
             if points:
                 axes.plot(*zip(*points, strict=True), label=split, **style)
         axes.set(xlabel="update", ylabel="nats per sequence", title="ELBO" if name.startswith("elbo") else "KL")
@@ -86,7 +89,9 @@ def _draw(panels: dict[str, np.ndarray], data: DataSet, name: str) -> Figure:
         figure = Figure(figsize=(4 * len(panels), 4.3), layout="constrained")
         for axes, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
             side = max(int(len(values) ** 0.5), 1)
-            tiles = [np.concatenate([_image(v, data) for v in values[r * side : (r + 1) * side]], 1) for r in range(side)]
+            tiles = [
+                np.concatenate([_image(v, data) for v in values[r * side : (r + 1) * side]], 1) for r in range(side)
+            ]
             _show(axes, np.concatenate(tiles, 0), title)
         return figure
     rows = list(panels.items())
@@ -100,7 +105,9 @@ def _draw(panels: dict[str, np.ndarray], data: DataSet, name: str) -> Figure:
             elif value.ndim == 2 and data.normalisation is not None:
                 axes.plot(value.ravel(), linewidth=0.4)
             else:
-                axes.imshow(np.atleast_2d(value).T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
+                axes.imshow(
+                    np.atleast_2d(value).T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest"
+                )
             axes.set(xticks=[], yticks=[])
         axes_row[0].set_ylabel(title.replace(", ", ",\n").replace(" (", "\n("), fontsize=7)
     return figure

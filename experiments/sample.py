@@ -10,11 +10,10 @@ from absl import flags
 
 from experiments import command_line
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-flags.mark_flags_as_required(["workdir"])
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from ml_collections import config_flags
 from experiments import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for config, checkpoints, metrics and pictures of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that the run writes.", required=True)
 command_line.define_distributed_flags()
-flags.mark_flags_as_required(["config", "workdir"])
+flags.mark_flag_as_required("config")
 
 
 def main() -> None:

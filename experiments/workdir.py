@@ -25,7 +25,7 @@ _MAY_CHANGE = {
 }
 
 
-def open_workdir(workdir: str, config: ConfigDict) -> Path:
+def open_workdir(workdir: str, config: Any) -> Path:
     """Make the folder, or check that the run it holds is this config's; write ``config.json``.
 
     Raises:
@@ -52,7 +52,7 @@ def open_workdir(workdir: str, config: ConfigDict) -> Path:
     return path
 
 
-def read_config(workdir: str) -> ConfigDict:
+def read_config(workdir: str) -> Any:
     """The config of the run in ``workdir``.
 
     Raises:
@@ -60,7 +60,7 @@ def read_config(workdir: str) -> ConfigDict:
     """
     path = Path(workdir)
     if not (path / "config.json").is_file():
-        raise UserError(f"there is no run in {workdir}: it has no config.json; train one there first, with experiments.train")
+        raise UserError(f"there is no run in {workdir}: train one there first, with experiments.train")
     return ConfigDict(_read(path))
 
 

@@ -132,7 +132,7 @@ def test_missing_and_empty_places_say_what_to_do(folder, tmp_path):
         data.load("mnist", data_dir=str(tmp_path / "nothing"))
     with pytest.raises(data.DataError, match=r"absent does not exist.*--config\.data\.dir"):
         data.load("mnist", data_dir=str(tmp_path / "absent"))
-    with pytest.raises(data.DataError, match="mnist needs a folder.*prepare_data --name=mnist"):
+    with pytest.raises(data.DataError, match=r"mnist needs a folder.*prepare_data --name=mnist"):
         data.load("mnist")
     (folder / "binarized_mnist_test.amat").unlink()
     with pytest.raises(data.DataError, match=r"binarized_mnist_test\.amat"):

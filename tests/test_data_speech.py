@@ -156,7 +156,7 @@ def test_any_frame_and_piece_size_cuts_the_same_samples(folder, load, frame_size
     for r in sorted(layouts.audio_folder(str(folder))[0], key=lambda r: r.name):
         recordings[r.split].append(soundfile.read(r.path, dtype="int16")[0])
     for split in ("valid", "test"):
-        heard = np.concatenate([x for x in raw(found.splits[f"{split}_chunks"])] or [np.zeros(0, np.int16)])
+        heard = np.concatenate(list(raw(found.splits[f"{split}_chunks"])) or [np.zeros(0, np.int16)])
         cut = [x[: len(x) // frame_size * frame_size] for x in recordings[split]]
         assert np.array_equal(heard, np.concatenate(cut))
         left = found.describe()["audio"][split]["samples_after_last_frame_not_scored"]

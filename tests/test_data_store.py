@@ -13,7 +13,7 @@ from zf_jax import data
 from zf_jax.data import downloads, store
 
 ROOT = Path(__file__).parents[1]
-WORDS = "the a cat dog tree sees likes finds old small red house".split()
+WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from zf_jax import data
 from zf_jax.data import text
 from zf_jax.data.splits import by_hash
 
-WORDS = "the a cat dog tree sees likes finds old small red house never often".split()
+WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house", "never", "often"]
 
 
 def story(number, lengths=(3, 5, 20)):
@@ -206,3 +206,12 @@ def test_an_archive_that_ends_early_is_damaged_and_not_a_smaller_corpus(tmp_path
     (tmp_path / "aclImdb_v1.tar.gz").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
     with pytest.raises(data.DataError, match="is damaged"):
         data.load("imdb", data_dir=str(tmp_path), cache_dir=str(tmp_path / "c"))
+
+
+def test_a_sentence_of_punctuation_alone_is_left_out_and_counted(folder, tmp_path):
+    with open(folder / "one.txt", "a") as file:
+        file.write("\n\n. !\n\n***\n\n")
+    found = load(folder, tmp_path)
+    counts = found.describe()["text"]
+    assert sum(c["sentences_of_punctuation_left_out"] for c in counts.values()) == 3
+    assert sum(c["sentences"] for c in counts.values()) == 320

@@ -18,8 +18,8 @@ from experiments.command_line import UserError
 from experiments.configs import base
 from experiments.evaluate import evaluate
 from experiments.restore import restore
-from zf_jax.checkpointing import CheckpointError, Checkpoints
 from zf_jax import training
+from zf_jax.checkpointing import CheckpointError, Checkpoints
 from zf_jax.data import DataError
 from zf_jax.metrics import read_metrics
 
@@ -108,8 +108,13 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
 
 def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
     loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
-    second = run("train", *tiny_flags(tmp_path / "run", **{"train.num_steps": 40, "train.decay_steps": 0,
-        "train.learning_rate": 1e-3, "train.clip_norm": 100.0}))
+    second = run(
+        "train",
+        *tiny_flags(
+            tmp_path / "run",
+            **{"train.num_steps": 40, "train.decay_steps": 0, "train.learning_rate": 1e-3, "train.clip_norm": 100.0},
+        ),
+    )
     assert second.returncode == 0, second.stderr
     assert "goes on from step 20" in second.stdout
     for a, b in zip(jax.tree.leaves(params_of(whole_run)), jax.tree.leaves(params_of(tmp_path / "run")), strict=True):
@@ -141,8 +146,16 @@ def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_las
         # One checkpoint may still have been on its way to the disk.
         assert checkpoints.latest_step >= reached - 20
     done = loop.train(
-        tiny_config(**{"train.num_steps": newest(tmp_path) + 1, "train.eval_every": 100_000,
-            "train.learning_rate": 2e-3, "train.decay_steps": 2000, "train.clip_norm": 10.0}), str(tmp_path)
+        tiny_config(
+            **{
+                "train.num_steps": newest(tmp_path) + 1,
+                "train.eval_every": 100_000,
+                "train.learning_rate": 2e-3,
+                "train.decay_steps": 2000,
+                "train.clip_norm": 10.0,
+            }
+        ),
+        str(tmp_path),
     )
     assert done["step"] == newest(tmp_path)
     steps = [line["step"] for line in read_metrics(tmp_path) if line["split"] == "train"]

@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, NAMES, random_batch, random_noise, random_params, random_targets, small, targets_batch
+from models_under_test import (
+    KINDS,
+    NAMES,
+    random_batch,
+    random_noise,
+    random_params,
+    random_targets,
+    small,
+    targets_batch,
+)
 
 from zf_jax import bounds
 from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms, sequence_mean

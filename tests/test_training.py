@@ -96,9 +96,7 @@ def test_an_evaluated_sequence_depends_neither_on_its_place_nor_on_its_padding(m
     key, indices = jax.random.key(2), np.arange(ROWS, dtype=np.uint32)
     whole = step(params, batch, key, indices)
     order = np.asarray([2, 0, 3, 1])
-    longer = Batch(
-        *(np.concatenate([leaf, np.full_like(leaf[:, :2], 0)], axis=1) for leaf in batch[:4]), batch.lengths
-    )
+    longer = Batch(*(np.concatenate([leaf, np.full_like(leaf[:, :2], 0)], axis=1) for leaf in batch[:4]), batch.lengths)
     moved = step(params, Batch(*(leaf[order] for leaf in longer)), key, indices[order])
     for name in whole:
         np.testing.assert_allclose(np.asarray(whole[name])[order], moved[name], rtol=1e-5)

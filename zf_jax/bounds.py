@@ -41,9 +41,7 @@ def step_terms(
     return model.score(params, features, unroll(model, params, features, noise)[1])
 
 
-def elbo(
-    model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
-) -> Array:
+def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None) -> Array:
     """sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ), the KL in closed form: ``[B]``, nats (rule A9)."""
     terms = step_terms(model, params, batch, key, noise=noise)
     return jnp.sum(terms.emission_log_prob - terms.kl, axis=1)
@@ -105,9 +103,7 @@ def iwae(
 
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
     """
-    weights = iwae_log_weights(
-        model, params, batch, key, num_samples=num_samples, noise=noise, chunk_size=chunk_size
-    )
+    weights = iwae_log_weights(model, params, batch, key, num_samples=num_samples, noise=noise, chunk_size=chunk_size)
     return log_mean_exp(weights)
 
 

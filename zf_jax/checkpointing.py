@@ -67,7 +67,7 @@ class Checkpoints:
         return max(scored, key=lambda step: (scored[step], step)) if scored else self.latest_step
 
     def save(self, state: TrainState, config: dict[str, Any], elbo: float | None = None) -> None:
-        """Write the state under its own step, in the background; ``elbo`` is the validation bound, where there is one."""
+        """Write the state under its own step, in the background; ``elbo`` is the validation bound."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
@@ -91,7 +91,7 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
-            return restored.state
+            return restored["state"]
         except Exception as error:  # orbax and its stores raise many kinds; all mean the same to the user
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             others = sorted(s for s in self._manager.all_steps() if s != step)

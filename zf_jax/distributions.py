@@ -15,7 +15,7 @@ from zf_jax.typing import Array
 
 LOG_TWO_PI = 1.8378770664093453
 
-Bounds = tuple[float | None, float | None]
+Bounds = tuple[float | None, float | None] | None
 
 
 class Gaussian(NamedTuple):
@@ -30,8 +30,13 @@ def bound_log_std(raw: Array, bounds: Bounds) -> Array:
 
     The identity well inside the bounds; with both None the scale is exp(raw) exactly.  The bend belongs to
     the definition of the scale, so that density, draw and divergence always agree.
+
+    Raises:
+      ValueError: the lower bound is not below the upper one.
     """
-    lower, upper = bounds
+    lower, upper = bounds or (None, None)
+    if lower is not None and upper is not None and not lower < upper:
+        raise ValueError(f"the lower bound of a log standard deviation, {lower}, must be below the upper one, {upper}")
     log_std = raw
     if lower is not None:
         log_std = lower + jax.nn.softplus(log_std - lower)
@@ -66,6 +71,33 @@ def bernoulli_log_prob(logits: Array, x: Array) -> Array:
 
 
 def categorical_log_prob(logits: Array, x: Array) -> Array:
-    """Log-probability of the integers ``x`` ``[...]`` under softmax(logits), ``logits`` ``[..., C]``, nats: ``[...]``."""
+    """Log-probability of the integers ``x`` ``[...]`` under softmax of ``logits`` ``[..., C]``, nats: ``[...]``."""
     picked = jnp.take_along_axis(logits, x[..., None].astype(jnp.int32), axis=-1)[..., 0]
     return picked - jax.nn.logsumexp(logits, axis=-1)
+
+
+def discretised_logistic_log_prob(
+    location: Array, log_scale: Array, lower: Array, upper: Array, *, first: Array, last: Array
+) -> Array:
+    """Log-mass of Logistic(location, exp(log_scale)) between two edges, nats, exact in far tails too: ``[...]``.
+
+    Args:
+      lower, upper: the edges of each bin, finite; neighbours must share an edge for all bins to sum to 1.
+      first, last: whether the bin is open below, or above.
+    """
+    precision = jnp.exp(-log_scale)
+    a, b = (lower - location) * precision, (upper - location) * precision
+    # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no difference of nearly equal numbers, and
+    # logs that grow no faster than linearly, so that values and gradients stay finite wherever the bin lies.
+    inside = jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1(a - b))
+    return jnp.where(first, jax.nn.log_sigmoid(b), jnp.where(last, jax.nn.log_sigmoid(-a), inside))
+
+
+def mu_law(x: Array, mu: float) -> Array:
+    """The mu-law curve sign(x) log(1 + mu |x|) / log(1 + mu), from [-1, 1] onto itself."""
+    return jnp.sign(x) * jnp.log1p(mu * jnp.abs(x)) / jnp.log1p(mu)
+
+
+def inverse_mu_law(y: Array, mu: float) -> Array:
+    """The inverse of ``mu_law``: sign(y) ((1 + mu)^|y| - 1) / mu."""
+    return jnp.sign(y) * jnp.expm1(jnp.abs(y) * jnp.log1p(mu)) / mu

@@ -96,4 +96,3 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
         if units.integers:
             result["bits_per_sample"] = float(-raw / samples / math.log(2.0))
     return result
-

@@ -75,7 +75,7 @@ def continue_prefix(
     *,
     length: int,
 ) -> Generated:
-    """Go on from a given beginning: the posterior reads the prefix alone, the prior draws the ``length`` steps after it.
+    """Go on from a given beginning: the posterior reads the prefix alone, the prior draws the steps after it.
 
     Args:
       prefix: sequences that are real in all their steps, ``[B, S]``.
@@ -87,7 +87,9 @@ def continue_prefix(
     _at_least_one(prefix.targets.shape[0], length)
     key_prefix, key_rest = jax.random.split(key)
     features, sites, carry = _infer(model, params, prefix, key_prefix, None)
-    shown = model.emission.mean(emission_values(params["emission"], model.emission, model.readout(params, features, sites)))
+    shown = model.emission.mean(
+        emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+    )
     memory = model.initial_memory(params, features.observed.mask)
     seen = (features.observed.inputs, features.observed.input_mask)
     memory, _ = scan_time(lambda m, xs: (model.observe(params, m, *xs)[0], None), memory, seen)
@@ -101,7 +103,9 @@ def continue_prefix(
     )
 
 
-def _infer(model: Model, params: Params, batch: Batch, key: Array | None, noise: Array | None) -> tuple[Features, Sites, Any]:
+def _infer(
+    model: Model, params: Params, batch: Batch, key: Array | None, noise: Array | None
+) -> tuple[Features, Sites, Any]:
     if noise is None:
         if key is None:
             raise ValueError("give a PRNG key, or the noise itself")
@@ -127,7 +131,9 @@ def _generate(model, params, carry, memory, inputs, is_data, length, key, noise)
         carry, sites = model.step(params, carry, features, latent_noise)
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         drawn = model.emission.sample(values, emission_noise)
-        return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(drawn, model.emission.mean(values), sites.latent)
+        return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(
+            drawn, model.emission.mean(values), sites.latent
+        )
 
     initial = (carry, memory, inputs, is_data)
     if noise is None:

@@ -7,6 +7,8 @@ kernel's rows can be split between the parts of its input (see ``linear_part``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax.linen import initializers
@@ -15,7 +17,7 @@ from zf_jax.distributions import Bounds, Gaussian, bound_log_std
 from zf_jax.typing import Array, Observation, Params
 
 
-def symmetric_uniform(scale: float) -> jax.nn.initializers.Initializer:
+def symmetric_uniform(scale: float) -> Callable:
     """An initialiser uniform on (-scale, scale)."""
 
     def init(key, shape, dtype=jnp.float32, **_):

@@ -1,4 +1,4 @@
-"""LSTM recurrences: one step, and masked scans forward and backward over time.
+"""LSTM and GRU recurrences: one step, and masked scans forward and backward over time.
 
 The only home of time-major arrays: everything that enters or leaves is batch-first.  What an input contributes
 to the gates is computed before the scan, in one matmul over all steps, so that a scan's body holds only what
@@ -85,3 +85,58 @@ def lstm_backward(params: Params, embedded: Array, mask: Array) -> Array:
 
     initial = zero_lstm_state(gates[:, 0], recurrent.shape[0])
     return scan_time(step, initial, (gates, mask), reverse=True)[1]
+
+
+def lstm_forward(params: Params, embedded: Array) -> Array:
+    """The hidden states of an LSTM over ``embedded`` ``[B, T, E]``, from zeros on: ``[B, T, H]``.
+
+    Padding stands only at the end, where it can reach no real step of this direction; no mask is needed.
+    """
+    recurrent = params["recurrent"]["kernel"]
+
+    def step(state, gates_t):
+        state = lstm_gates(state, gates_t + state.hidden @ recurrent)
+        return state, state.hidden
+
+    gates = linear(params["input"], embedded)
+    return scan_time(step, zero_lstm_state(gates[:, 0], recurrent.shape[0]), gates)[1]
+
+
+def init_gru(key: Array, inputs: int, size: int) -> Params:
+    """A GRU's ``input`` layer ``[inputs, 3H]`` and ``recurrent`` kernel ``[H, 3H]``; gates in the order reset, update, new."""
+    key_input, key_recurrent = jax.random.split(key)
+    orthogonal = initializers.orthogonal()
+    gates = [orthogonal(k, (size, size), jnp.result_type(float)) for k in jax.random.split(key_recurrent, 3)]
+    return {
+        "input": init_linear(key_input, inputs, 3 * size, symmetric_uniform(size**-0.5)),
+        "recurrent": {"kernel": jnp.concatenate(gates, axis=1)},
+    }
+
+
+def gru_gates(hidden: Array, from_input: Array, from_hidden: Array) -> Array:
+    """The GRU update from what the input and the state contribute to its gates, each ``[..., 3H]``.
+
+    The reset gate acts on the product with the state, not on the state, so that a step is one product; SRNN's own
+    GRU does the same.
+    """
+    reset_x, update_x, new_x = jnp.split(from_input, 3, axis=-1)
+    reset_h, update_h, new_h = jnp.split(from_hidden, 3, axis=-1)
+    new = jnp.tanh(new_x + jax.nn.sigmoid(reset_x + reset_h) * new_h)
+    update = jax.nn.sigmoid(update_x + update_h)
+    return update * hidden + (1.0 - update) * new
+
+
+def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = False) -> Array:
+    """The states of a GRU whose inputs contribute ``gates`` ``[B, T, 3H]``: ``[B, T, H]``.
+
+    Either direction starts from zeros at its first real step; ``mask`` ``[B, T]`` holds the state on padding.
+    """
+    recurrent = params["recurrent"]["kernel"]
+
+    def step(hidden, inputs):
+        gates_t, real = inputs
+        hidden = jnp.where(real[:, None] > 0, gru_gates(hidden, gates_t, hidden @ recurrent), hidden)
+        return hidden, hidden
+
+    initial = zero_lstm_state(gates[:, 0], recurrent.shape[0]).hidden
+    return scan_time(step, initial, (gates, mask), reverse=reverse)[1]

@@ -24,10 +24,14 @@ def cyclical_ramp(start: float, end: float, steps: int, cycles: int) -> optax.Sc
         raise ValueError(f"{cycles} cycles do not fit in {steps} steps: each needs two at least")
     length = steps // cycles
     ramp = linear_ramp(start, end, length // 2)
-    return optax.join_schedules([ramp] * cycles + [optax.constant_schedule(end)], [length * (i + 1) for i in range(cycles)])
+    return optax.join_schedules(
+        [ramp] * cycles + [optax.constant_schedule(end)], [length * (i + 1) for i in range(cycles)]
+    )
 
 
-def learning_rate(peak: float, *, warmup_steps: int = 0, decay_steps: int = 0, final_fraction: float = 0.0) -> optax.Schedule:
+def learning_rate(
+    peak: float, *, warmup_steps: int = 0, decay_steps: int = 0, final_fraction: float = 0.0
+) -> optax.Schedule:
     """A constant rate; with ``warmup_steps`` a linear start, with ``decay_steps`` a cosine down to a fraction of it.
 
     Args:

@@ -46,7 +46,9 @@ class Schedules(NamedTuple):
         return Weights(*(jnp.asarray(schedule(step), jnp.result_type(float)) for schedule in self))
 
 
-def make_optimizer(learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None) -> optax.GradientTransformation:
+def make_optimizer(
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None
+) -> optax.GradientTransformation:
     """Adam on gradients clipped by their global norm."""
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     return optax.chain(clip, optax.adam(learning_rate))

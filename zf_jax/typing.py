@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+ArrayLike = Any  # a jax or a numpy array: a union would make every reader prove which
 Params = dict[str, Any]
 
 
@@ -55,11 +56,11 @@ class Batch(NamedTuple):
       lengths: ``[B]`` int32, the number of real steps; 0 marks a row that only fills up the batch.
     """
 
-    inputs: Array
-    targets: Array
-    mask: Array
-    input_mask: Array
-    lengths: Array
+    inputs: ArrayLike
+    targets: ArrayLike
+    mask: ArrayLike
+    input_mask: ArrayLike
+    lengths: ArrayLike
 
 
 class StepTerms(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 
-def get_base() -> ConfigDict:
+def get_base() -> Any:
     """A config whose fields are all there; only their values may change from here on."""
-    config = ConfigDict()
+    config: Any = ConfigDict()  # a type checker cannot know its fields
     config.seed = 0
 
     config.model = ConfigDict()
@@ -21,6 +23,9 @@ def get_base() -> ConfigDict:
     config.model.prior_input = False  # rule A4
     config.model.posterior_input = False
     config.model.aux_input = "latent"  # rule A2; or hidden_and_latent
+    config.model.latent_log_std_bounds = (-7.0, 5.0)  # rule A5
+    config.model.emission_log_std_bounds = (-7.0, 5.0)
+    config.model.aux_log_std_bounds = (-5.0, 5.0)
 
     config.data = ConfigDict()
     config.data.name = ""

@@ -48,7 +48,8 @@ def load_text(
       name: ``imdb`` or ``text_folder``.
       skip_bad_files: count and skip files that are not UTF-8, instead of stopping.
       cache_dir: where the tokens are kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
-      vocabulary_size: words at most, ``<eos>`` and ``<unk>`` included: the commonest of the training split.
+      vocabulary_size: words at most, ``<eos>`` and ``<unk>`` included: the commonest of the training split.  Up to
+        16,000 it is chosen on reading, and what was prepared once serves them all.
       max_words: longer sentences are left out, and counted.
       valid_fraction: of the documents.
       test_fraction: of the documents.
@@ -57,7 +58,7 @@ def load_text(
       DataError: nothing is there, a file is not UTF-8 text, or a split is left empty.
     """
     options = {
-        "vocabulary_size": int(vocabulary_size),
+        "vocabulary_size": _stored_size(vocabulary_size),
         "max_words": int(max_words),
         "valid_fraction": valid_fraction,
         "test_fraction": test_fraction,
@@ -76,7 +77,7 @@ def load_text(
         path = store.find(home, config) or prepare_text(
             folder, home, name=name, skip_bad_files=skip_bad_files, **options
         )
-    return _dataset(name, path, skip_bad_files)
+    return _dataset(name, path, skip_bad_files, int(vocabulary_size))
 
 
 def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: bool = False, **options) -> str:
@@ -88,8 +89,9 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
     if unknown:
         raise DataError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(_DEFAULTS))}")
     options = {**_DEFAULTS, **options}
-    if options["vocabulary_size"] < 3 or options["max_words"] < 1:
-        raise DataError("a vocabulary needs at least 3 words and a sentence at least 1")
+    options["vocabulary_size"] = _stored_size(options["vocabulary_size"])
+    if options["max_words"] < 1:
+        raise DataError(f"a sentence holds at least one word: max_words cannot be {options['max_words']}")
     config = store.config_name(name, options, _DEFAULTS)
     return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir)
 
@@ -122,7 +124,8 @@ class _Corpus:
         self._numbers: dict[str, int] = {}
         self._flat = {split: array("i") for split in _SPLITS}
         self._lengths = {split: array("i") for split in _SPLITS}
-        self._facts = {s: {"documents": 0, "sentences": 0, "sentences_too_long_left_out": 0} for s in _SPLITS}
+        counted = ("documents", "sentences", "sentences_too_long_left_out", "sentences_of_punctuation_left_out")
+        self._facts = {split: dict.fromkeys(counted, 0) for split in _SPLITS}
 
     def add(self, document: str) -> None:
         document = text.normalise(document)
@@ -136,6 +139,9 @@ class _Corpus:
             found = text.words(sentence) if sentence.count(" ") < limit else None
             if found is None or len(found) > limit:
                 facts["sentences_too_long_left_out"] += 1
+                continue
+            if not any(character.isalnum() for word in found for character in word):
+                facts["sentences_of_punctuation_left_out"] += 1
                 continue
             facts["sentences"] += 1
             self._flat[split].extend([numbers.setdefault(word, len(numbers)) for word in found])
@@ -162,7 +168,6 @@ class _Corpus:
             tokens[split] = (numbered, lengths + 1)
             self._facts[split]["words"] = len(flat)
             self._facts[split]["words_and_eos"] = len(numbered)
-            self._facts[split]["unknown_words"] = int((numbered == _UNK).sum())
         facts = {"text": self._facts, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
         return [text.EOS, text.UNK, *(words[i] for i in kept)], tokens, facts
 
@@ -244,7 +249,13 @@ def _is_review(path: str) -> bool:
     return len(parts) >= 3 and parts[-2] in ("pos", "neg", "unsup") and parts[-1].endswith(".txt")
 
 
-def _dataset(name: str, path: str, skip_bad_files: bool) -> DataSet:
+def _stored_size(vocabulary_size: int) -> int:
+    if vocabulary_size < 3:
+        raise DataError(f"a vocabulary needs at least 3 words, <eos> and <unk> included, not {vocabulary_size}")
+    return max(int(vocabulary_size), _DEFAULTS["vocabulary_size"])
+
+
+def _dataset(name: str, path: str, skip_bad_files: bool, vocabulary_size: int) -> DataSet:
     metadata = store.read_metadata(path)
     bad = metadata["bad_files"]
     if bad and not skip_bad_files:
@@ -252,13 +263,17 @@ def _dataset(name: str, path: str, skip_bad_files: bool) -> DataSet:
             f"{path} was prepared without {len(bad)} bad files, the first: {bad[0]}; mend them and prepare again, or "
             "pass --config.data.skip_bad_files=True"
         )
-    vocabulary = tuple(metadata["vocabulary"])
+    vocabulary = tuple(metadata["vocabulary"][:vocabulary_size])  # the commonest come first
+    counts = metadata["counts"]
+    counts["words_of_train_outside_the_vocabulary"] += len(metadata["vocabulary"]) - len(vocabulary)
     observation = Observation("tokens", len(vocabulary))
     sources = {}
     for split, records in store.open_splits(path).items():
         read = [records[i] for i in range(len(records))]
         lengths = np.concatenate([r["lengths"] for r in read]).astype(np.int64)
         tokens = np.concatenate([r["tokens"] for r in read])
+        tokens = np.where(tokens < len(vocabulary), tokens, np.int32(_UNK))
+        counts["text"][split]["unknown_words"] = int((tokens == _UNK).sum())
         sources[split] = RaggedTokens(tokens, np.cumsum(lengths) - lengths, lengths, observation.start_token)
     return DataSet(
         name=name,
@@ -267,5 +282,5 @@ def _dataset(name: str, path: str, skip_bad_files: bool) -> DataSet:
         splits={split: sources[split] for split in _SPLITS},
         units="word",
         vocabulary=vocabulary,
-        counts={**metadata["counts"], "bad_files_skipped": len(bad), "bad_files": bad},
+        counts={**counts, "bad_files_skipped": len(bad), "bad_files": bad},
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from zf_jax.models import rnn, zforcing
+from zf_jax.models import rnn, srnn, storn, vrnn, vrnn_i, zforcing
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.typing import Observation
 
 MODELS = {
     "rnn": rnn,
+    "storn": storn,
+    "vrnn": vrnn,
+    "vrnn_i": vrnn_i,
+    "srnn": srnn,
     "zforcing": zforcing,
 }
 

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, gaussian_kl, gaussian_log_prob
 from zf_jax.recurrence import scan_time
-from zf_jax.typing import Array, Batch, StepTerms
+from zf_jax.typing import Array, ArrayLike, Batch, StepTerms
 
 
 class Observed(NamedTuple):
     """The part of a batch that has a time axis, with zeros behind the mask; see ``Batch``."""
 
-    inputs: Array
-    targets: Array
-    mask: Array
-    input_mask: Array
+    inputs: ArrayLike
+    targets: ArrayLike
+    mask: ArrayLike
+    input_mask: ArrayLike
 
 
 class Features(NamedTuple):
@@ -108,6 +108,8 @@ def unroll(model: Model, params: Any, features: Features, noise: Array, carry: A
     if carry is None:
         carry = model.initial_carry(params, features.observed.mask)
     sequential = Features(observed=None, inputs=features.inputs, posterior=features.posterior, extra=None)
+    # Noise that a caller hands in may be anything behind the mask; NaN there would reach the gradients.
+    noise = jnp.where(features.observed.mask[..., None] > 0, noise, jnp.zeros_like(noise))
 
     def step(carry, xs):
         features_t, noise_t = xs

@@ -1,6 +1,6 @@
 """The same LSTM without latents (RNN-Gauss of Table 1, and its siblings by emission): exact log-likelihood.
 
-    h_t = LSTM(e(u_t), h_{t-1}),    p(y_t | past) = emission(f_o(h_t))
+h_t = LSTM(e(u_t), h_{t-1}),    p(y_t | past) = emission(f_o(h_t))
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from typing import Any
-
 
 from zf_jax.distributions import Bounds, Gaussian
 from zf_jax.emissions import build_emission, emission_values, init_emission

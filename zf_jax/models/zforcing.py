@@ -1,12 +1,12 @@
 """Z-Forcing: Goyal, Sordoni, Cote, Ke and Bengio, "Z-Forcing: Training Stochastic Recurrent Networks", NIPS 2017.
 
-    b_t = LSTM_b(e(y_t), b_{t+1}),  b_{T+1} = 0              backward recurrence over the targets    eq. (6)
-    p(z_t | past) = N(z_t; f_p(h_{t-1}))                      prior                                   eq. (5)
-    q(z_t | x)    = N(z_t; f_q(h_{t-1}, b_t))                 approximate posterior                   eq. (7)
-    h_t = LSTM_f([e(u_t), W_z z_t], h_{t-1})                  forward recurrence                      eq. (4)
-    p(y_t | past, z_{1:t}) = emission(f_o(h_t))               z_t reaches the output only through h_t
-    p(b_t | z_t)  = N(b_t; f_a(z_t))                          auxiliary head                          eq. (8)
-    p(u_t | b_t)  = emission(f_r(b_t))                        reverse prediction                      eq. (10)
+b_t = LSTM_b(e(y_t), b_{t+1}),  b_{T+1} = 0              backward recurrence over the targets    eq. (6)
+p(z_t | past) = N(z_t; f_p(h_{t-1}))                      prior                                   eq. (5)
+q(z_t | x)    = N(z_t; f_q(h_{t-1}, b_t))                 approximate posterior                   eq. (7)
+h_t = LSTM_f([e(u_t), W_z z_t], h_{t-1})                  forward recurrence                      eq. (4)
+p(y_t | past, z_{1:t}) = emission(f_o(h_t))               z_t reaches the output only through h_t
+p(b_t | z_t)  = N(b_t; f_a(z_t))                          auxiliary head                          eq. (8)
+p(u_t | b_t)  = emission(f_r(b_t))                        reverse prediction                      eq. (10)
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def input_features(config: Config, params: Params, embedded: Array) -> InputFeat
     hidden = jnp.broadcast_to(params["prior"]["hidden"]["bias"], (*embedded.shape[:-1], config.mlp_dim))
     if config.prior_input:
         hidden = hidden + linear_part(params["prior"]["hidden"], embedded, config.rnn_dim)
-    return InputFeatures(linear_part(params["forward"]["input"], embedded, 0) + params["forward"]["input"]["bias"], hidden)
+    return InputFeatures(
+        linear_part(params["forward"]["input"], embedded, 0) + params["forward"]["input"]["bias"], hidden
+    )
 
 
 def posterior_features(config: Config, params: Params, backward_states: Array, embedded: Array) -> Array:
@@ -132,7 +134,9 @@ def encode(config: Config, params: Params, batch: Batch) -> Features:
     """Embeddings, the backward recurrence, and their projections into gates and heads."""
     batch = clean(batch)
     embedded = embed(params["embedding"], batch.inputs)
-    backward_states = lstm_backward(params["backward"], embed(params["embedding"], batch.targets), batch.mask)  # eq. (6)
+    backward_states = lstm_backward(
+        params["backward"], embed(params["embedding"], batch.targets), batch.mask
+    )  # eq. (6)
     return Features(
         observed=observed(batch),
         inputs=input_features(config, params, embedded),

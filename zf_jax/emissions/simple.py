@@ -1,22 +1,15 @@
-"""Emission heads: the distribution of one element of a sequence, read linearly off a hidden state.
-
-A head is a small frozen record that knows the parameters it needs from the network (``outputs``) and what they
-mean.  ``init_emission`` and ``emission_values`` connect any head to any hidden state; the same heads serve for the
-prediction of y_t from h_t and for the reverse prediction of u_t from b_t, eq. (10).
-"""
+"""The heads of one element each way: Bernoulli, categorical and diagonal Gaussian."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from zf_jax import distributions
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
-from zf_jax.networks import clipped_leaky_relu, init_linear, linear
-from zf_jax.typing import Array, Observation, Params
+from zf_jax.typing import Array, Observation
 
 Values = dict[str, Array]
 
@@ -26,6 +19,7 @@ class Bernoulli:
     """Independent Bernoulli elements: tokens of two classes (one logit) or binary frames (D logits)."""
 
     observation: Observation
+    is_density = False
 
     def __post_init__(self):
         if self.observation.kind == "tokens" and self.observation.size != 2:
@@ -64,6 +58,7 @@ class Categorical:
     """One of C classes: words, or pixels of many levels."""
 
     observation: Observation
+    is_density = False
 
     def __post_init__(self):
         if self.observation.kind != "tokens":
@@ -97,6 +92,7 @@ class DiagonalGaussian:
 
     observation: Observation
     log_std_bounds: Bounds = (-7.0, 5.0)
+    is_density = True
 
     def __post_init__(self):
         if self.observation.kind != "frames":
@@ -125,39 +121,3 @@ class DiagonalGaussian:
     def mean(self, values: Values) -> Array:
         """E[x] ``[..., D]``."""
         return values["mean"]
-
-
-EMISSIONS = {"bernoulli": Bernoulli, "categorical": Categorical, "gaussian": DiagonalGaussian}
-
-
-def build_emission(name: str, observation: Observation, **options: Any):
-    """The emission head called ``name``; options it has no use for are left aside.
-
-    Raises:
-      ValueError: the name is unknown, or the head does not fit the observation.
-    """
-    if name not in EMISSIONS:
-        raise ValueError(f"unknown emission {name!r}; choose one of {', '.join(sorted(EMISSIONS))}")
-    head = EMISSIONS[name]
-    known = {field.name for field in dataclasses.fields(head)}
-    return head(observation=observation, **{k: v for k, v in options.items() if k in known})
-
-
-def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
-    """Parameters of a head over a hidden state of size ``inputs``: linear, or with hidden layers first."""
-    params: Params = {}
-    for index, size in enumerate(hidden_layers):
-        params[f"hidden_{index}"] = init_linear(jax.random.fold_in(key, 100 + index), inputs, size)
-        inputs = size
-    for index, (name, size) in enumerate(emission.outputs.items()):
-        params[name] = init_linear(jax.random.fold_in(key, index), inputs, size)
-    return params
-
-
-def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
-    """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``."""
-    index = 0
-    while f"hidden_{index}" in params:
-        hidden = clipped_leaky_relu(linear(params[f"hidden_{index}"], hidden))
-        index += 1
-    return {name: linear(params[name], hidden) for name in emission.outputs}

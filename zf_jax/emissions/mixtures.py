@@ -1,0 +1,195 @@
+"""The heads of several components: a mixture of Gaussians, and a discretised mixture of logistics for integer audio."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax import distributions
+from zf_jax.distributions import Bounds, Gaussian, bound_log_std
+from zf_jax.typing import Array, Observation
+
+Values = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianMixture:
+    """A mixture of diagonal Gaussians over a real frame (RNN-GMM, VRNN-GMM); a density.
+
+    Attributes:
+      num_components: C.
+      per_dimension: each dimension chooses a component of its own; otherwise the whole frame chooses one, and
+        dimensions depend on each other through the choice.
+      log_std_bounds: smooth bounds of every component's scale (rule A5).
+    """
+
+    observation: Observation
+    num_components: int = 20
+    per_dimension: bool = False
+    log_std_bounds: Bounds = (-7.0, 5.0)
+    is_density = True
+
+    def __post_init__(self):
+        if self.observation.kind != "frames":
+            raise ValueError("a gmm emission needs frames, not tokens; use bernoulli or categorical")
+        if self.num_components < 1:
+            raise ValueError(f"num_components must be at least 1, not {self.num_components}")
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each parameter of the distribution."""
+        size, count = self.observation.size, self.num_components
+        return {"logits": size * count if self.per_dimension else count, "mean": size * count, "log_std": size * count}
+
+    def _mixture(self, values: Values) -> tuple[Array, Gaussian]:
+        """Log-weights ``[..., C]``, or ``[..., D, C]`` per dimension, and components ``[..., D, C]``."""
+        shape = (self.observation.size, self.num_components)
+        logits, mean, log_std = (values[name] for name in ("logits", "mean", "log_std"))
+        logits = logits.reshape(*logits.shape[:-1], *shape[0 if self.per_dimension else 1 :])
+        mean, log_std = (x.reshape(*x.shape[:-1], *shape) for x in (mean, log_std))
+        return jax.nn.log_softmax(logits, axis=-1), Gaussian(mean, bound_log_std(log_std, self.log_std_bounds))
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        log_weights, components = self._mixture(values)
+        log_probs = distributions.gaussian_log_prob(components, x[..., None])
+        if self.per_dimension:
+            return jnp.sum(jax.nn.logsumexp(log_weights + log_probs, axis=-1), axis=-1)
+        return jax.nn.logsumexp(log_weights + jnp.sum(log_probs, axis=-2), axis=-1)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+        """The randomness of one draw for each of ``shape``: Gumbels to choose a component, normals for the frame."""
+        key_choice, key_value = jax.random.split(key)
+        size, dtype = self.observation.size, jnp.result_type(float)
+        choices = (size, self.num_components) if self.per_dimension else (self.num_components,)
+        return {
+            "choice": jax.random.gumbel(key_choice, (*shape, *choices), dtype),
+            "value": jax.random.normal(key_value, (*shape, size), dtype),
+        }
+
+    def sample(self, values: Values, noise: dict[str, Array]) -> Array:
+        """Draw x ``[..., D]``."""
+        log_weights, components = self._mixture(values)
+        choice = jnp.argmax(log_weights + noise["choice"], axis=-1)[..., None]
+        if not self.per_dimension:
+            choice = jnp.broadcast_to(choice[..., None, :], (*components.mean.shape[:-1], 1))
+        chosen = Gaussian(*(jnp.take_along_axis(x, choice, axis=-1)[..., 0] for x in components))
+        return distributions.gaussian_sample(chosen, noise["value"])
+
+    def mean(self, values: Values) -> Array:
+        """E[x] ``[..., D]``."""
+        log_weights, components = self._mixture(values)
+        weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
+        return jnp.sum(weights * components.mean, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscretisedLogistics:
+    """A mixture of logistics, integrated over the bins of an integer grid, for each sample of a frame: probabilities.
+
+    A target x stands for the integer n = (x - zero) / step, from -levels/2 to levels/2 - 1, and gets the mass of the
+    bin [n - 1/2, n + 1/2]; the end bins are open, so that all bins sum to 1.  Minus the log-probability in bits is
+    what an arithmetic coder would spend on the audio itself.
+
+    Attributes:
+      num_components: C.
+      levels: how many integers there are, 65536 of 16 bits or 256 of 8.
+      step: one integer step in the units of the targets: 1 / std where they are (n - mean) / std.
+      zero: where n = 0 lies in the units of the targets: -mean / std.
+      coding: the axis on which the logistics live: ``"linear"``, or ``"mu_law"``, which is fine where samples are
+        small and coarse where they are large.  The integers are the same, so the figures compare; audio that was
+        itself mu-law coded comes as its codes, on a linear axis.
+      log_scale_bounds: smooth bounds of the logarithm of a logistic's scale in steps (rule A5).
+
+    Source: Salimans, Karpathy, Chen and Kingma, "PixelCNN++", 2017, eq. (2).
+    """
+
+    observation: Observation
+    num_components: int = 10
+    levels: int = 65536
+    step: float = 1.0
+    zero: float = 0.0
+    coding: Literal["linear", "mu_law"] = "linear"
+    log_scale_bounds: Bounds = (-7.0, 12.0)
+    is_density = False
+
+    def __post_init__(self):
+        if self.observation.kind != "frames":
+            raise ValueError("a dmol emission needs frames, not tokens; use bernoulli or categorical")
+        if self.num_components < 1:
+            raise ValueError(f"num_components must be at least 1, not {self.num_components}")
+        if self.levels < 2 or self.levels % 2:
+            raise ValueError(f"levels must be an even number, such as 256 or 65536, not {self.levels}")
+        if not (math.isfinite(self.step) and self.step > 0 and math.isfinite(self.zero)):
+            raise ValueError(f"step must be finite and above 0 and zero finite, not {self.step} and {self.zero}")
+        if self.coding not in ("linear", "mu_law"):
+            raise ValueError(f"coding must be 'linear' or 'mu_law', not {self.coding!r}")
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each parameter of the distribution."""
+        return dict.fromkeys(("logits", "mean", "log_scale"), self.observation.size * self.num_components)
+
+    def integers(self, x: Array) -> Array:
+        """The integers that targets stand for, as floats; those beyond the grid fall into its ends."""
+        half = self.levels // 2
+        return jnp.clip(jnp.round((x - self.zero) / self.step), -half, half - 1)
+
+    def _axis(self, n: Array) -> Array:
+        """Where ``n`` on the grid lies on the logistics' axis, whose unit is a step too."""
+        half = self.levels / 2
+        return n if self.coding == "linear" else half * distributions.mu_law(n / half, self.levels - 1)
+
+    def _mixture(self, values: Values) -> tuple[Array, Array, Array]:
+        """Log-weights, locations and log-scales on the axis, each ``[..., D, C]``."""
+        shape = (self.observation.size, self.num_components)
+        logits, mean, log_scale = (values[k].reshape(*values[k].shape[:-1], *shape) for k in self.outputs)
+        # The network speaks in the targets' units, in which data have a spread of about 1; on the mu-law axis in
+        # halves of the whole range.
+        unit, origin = (1.0 / self.step, -self.zero / self.step) if self.coding == "linear" else (self.levels / 2, 0.0)
+        log_scale = bound_log_std(log_scale + math.log(unit), self.log_scale_bounds)
+        return jax.nn.log_softmax(logits, axis=-1), mean * unit + origin, log_scale
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        log_weights, location, log_scale = self._mixture(values)
+        n, half = self.integers(x)[..., None], self.levels // 2
+        # The outer edges are never read, but must be finite: the grid ends before them.
+        lower, upper = (self._axis(jnp.clip(n + edge, -half, half)) for edge in (-0.5, 0.5))
+        log_probs = distributions.discretised_logistic_log_prob(
+            location, log_scale, lower, upper, first=n == -half, last=n == half - 1
+        )
+        return jnp.sum(jax.nn.logsumexp(log_weights + log_probs, axis=-1), axis=-1)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
+        """The randomness of one draw for each of ``shape``: Gumbels to choose components, logistics for the samples."""
+        key_choice, key_value = jax.random.split(key)
+        size, dtype = self.observation.size, jnp.result_type(float)
+        return {
+            "choice": jax.random.gumbel(key_choice, (*shape, size, self.num_components), dtype),
+            "value": jax.random.logistic(key_value, (*shape, size), dtype),
+        }
+
+    def _from_axis(self, position: Array) -> Array:
+        """The targets ``[..., D]`` at a position of the axis, between the integers too."""
+        half = self.levels / 2
+        if self.coding == "mu_law":
+            position = half * distributions.inverse_mu_law(jnp.clip(position / half, -1.0, 1.0), self.levels - 1)
+        return jnp.clip(position, -half, half - 1) * self.step + self.zero
+
+    def sample(self, values: Values, noise: dict[str, Array]) -> Array:
+        """Draw x ``[..., D]``, on the grid."""
+        log_weights, location, log_scale = self._mixture(values)
+        choice = jnp.argmax(log_weights + noise["choice"], axis=-1)[..., None]
+        location, log_scale = (jnp.take_along_axis(p, choice, axis=-1)[..., 0] for p in (location, log_scale))
+        drawn = self._from_axis(location + jnp.exp(log_scale) * noise["value"])
+        return self.integers(drawn) * self.step + self.zero
+
+    def mean(self, values: Values) -> Array:
+        """The centre of the mixture ``[..., D]``: E[x] on a linear axis but for the open ends, a typical value on mu-law's."""
+        log_weights, location, _ = self._mixture(values)
+        return self._from_axis(jnp.sum(jnp.exp(log_weights) * location, axis=-1))

@@ -1,0 +1,109 @@
+"""What a model must clear to have learned anything: likelihoods of trivial models, fitted on the training split alone.
+
+independent pixels   one Bernoulli a position of the image (a note, for piano rolls), from the training frequencies
+unigram              one categorical for every word
+unit Gaussian        N(0, 1) for every normalised sample
+linear predictor     each sample from the 32 before it, by least squares, with one residual variance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zf_jax.data.dataset import DataSet, Example, Source
+from zf_jax.evaluation import Totals
+
+LOG_TWO_PI = 1.8378770664093453
+_PREDICTOR_ORDER = 32
+
+
+def floors(data: DataSet, split: str) -> dict[str, Totals]:
+    """The floors that fit this kind of data, by name, each with its log-likelihood of every sequence of ``split``."""
+    train, scored = data.split("train"), data.split(split)
+    if data.normalisation is not None:
+        return {
+            "unit Gaussian": _totals(scored, unit_gaussian),
+            f"linear predictor, order {_PREDICTOR_ORDER}": linear_predictor(train, scored),
+        }
+    if data.observation.kind == "frames":
+        return {"independent notes": independent_notes(train, scored)}
+    if data.image_shape is not None:
+        return {"independent pixels": independent_pixels(train, scored)}
+    return {"unigram": unigram(train, scored, data.observation.size)}
+
+
+def independent_pixels(train: Source, scored: Source) -> Totals:
+    """One Bernoulli a position, from the training frequencies plus one of each kind."""
+    ones = 1.0 + np.sum([example.targets for example in _all(train)], axis=0)
+    probability = ones / (len(train) + 2.0)
+    return _totals(scored, lambda example: _bernoulli(example.targets, probability))
+
+
+def independent_notes(train: Source, scored: Source) -> Totals:
+    """One Bernoulli a note at all times, from the training frequencies plus one of each kind."""
+    steps, ones = 2.0, 1.0
+    for example in _all(train):
+        steps, ones = steps + len(example.targets), ones + example.targets.sum(axis=0, dtype=np.float64)
+    return _totals(scored, lambda example: _bernoulli(example.targets, ones / steps))
+
+
+def unigram(train: Source, scored: Source, size: int) -> Totals:
+    """One categorical for every word, from the training counts plus one each."""
+    counts = np.ones(size)
+    for example in _all(train):
+        np.add.at(counts, example.targets, 1.0)
+    log_prob = np.log(counts / counts.sum())
+    return _totals(scored, lambda example: float(log_prob[example.targets].sum()))
+
+
+def unit_gaussian(example: Example) -> float:
+    """log N(y; 0, I) of one sequence, nats in normalised units."""
+    return float(-0.5 * (np.square(example.targets, dtype=np.float64).sum() + example.targets.size * LOG_TWO_PI))
+
+
+def linear_predictor(train: Source, scored: Source, order: int = _PREDICTOR_ORDER) -> Totals:
+    """Predict each sample linearly from the ``order`` before it, with Gaussian residuals of one variance.
+
+    The history before a sequence is zeros, or the given first frame where the protocol gives one.
+    """
+    moment, cross, energy, count = np.zeros((order, order)), np.zeros(order), 0.0, 0
+    for example in _all(train):
+        history, target = _history(example, order)
+        moment += history.T @ history
+        cross += history.T @ target
+        energy += float(target @ target)
+        count += target.size
+    weights = np.linalg.solve(moment + 1e-6 * np.trace(moment) / order * np.eye(order), cross)
+    variance = max((energy - 2 * weights @ cross + weights @ moment @ weights) / count, 1e-12)
+
+    def log_prob(example: Example) -> float:
+        history, target = _history(example, order)
+        residual = target - history @ weights
+        return float(-0.5 * (residual @ residual / variance + target.size * (LOG_TWO_PI + np.log(variance))))
+
+    return _totals(scored, log_prob)
+
+
+def _history(example: Example, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``order`` samples before each scored one, ``[N, order]``, newest last, and the scored samples ``[N]``."""
+    target = example.targets.astype(np.float64).ravel()
+    given = example.inputs[0].astype(np.float64) if example.input_mask[0] > 0 else np.zeros(0)
+    before = np.concatenate([np.zeros(order), given])[-order:]
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([before, target]), order)[:-1]
+    return windows, target
+
+
+def _bernoulli(x: np.ndarray, probability: Any) -> float:
+    return float(np.where(x > 0, np.log(probability), np.log1p(-probability)).sum())
+
+
+def _all(source: Source) -> Iterator[Example]:
+    return (source[index] for index in range(len(source)))
+
+
+def _totals(scored: Source, log_prob) -> Totals:
+    bounds = np.asarray([log_prob(example) for example in _all(scored)])
+    return Totals(bounds, np.zeros(len(bounds)), np.asarray(scored.lengths))
