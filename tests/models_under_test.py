@@ -13,7 +13,7 @@ from zf_jax.models import MODELS, build_model
 from zf_jax.recurrence import scan_time
 from zf_jax.typing import Batch, Observation
 
-SIZES = dict(rnn_dim=5, latent_dim=3, mlp_dim=4, embed_dim=4)
+SIZES = {"rnn_dim": 5, "latent_dim": 3, "mlp_dim": 4, "embed_dim": 4}
 KINDS = {
     "binary": (Observation("tokens", 2), "bernoulli"),
     "words": (Observation("tokens", 5), "categorical"),
@@ -80,7 +80,7 @@ def random_noise(model, batch, seed=0, num_samples=()):
 
 
 def inject(model, params, features, latents):
-    """The sites of a trajectory whose latents are given, ``[B, T, Z]``: each step's noise is what makes it draw them."""
+    """The sites of a trajectory whose latents are given, ``[B, T, Z]``: each noise is what makes it draw them."""
 
     def step(carry, xs):
         features_t, latent = xs

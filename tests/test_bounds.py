@@ -80,7 +80,7 @@ def test_wrong_arguments_are_refused():
     model, params, batch, _, _ = case("zforcing")
     with pytest.raises(ValueError, match="key"):
         bounds.iwae(model, params, batch)
-    for wrong in (dict(num_samples=0), dict(chunk_size=-1)):
+    for wrong in ({"num_samples": 0}, {"chunk_size": -1}):
         with pytest.raises(ValueError, match="at least 1"):
             bounds.iwae(model, params, batch, jax.random.key(0), **wrong)
 

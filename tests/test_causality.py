@@ -56,14 +56,14 @@ def influence(model, params, observation):
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         terms = model.score(params, features, sites)
         # The emission through its head and through score, with the targets it is scored on kept the same.
-        return dict(prior=model.prior(params, features, sites), emission=values, posterior=sites.proposal), terms
+        return {"prior": model.prior(params, features, sites), "emission": values, "posterior": sites.proposal}, terms
 
     base, base_terms = distributions(targets_batch(observation, np.stack([sequence] * NUM_STEPS)))
     moved, moved_terms = distributions(targets_batch(observation, changed))
 
     def distance(a, b):
-        apart = [jnp.abs(x - y).reshape(*x.shape[:2], -1).sum(-1) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b))]
-        return np.asarray(sum(apart))
+        apart = jax.tree.map(lambda x, y: jnp.abs(x - y).reshape(*x.shape[:2], -1).sum(-1), a, b)
+        return np.asarray(sum(jax.tree.leaves(apart)))
 
     result = {name: distance(base[name], moved[name]) for name in base}
     result["prior_log_prob"] = distance(base_terms.prior_log_prob, moved_terms.prior_log_prob)

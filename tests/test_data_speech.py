@@ -149,6 +149,18 @@ def test_pieces_are_half_seconds_and_whole_recordings_are_their_concatenation(fo
     assert whole.lengths.max() * 200 > BLOCK  # some recording lies in more than one record
 
 
+def test_srnn_scores_one_frame_less_a_sequence(folder, load):
+    full, srnn = load("audio_folder", folder), load("audio_folder", folder, protocol="srnn")
+    for split in ("test", "test_chunks"):
+        kept = full.splits[split].lengths > 1
+        assert np.array_equal(srnn.splits[split].lengths, full.splits[split].lengths[kept] - 1)
+        for i, j in enumerate(np.flatnonzero(kept)):
+            assert len(srnn.splits[split][i].targets) == srnn.splits[split].lengths[i]
+            assert np.array_equal(srnn.splits[split][i].targets, full.splits[split][j].targets[1:])
+    counted = srnn.describe()["audio"]["test"]["pieces_too_short_to_score"]
+    assert counted == (full.splits["test_chunks"].lengths == 1).sum()
+
+
 @pytest.mark.parametrize(("frame_size", "piece_frames"), [(200, 40), (160, 33), (7, 5000), (9000, 2)])
 def test_any_frame_and_piece_size_cuts_the_same_samples(folder, load, frame_size, piece_frames):
     found = load("audio_folder", folder, frame_size=frame_size, piece_frames=piece_frames)
@@ -192,7 +204,7 @@ def test_louder_recordings_give_the_same_normalised_frames_and_a_larger_std(fold
 def test_every_depth_and_encoding_is_read_on_the_16_bit_scale(tmp_path):
     from zf_jax.data.audio import read_audio
 
-    samples = noise(0)
+    samples = np.concatenate([noise(0), np.array([-32768, -32767, 32766, 32767], np.int16)])
     for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
         soundfile.write(tmp_path / "a.wav", samples / 32768.0, RATE, subtype=subtype)
         assert np.array_equal(read_audio(str(tmp_path / "a.wav"), RATE)[0], samples)

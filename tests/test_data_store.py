@@ -74,6 +74,13 @@ def test_a_killed_preparation_leaves_nothing_that_is_read(tmp_path):
     assert not list(tmp_path.rglob("*incomplete*"))
 
 
+def test_a_half_copied_preparation_is_not_read_and_is_prepared_afresh(tmp_path):
+    path = store.prepare("numbers", lambda: recipe(50), str(tmp_path))
+    os.remove(os.path.join(path, "dataset_info.json"))
+    assert store.find(str(tmp_path), "numbers") is None
+    assert len(store.open_splits(store.prepare("numbers", lambda: recipe(7), str(tmp_path)))["train"]) == 7
+
+
 def test_preparing_twice_leaves_the_first_as_it_is(tmp_path):
     first = store.prepare("numbers", lambda: recipe(5), str(tmp_path))
     before = os.stat(os.path.join(first, "dataset_info.json")).st_mtime_ns

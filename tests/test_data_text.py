@@ -101,6 +101,14 @@ def test_the_vocabulary_is_that_of_the_training_sentences_alone(tmp_path):
         assert found.describe()["text"][split]["unknown_words"] == len(source)
 
 
+def test_punctuation_counts_among_the_words_of_a_sentence(tmp_path):
+    (tmp_path / "one.txt").write_text("\n".join(story(i, (14, 15)) for i in range(99)))
+    found = load(tmp_path / "one.txt", tmp_path)
+    for source in found.splits.values():
+        assert set(source.lengths) == {16}  # fourteen words, a full stop and <eos>
+    assert sum(c["sentences_too_long_left_out"] for c in found.describe()["text"].values()) == 99
+
+
 def test_paragraphs_lie_between_blank_lines_and_lists_are_read_line_by_line():
     from zf_jax.data.corpus import _paragraphs
 

@@ -16,7 +16,7 @@ import pytest
 from experiments import loop
 from experiments.command_line import UserError
 from experiments.configs import base
-from experiments.evaluate import evaluate
+from experiments.scoring import evaluate
 from experiments.restore import restore
 from zf_jax import training
 from zf_jax.checkpointing import CheckpointError, Checkpoints

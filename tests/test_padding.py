@@ -18,7 +18,7 @@ from zf_jax.typing import Batch, clean
 LENGTHS = (5, 2, 0, 6, 1)
 NUM_STEPS = 6
 WEIGHTS = Weights(kl_temperature=0.6, aux_weight=0.7, reverse_weight=0.3)
-CLOSE = dict(rtol=1e-9, atol=1e-9)
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_order_company_and_bucket_do_not_matter(name, kind):
         for row in range(len(LENGTHS))
     ]
     assert_close(jnp.concatenate([one[0] for one in alone]), values)
-    real = [one[1] for one, length in zip(alone, LENGTHS) if length > 0]
+    real = [one[1] for one, length in zip(alone, LENGTHS, strict=True) if length > 0]
     assert_close(jax.tree.map(lambda *xs: sum(xs) / len(xs), *real), means)
 
 

@@ -132,7 +132,7 @@ def test_detaching_where_the_posterior_reads_is_not_enough_and_is_found():
         stopped = model.detach_posterior(params, features)
         carry, total = model.initial_carry(params, batch.mask), 0.0
         for t in range(batch.mask.shape[1]):
-            full, blind = (jax.tree.map(lambda x: x[:, t], f) for f in (features, stopped))
+            full, blind = (jax.tree.map(functools.partial(jnp.take, indices=t, axis=1), f) for f in (features, stopped))
             total += jnp.sum(model.score(params, blind, model.step(params, carry, blind, noise[:, t])[1]).aux_log_prob)
             carry = model.step(params, carry, full, noise[:, t])[0]
         return total

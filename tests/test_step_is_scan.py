@@ -13,7 +13,7 @@ from models_under_test import CASES, KINDS, NAMES, inject, random_batch, random_
 from zf_jax.models import unroll
 
 NUM_STEPS = 6
-CLOSE = dict(rtol=1e-10, atol=1e-10)
+CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _double_precision():
 
 @functools.cache
 def case(name, kind):
-    """A model, parameters, a batch, latents to inject or noise to draw them with, and the model's parts compiled once."""
+    """A model whose parts are compiled once, parameters, a batch, and latents to inject or noise to draw them with."""
     model = small(name, kind)
     batch = random_batch(KINDS[kind][0], (NUM_STEPS,) * 3, NUM_STEPS)
     noise = random_noise(model, batch)

@@ -1,24 +1,28 @@
-"""A scan over time whose weight gradients are formed after the reverse scan, by one matmul a weight.
+"""A scan over time with lean memory, whose weight gradients are formed after the reverse scan, one matmul a weight.
 
-Plain autodiff of ``y_t = x_t W`` inside a scan adds the thin product x_t' dy_t to the gradient of W at every step,
-and reads and writes all of that gradient each time.  Nothing about it is sequential: here the scan keeps x_t, the
-reverse scan hands out dy_t, and the gradient is sum_t x_t' dy_t, one product over all steps.  What depends on the
-parameters alone (slices, concatenations, products of kernels) is computed once, before the scan.
+Plain autodiff of ``s_t = x_t W`` inside a scan adds the thin product x_t' ds_t to the gradient of W at every step,
+reading and writing all of that gradient each time, and it keeps several values for every operation of the step.
+Here the step, any JAX function of (params, carry, x), is traced once, and what it does is put where it belongs:
 
-The step is any JAX function; no model knows of this room.  The step is traced once, and each of its equations is
+    hoisted     depends on the parameters alone (slices, concatenations, products of kernels): runs before the scan
+    sums        s = x_1 W_1 + x_2 W_2 + ... + input + bias, the pre-activations, each W hoisted: they, and the
+                carries, are all that the forward scan keeps; their terms need not be kept
+    the rest    elementwise work between the sums: cheap enough to be done again on the way back
 
-    hoisted      if it depends on the parameters alone: it runs before the scan, and is differentiated as usual;
-    a product    if it is a matmul of a sequential value with a hoisted one: its left operand is kept, and its result
-                 is tapped, which is to say that it has an input whose cotangent is the product's own;
-    sequential   otherwise.
+The reverse scan then holds only what must be sequential: the products ds W' and the elementwise work.  It hands out
+ds_t, which is also the gradient of an input that is only added; the gradient of a weight is sum_t x_t' ds_t and that
+of a bias sum_t ds_t, both over all steps at once.
 
 Reverse mode only (``jax.grad``, ``jax.vjp``), and once: ``custom_vjp`` refuses ``jax.jvp``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from operator import add
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,97 +31,177 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 from zf_jax.typing import Array
 
 
+class _Sum(NamedTuple):
+    """A chain of additions that holds at least one product; its terms are variables of the traced step."""
+
+    result: Any
+    products: tuple  # equations x @ W, W hoisted
+    inputs: tuple  # parts of x_t that are read nowhere else
+    hoisted: tuple  # biases
+    others: tuple  # anything else
+
+
 def scan(step: Callable, params: Any, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """``jax.lax.scan`` of ``step(params, carry, x) -> (carry, y)`` over axis 0, with deferred weight gradients.
 
-    Values and gradients are those of ``lax.scan``, up to the order in which a gradient sums over steps.
+    Values and gradients are those of ``lax.scan``, up to the order of summation.
 
     Args:
       params: any pytree; arrays that ``step`` closes over count as part of it.
       carry, xs, reverse: as for ``lax.scan``.
     """
     traced, shapes = jax.make_jaxpr(step, return_shape=True)(params, carry, jax.tree.map(lambda x: x[0], xs))
-    jaxpr, structure = traced.jaxpr, jax.tree.structure(shapes)
-    leaves = jax.tree.leaves(params)
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars[: len(leaves)]], [*traced.consts, *leaves]))
-    inputs = jaxpr.invars[len(leaves) :]
-    sequential = _hoist(jaxpr.eqns, known)
-    products = {id(eqn): n for n, eqn in enumerate(eqn for eqn in sequential if _is_product(eqn, known))}
-    product_eqns = [eqn for eqn in sequential if id(eqn) in products]
-    read = [v for eqn in sequential for v in eqn.invars[: 1 if id(eqn) in products else None]] + jaxpr.outvars
-    direct = list(dict.fromkeys(v for v in read if not isinstance(v, Literal) and v in known))
-
-    def body(kernels, rest, taps, carry, x):
-        """The sequential part of the step: ((carry, y), the left operand of every product)."""
-        values = dict(zip([*direct, *inputs], [*rest, *jax.tree.leaves((carry, x))]))
-        lefts = []
-        for eqn in sequential:
-            n = products.get(id(eqn))
-            if n is None:
-                results = _evaluate(eqn, [_read(v, values) for v in eqn.invars])
-            else:
-                lefts.append(_read(eqn.invars[0], values))
-                results = [tapped(_evaluate(eqn, [lefts[n], kernels[n]])[0], taps[n])]
-            values.update(zip(eqn.outvars, results))
-        return jax.tree.unflatten(structure, [_read(v, values) for v in jaxpr.outvars]), lefts
-
-    def forward(kernels, rest, carry, xs):
-        steps = jax.tree.leaves(xs)[0].shape[0]
-        # A tap's value is never read: the zeros are dead code, and only their cotangents exist.
-        taps = [_zeros(eqn.outvars[0].aval, steps) for eqn in product_eqns]
-
-        def unrolled(rest, carry, xs, taps):
-            def one(carry, x):
-                (carry, y), lefts = body(kernels, rest, x[1], carry, x[0])
-                return carry, (y, lefts)
-
-            carry, (ys, lefts) = jax.lax.scan(one, carry, (xs, taps), reverse=reverse)
-            return (carry, ys), lefts
-
-        outputs, pullback, lefts = jax.vjp(unrolled, rest, carry, xs, taps, has_aux=True)
-        return outputs, (pullback, lefts, kernels)
-
-    def backward(residuals, cotangents):
-        pullback, lefts, kernels = residuals
-        d_rest, d_carry, d_xs, d_taps = pullback(cotangents)
-        d_kernels = [_kernel_gradient(*each) for each in zip(product_eqns, lefts, kernels, d_taps)]
-        return d_kernels, d_rest, d_carry, d_xs
-
-    @jax.custom_vjp
-    def run(kernels, rest, carry, xs):
-        none = [None] * len(kernels)
-        return jax.lax.scan(lambda carry, x: body(kernels, rest, none, carry, x)[0], carry, xs, reverse=reverse)
-
-    run.defvjp(forward, backward)
+    jaxpr, leaves = traced.jaxpr, jax.tree.leaves(params)
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *leaves]))
+    program = _Program(jaxpr, known, len(jax.tree.leaves(carry)))
     axes = _varying([carry, xs])
-    kernels = [_vary(known[eqn.invars[1]], axes) for eqn in product_eqns]
-    return run(kernels, [_vary(known[v], axes) for v in direct], carry, xs)
+    hoisted = [_vary(known[v], axes) for v in program.hoisted]
+    run = jax.custom_vjp(partial(_run, program, reverse))
+    run.defvjp(partial(_forward, program, reverse), partial(_backward, program, reverse))
+    outputs = run(hoisted, jax.tree.leaves(carry), jax.tree.leaves(xs))
+    return jax.tree.unflatten(jax.tree.structure(shapes), [*outputs[0], *outputs[1]])
 
 
-@jax.custom_jvp
-def _tapped(y: Array, tap: Array) -> Array:
-    return y
+class _Program:
+    """The sequential part of a traced step.
+
+    Attributes:
+      equations: equations and sums, in order.
+      carry, x, hoisted: the variables that they read, hoisted ones being evaluated in ``known`` on the way.
+      new_carry, y: what they compute.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, known: dict, carry_size: int):
+        variables = jaxpr.invars[len(known) - len(jaxpr.constvars) :]
+        self.jaxpr, self.carry, self.x = jaxpr, variables[:carry_size], variables[carry_size:]
+        self.new_carry, self.y = jaxpr.outvars[:carry_size], jaxpr.outvars[carry_size:]
+        sequential = []
+        for eqn in jaxpr.eqns:
+            if not eqn.effects and all(isinstance(v, Literal) or v in known for v in eqn.invars):
+                known.update(zip(eqn.outvars, self.evaluate(eqn, known)))
+            else:
+                sequential.append(eqn)
+        self.equations = _with_sums(sequential, known, self.x, Counter(map(id, _reads(sequential) + jaxpr.outvars)))
+        self.sums = [e for e in self.equations if isinstance(e, _Sum)]
+        plain = [e for e in self.equations if not isinstance(e, _Sum)]
+        read_by_sums = [v for s in self.sums for v in (*s.hoisted, *(p.invars[1] for p in s.products))]
+        self.direct = _unique(v for v in _reads(plain) + jaxpr.outvars if not isinstance(v, Literal) and v in known)
+        self.hoisted = _unique([*self.direct, *read_by_sums])
+        self.only_added = _unique(v for s in self.sums for v in s.inputs)
+        self.kept = _unique([*self.carry, *(s.result for s in self.sums)])
+
+    def evaluate(self, eqn, values: dict) -> list:
+        # As a program of one equation: how a primitive wants to be bound is JAX's own affair.
+        operands = _unique(v for v in eqn.invars if not isinstance(v, Literal))
+        program = self.jaxpr.replace(
+            constvars=[], invars=operands, outvars=eqn.outvars, eqns=[eqn], effects=eqn.effects
+        )
+        return jaxpr_as_fun(ClosedJaxpr(program, ()))(*(values[v] for v in operands))
+
+    def execute(self, values: dict, evaluate_sum: Callable) -> dict:
+        """Run all equations, adding their results to ``values``."""
+        for e in self.equations:
+            if isinstance(e, _Sum):
+                values[e.result] = evaluate_sum(e, values)
+            else:
+                values.update(zip(e.outvars, self.evaluate(e, values)))
+        return values
 
 
-@_tapped.defjvp
-def _(primals, tangents):
-    return primals[0], tangents[0] + tangents[1]
+def _run(program: _Program, reverse: bool, hoisted, carry, xs):
+    return _forward(program, reverse, hoisted, carry, xs)[0]
 
 
-def tapped(y: Array, tap: Array | None) -> Array:
-    """``y``, whose cotangent is also that of ``tap``; ``tap`` is never read."""
-    return y if tap is None else _tapped(y, tap)
+def _forward(program: _Program, reverse: bool, hoisted, carry, xs):
+    """The scan, and what the reverse scan needs of it: carries, sums, and the inputs that are not only added."""
+    # Each distinct variable is stacked once, whatever number of outputs it is.
+    stacked = _unique([*program.kept, *program.y])
+
+    def one(carry, x):
+        values = dict(zip([*program.hoisted, *program.carry, *program.x], [*hoisted, *carry, *x]))
+        program.execute(values, _total)
+        return [_read(v, values) for v in program.new_carry], [_read(v, values) for v in stacked]
+
+    last, stacks = jax.lax.scan(one, carry, xs, reverse=reverse)
+    stacks = {id(v): s for v, s in zip(stacked, stacks)}
+    kept = [stacks[id(v)] for v in program.kept]
+    return (last, [stacks[id(v)] for v in program.y]), (hoisted, xs, kept)
 
 
-def _hoist(eqns: Iterable, known: dict) -> list:
-    """Evaluate what depends on ``known`` alone, adding the results to it; return the other equations."""
-    sequential = []
+def _backward(program: _Program, reverse: bool, residuals, cotangents):
+    hoisted, xs, kept = residuals
+    stacks = dict(zip([*program.x, *program.kept], [*xs, *kept]))
+    constants = dict(zip(program.hoisted, hoisted))
+    results = [s.result for s in program.sums]
+    direct, carry, y = (list(filter(_is_real, v)) for v in (program.direct, program.carry, program.y))
+    new_carry = [n for n, old in zip(program.new_carry, program.carry) if _is_real(old)]
+    x = [v for v in program.x if _is_real(v) and v not in program.only_added]
+    wrt = [*direct, *carry, *x, *results]
+    needed = [v for v in stacks if v not in program.only_added]
+
+    def one(state, at):
+        d_carry, d_direct = state
+        values_t, d_y = at
+        values_t = constants | dict(zip(needed, values_t))
+
+        def replay(*differentiated):
+            values = program.execute(values_t | dict(zip(wrt, differentiated)), _recalled_sum)
+            return [_read(v, values) for v in [*new_carry, *y]]
+
+        pullback = jax.vjp(replay, *(values_t[v] for v in wrt))[1]
+        d = dict(zip(wrt, pullback([*d_carry, *d_y])))
+        return ([d[v] for v in carry], [a + d[v] for a, v in zip(d_direct, direct)]), [d[v] for v in [*x, *results]]
+
+    d_last, d_ys = cotangents
+    d_last = [d for d, old in zip(d_last, program.carry) if _is_real(old)]
+    d_ys = [d for d, v in zip(d_ys, program.y) if _is_real(v)]
+    zeros = [jnp.zeros_like(constants[v]) for v in direct]
+    xs_back = ([stacks[v] for v in needed], d_ys)
+    (d_carry, d_direct), d_stacks = jax.lax.scan(one, (d_last, zeros), xs_back, reverse=not reverse)
+    d = dict(zip([*carry, *direct], [*d_carry, *d_direct])) | dict(zip([*x, *results], d_stacks))
+
+    # The left operands, for all steps side by side.
+    def lefts(*at):
+        values = program.execute(constants | dict(zip(needed, at)), lambda s, values: values[s.result])
+        return [_read(p.invars[0], values) for s in program.sums for p in s.products]
+
+    lefts = iter(jax.vmap(lefts)(*(stacks[v] for v in needed)))
+    for s in program.sums:
+        for p in s.products:
+            _accumulate(d, p.invars[1], _kernel_gradient(p, next(lefts), constants[p.invars[1]], d[s.result]))
+        for v in s.hoisted:
+            _accumulate(d, v, _summed_to(jnp.sum(d[s.result], axis=0), constants[v].shape))
+        for v in s.inputs:
+            d[v] = d[s.result]
+    return tuple([d.get(v) for v in variables] for variables in (program.hoisted, program.carry, program.x))
+
+
+def _with_sums(eqns: Sequence, known: dict, x: Sequence, uses: Counter) -> list:
+    """The equations, chains of additions of products drawn together into sums."""
+    sums: dict = {}
+    absorbed: set = set()
     for eqn in eqns:
-        if not eqn.effects and all(isinstance(v, Literal) or v in known for v in eqn.invars):
-            known.update(zip(eqn.outvars, _evaluate(eqn, [_read(v, known) for v in eqn.invars])))
-        else:
-            sequential.append(eqn)
-    return sequential
+        if _is_product(eqn, known):
+            sums[eqn.outvars[0]] = _Sum(eqn.outvars[0], (eqn,), (), (), ())
+        elif eqn.primitive.name in ("add", "add_any"):
+            result, shape = eqn.outvars[0], eqn.outvars[0].aval.shape
+            parts = _Sum(result, (), (), (), ())
+            drawn = []
+            for v in eqn.invars:
+                alone = not isinstance(v, Literal) and uses[id(v)] == 1 and v.aval.shape == shape
+                if alone and v in sums:
+                    parts = _Sum(result, *(a + b for a, b in zip(parts[1:], sums[v][1:])))
+                    drawn.append(v)
+                elif alone and v in x:
+                    parts = parts._replace(inputs=(*parts.inputs, v))
+                elif not isinstance(v, Literal) and v in known:
+                    parts = parts._replace(hoisted=(*parts.hoisted, v))
+                else:
+                    parts = parts._replace(others=(*parts.others, v))
+            if drawn:
+                sums[result] = parts
+                absorbed.update(drawn)
+    return [sums.get(e.outvars[0], e) if e.outvars else e for e in eqns if not (e.outvars and e.outvars[0] in absorbed)]
 
 
 def _is_product(eqn, known: dict) -> bool:
@@ -128,22 +212,65 @@ def _is_product(eqn, known: dict) -> bool:
     return not isinstance(right, Literal) and right in known and left not in known
 
 
-def _kernel_gradient(eqn, lefts: Array, kernel: Array, d_products: Array) -> Array:
-    """sum_t x_t' dy_t for the product ``eqn``, given x ``[T, ...]`` and dy ``[T, ...]``."""
-    (left_axes, right_axes), no_batch = eqn.params["dimension_numbers"]
-    over_time = {**eqn.params, "dimension_numbers": ((tuple(a + 1 for a in left_axes), right_axes), no_batch)}
-    return jax.linear_transpose(lambda w: eqn.primitive.bind(lefts, w, **over_time), kernel)(d_products)[0]
+def _multiply(product, left: Array, kernel: Array) -> Array:
+    return product.primitive.bind(left, kernel, **product.params)
+
+
+def _total(s: _Sum, values: dict) -> Array:
+    """The value of a sum."""
+    products = [_multiply(p, *(values[v] for v in p.invars)) for p in s.products]
+    return reduce(add, [*products, *(_read(v, values) for v in (*s.inputs, *s.hoisted, *s.others))])
+
+
+def _recalled_sum(s: _Sum, values: dict) -> Array:
+    """The value of a sum as it was kept; its derivative passes to its sequential terms, and to the kept value."""
+
+    @jax.custom_jvp
+    def recalled(kept, lefts, others, kernels):
+        return kept
+
+    @recalled.defjvp
+    def _(primals, tangents):
+        kernels = primals[3]
+        d_kept, d_lefts, d_others, _ = tangents
+        products = [_multiply(*each) for each in zip(s.products, d_lefts, kernels)]
+        return primals[0], reduce(add, [*products, *d_others], d_kept)
+
+    lefts, kernels = ([values[p.invars[side]] for p in s.products] for side in (0, 1))
+    return recalled(values[s.result], lefts, [_read(v, values) for v in s.others], kernels)
+
+
+def _kernel_gradient(product, lefts: Array, kernel: Array, d_products: Array) -> Array:
+    """sum_t x_t' ds_t, given x ``[T, ...]`` and ds ``[T, ...]``."""
+    (left_axes, right_axes), no_batch = product.params["dimension_numbers"]
+    over_time = {**product.params, "dimension_numbers": ((tuple(a + 1 for a in left_axes), right_axes), no_batch)}
+    return jax.linear_transpose(lambda w: product.primitive.bind(lefts, w, **over_time), kernel)(d_products)[0]
+
+
+def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """``x`` summed over the axes along which ``shape`` is 1: the transpose of broadcasting."""
+    axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape)) if n != m)
+    return jnp.sum(x, axis=axes, keepdims=True) if axes else x
+
+
+def _accumulate(d: dict, variable, value: Array) -> None:
+    d[variable] = d[variable] + value if variable in d else value
 
 
 def _read(variable, values: dict):
     return variable.val if isinstance(variable, Literal) else values[variable]
 
 
-def _evaluate(eqn, operands: list) -> list:
-    # As a program of one equation: how a primitive wants to be bound is JAX's own affair and changes.
-    variables = {v: x for v, x in zip(eqn.invars, operands) if not isinstance(v, Literal)}
-    program = Jaxpr((), list(variables), eqn.outvars, [eqn])
-    return jaxpr_as_fun(ClosedJaxpr(program, ()))(*variables.values())
+def _reads(eqns) -> list:
+    return [v for eqn in eqns for v in eqn.invars]
+
+
+def _unique(variables) -> list:
+    return list({id(v): v for v in variables}.values())
+
+
+def _is_real(variable) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.inexact)
 
 
 def _varying(tree) -> frozenset:
@@ -155,7 +282,3 @@ def _vary(x: Array, axes: frozenset) -> Array:
     """``x``, marked as differing over ``axes``, so that its gradient is summed over them where it came from."""
     missing = tuple(axes - getattr(jax.typeof(x), "vma", frozenset()))
     return jax.lax.pcast(x, missing, to="varying") if missing else x
-
-
-def _zeros(aval, steps: int) -> Array:
-    return _vary(jnp.zeros((steps, *aval.shape), aval.dtype), getattr(aval, "vma", frozenset()))

@@ -89,7 +89,7 @@ def discretised_logistic_log_prob(
     a, b = (lower - location) * precision, (upper - location) * precision
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no difference of nearly equal numbers, and
     # logs that grow no faster than linearly, so that values and gradients stay finite wherever the bin lies.
-    inside = jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1(a - b))
+    inside = jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1((lower - upper) * precision))
     return jnp.where(first, jax.nn.log_sigmoid(b), jnp.where(last, jax.nn.log_sigmoid(-a), inside))
 
 

@@ -103,7 +103,7 @@ def lstm_forward(params: Params, embedded: Array) -> Array:
 
 
 def init_gru(key: Array, inputs: int, size: int) -> Params:
-    """A GRU's ``input`` layer ``[inputs, 3H]`` and ``recurrent`` kernel ``[H, 3H]``; gates in the order reset, update, new."""
+    """A GRU's ``input`` layer ``[inputs, 3H]`` and ``recurrent`` kernel ``[H, 3H]``; gates: reset, update, new."""
     key_input, key_recurrent = jax.random.split(key)
     orthogonal = initializers.orthogonal()
     gates = [orthogonal(k, (size, size), jnp.result_type(float)) for k in jax.random.split(key_recurrent, 3)]

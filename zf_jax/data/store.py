@@ -250,7 +250,8 @@ def _locked(data_dir: str, config: str):
 def _incomplete(data_dir: str, config: str) -> list[str]:
     home = os.path.join(data_dir, BUILDER, config)
     names = os.listdir(home) if os.path.isdir(home) else []
-    return [os.path.join(home, name) for name in names if "incomplete" in name]
+    # TFDS's own half-written folders, and one that lacks what is written last (half copied, or half deleted).
+    return [os.path.join(home, name) for name in names if "incomplete" in name or name == VERSION]
 
 
 def _version_key(version: str) -> tuple:

@@ -190,6 +190,6 @@ class DiscretisedLogistics:
         return self.integers(drawn) * self.step + self.zero
 
     def mean(self, values: Values) -> Array:
-        """The centre of the mixture ``[..., D]``: E[x] on a linear axis but for the open ends, a typical value on mu-law's."""
+        """The mixture's centre on its axis ``[..., D]``: E[x] but for the ends if that is linear, else a typical x."""
         log_weights, location, _ = self._mixture(values)
         return self._from_axis(jnp.sum(jnp.exp(log_weights) * location, axis=-1))

@@ -99,7 +99,8 @@ def encode(config: Config, params: Params, batch: Batch) -> Features:
     forward_gates = linear(params["forward"]["input"], embed(params["embedding"], batch.inputs))
     hidden = gru_states(params["forward"], forward_gates, batch.mask)
     seen = jnp.concatenate([hidden, embed(params["embedding"], batch.targets)], axis=-1)
-    backward_states = gru_states(params["backward"], linear(params["backward"]["input"], seen), batch.mask, reverse=True)
+    backward_gates = linear(params["backward"]["input"], seen)
+    backward_states = gru_states(params["backward"], backward_gates, batch.mask, reverse=True)
     layer = params["posterior"]["hidden"]
     return Features(
         observed=observed(batch),

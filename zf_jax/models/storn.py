@@ -81,7 +81,8 @@ def init(config: Config, emission: Any, key: Array) -> Params:
 
 def input_gates(params: Params, inputs: Array) -> Array:
     """What e(u_t) contributes to the forward gates, biases included: ``[..., 4H]``."""
-    return linear_part(params["forward"]["input"], embed(params["embedding"], inputs), 0) + params["forward"]["input"]["bias"]
+    layer = params["forward"]["input"]
+    return linear_part(layer, embed(params["embedding"], inputs), 0) + layer["bias"]
 
 
 def encode(config: Config, params: Params, batch: Batch) -> Features:
@@ -99,7 +100,8 @@ def prior(config: Config, params: Params, features: Features, sites: Sites) -> G
 
 def step(config: Config, params: Params, carry: LSTMState, features: Features, noise: Array) -> tuple[LSTMState, Sites]:
     """Draw z_t from the posterior, or from the prior where there is none, and update the forward state."""
-    proposal = Gaussian(jnp.zeros_like(noise), jnp.zeros_like(noise)) if features.posterior is None else features.posterior
+    standard = Gaussian(jnp.zeros_like(noise), jnp.zeros_like(noise))
+    proposal = standard if features.posterior is None else features.posterior
     latent = gaussian_sample(proposal, noise)
     gates = (
         features.inputs

@@ -1,4 +1,4 @@
-"""VRNN: Chung, Kastner, Dinh, Goel, Courville and Bengio, "A Recurrent Latent Variable Model for Sequential Data", 2015.
+"""VRNN: Chung, Kastner, Dinh, Goel, Courville, Bengio, "A Recurrent Latent Variable Model for Sequential Data", 2015.
 
     p(z_t | past) = N(z_t; f_p(h_{t-1}))                      prior; N(0, I) in VRNN-I
     q(z_t | past, y_t) = N(z_t; f_q(e(y_t), h_{t-1}))         approximate posterior, blind to the future

@@ -1,0 +1,65 @@
+"""A run and a bound in, the figures people compare out, also written beside the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments.builder import units
+from experiments.command_line import UserError, progress
+from experiments.loop import eval_batch_size
+from experiments.restore import restore
+from zf_jax.data import eval_batches
+from zf_jax.evaluation import evaluate_split, summarise
+from zf_jax.training import make_eval_step
+
+
+def evaluate(
+    workdir: str,
+    *,
+    split: str = "test",
+    bound: str = "elbo",
+    num_samples: int = 25,
+    chunk_size: int = 8,
+    seed: int = 0,
+    checkpoint: str = "best",
+) -> dict[str, Any]:
+    """Score one split of the run in ``workdir``; what ``experiments.evaluate`` prints.
+
+    Raises:
+      UserError, CheckpointError, DataError: there is no run, no such split or bound, no sample, a damaged checkpoint.
+    """
+    if num_samples < 1 or chunk_size < 1:
+        raise UserError(f"--num_samples and --chunk_size must be at least 1: {num_samples}, {chunk_size}")
+    experiment, state, path = restore(workdir, checkpoint)
+    source = experiment.data.split(split)
+    num_samples = num_samples if bound != "elbo" else 1
+    try:
+        step = make_eval_step(experiment.model, experiment.mesh, bound, num_samples, chunk_size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    batches = eval_batches(
+        source,
+        batch_size=eval_batch_size(experiment),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    totals = evaluate_split(step, state.params, progress(batches), jax.random.key(seed), experiment.mesh)
+    result = {
+        "split": split,
+        "bound": bound,
+        "num_samples": num_samples,
+        **summarise(totals, units(experiment.data)),
+        "model": experiment.config.model.name,
+        "data": experiment.config.data.name,
+        "protocol": experiment.data.protocol,
+        "step": int(state.step),
+        "seed": seed,
+        "device": jax.devices()[0].device_kind,
+    }
+    if jax.process_index() == 0:
+        Path(path, f"eval_{split}_{bound}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
