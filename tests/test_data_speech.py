@@ -161,6 +161,14 @@ def test_srnn_scores_one_frame_less_a_sequence(folder, load):
     assert counted == (full.splits["test_chunks"].lengths == 1).sum()
 
 
+def test_what_does_not_fit_in_memory_is_read_again(folder, load, monkeypatch):
+    kept = load("audio_folder", folder).splits["test"]
+    monkeypatch.setattr("zf_jax.data.speech.KEPT_BLOCKS", 1)
+    read = load("audio_folder", folder).splits["test"]
+    for _ in range(2):
+        assert all(np.array_equal(kept[i].targets, read[i].targets) for i in range(len(kept)))
+
+
 @pytest.mark.parametrize(("frame_size", "piece_frames"), [(200, 40), (160, 33), (7, 5000), (9000, 2)])
 def test_any_frame_and_piece_size_cuts_the_same_samples(folder, load, frame_size, piece_frames):
     found = load("audio_folder", folder, frame_size=frame_size, piece_frames=piece_frames)

@@ -62,6 +62,4 @@ def initialize_distributed(coordinator_address: str | None, num_processes: int |
 
     With all arguments None the cluster is found by itself (TPU pods, Slurm, ...).
     """
-    if str(jax.config.read("jax_platforms")).startswith("cpu"):
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(coordinator_address, num_processes, process_id)

@@ -1,0 +1,153 @@
+"""The particle bound: log of a particle filter's estimate of p(x), for any model (FIVO).
+
+Source: Maddison et al., "Filtering Variational Objectives", 2017, algorithm 1; also Le et al. and Naesseth et al., 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax.models.base import Features, Model
+from zf_jax.typing import Array, Batch, Params
+
+
+class ParticleEstimate(NamedTuple):
+    """What a particle filter says of each sequence.
+
+    Attributes:
+      bound: log of an unbiased estimate of p(x), and so a lower bound of log p(x) on average, ``[B]``, nats.
+      num_resampled: how often the particles were resampled, ``[B]`` int32.
+    """
+
+    bound: Array
+    num_resampled: Array
+
+
+def particle_bound(
+    model: Model,
+    params: Params,
+    batch: Batch,
+    key: Array | None = None,
+    *,
+    num_particles: int = 64,
+    threshold: float = 0.5,
+    noise: tuple[Array, Array] | None = None,
+    chunk_size: int | None = None,
+) -> ParticleEstimate:
+    """Run a particle filter with the model's posterior as proposal over every sequence.
+
+    Args:
+      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.  With a key a sequence the estimate
+        depends neither on the sequence's place in the batch, nor on how far the batch is padded.
+      num_particles: K.
+      threshold: particles are resampled after a step that leaves an effective sample size under threshold * K, the
+        last step excepted; 0 never resamples, which makes the bound IWAE's, and more than 1 always does.
+      noise: standard normal ``[K, B, T, Z]``, sets K; and uniform on [0, 1) ``[B, T]``, one for each resampling.
+      chunk_size: how many sequences are held in memory at once; all by default.  Particles of a sequence meet when
+        they are resampled, so that it is sequences, not particles, that can be done one after another.
+
+    Gradients go through the draws and the weights, not through the choice of ancestors, whose score term is left out
+    for its variance, as in the source.
+    """
+    if noise is not None:
+        num_particles = noise[0].shape[0]
+    elif key is None:
+        raise ValueError("give a PRNG key, or the noise itself")
+    if num_particles < 1:
+        raise ValueError(f"num_particles must be at least 1, not {num_particles}")
+    rows = batch.mask.shape[0]
+    chunk_size = rows if chunk_size is None else min(chunk_size, rows)
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    if noise is None:
+        keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+    else:
+        keys, noise = None, (jnp.moveaxis(noise[0], 0, 2), noise[1])  # [B, T, K, Z]
+    features = model.encode(params, batch)
+
+    def one(sequence):
+        features, key, noise = sequence
+        return _filter(model, params, features, key, noise, num_particles, threshold)
+
+    return jax.lax.map(one, (features, keys, noise), batch_size=chunk_size)
+
+
+def _filter(model: Model, params: Params, features: Features, key: Any, noise: Any, num_particles: int, threshold: float):
+    """The filter over one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
+    mask = features.observed.mask
+    steps = jnp.arange(mask.shape[0])
+    # Resampling looks a step ahead: after a sequence's last real step, and on its padding, there is nothing to gain.
+    goes_on = jnp.append(mask[1:], 0) > 0
+    carry = model.initial_carry(params, mask[None])
+    carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_particles, *x.shape)), carry)
+    # Zeros made from the mask, so that they vary over mesh axes as the data do.
+    zero = jnp.zeros_like(mask[0], dtype=jnp.result_type(float))
+    initial = (carry, jnp.broadcast_to(zero, num_particles), zero, zero.astype(jnp.int32))
+
+    def draw(t, given):
+        if given is not None:
+            return given
+        key_latent, key_uniform = jax.random.split(jax.random.fold_in(key, t))
+        shape, dtype = (num_particles, model.latent_dim), jnp.result_type(float)
+        return jax.random.normal(key_latent, shape, dtype), jax.random.uniform(key_uniform, (), dtype)
+
+    def step(state, inputs):
+        carry, log_weights, total, count = state
+        features_t, goes_on_t, t, given = inputs
+        latent_noise, uniform = draw(t, given)
+        features_t = jax.tree.map(lambda x: x[None], features_t)  # a batch of one
+
+        def particle(carry, noise):
+            carry, sites = model.step(params, carry, features_t, noise[None])
+            terms = model.score(params, features_t, sites)
+            return carry, (terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob)[0]
+
+        latent_noise = jnp.where(features_t.observed.mask > 0, latent_noise, 0.0)
+        carry, increments = jax.vmap(particle)(carry, latent_noise)
+        log_weights = log_weights + increments  # increments are 0 on padding
+
+        resample = goes_on_t & (effective_sample_size(log_weights) < threshold * num_particles)
+        ancestors = systematic_ancestors(log_weights, uniform)
+        ancestors = jnp.where(resample, ancestors, jnp.arange(num_particles))
+        carry = jax.tree.map(lambda x: x[ancestors], carry)
+        total = total + jnp.where(resample, _log_mean_exp(log_weights), 0.0)
+        log_weights = jnp.where(resample, 0.0, log_weights)
+        return (carry, log_weights, total, count + resample), None
+
+    state, _ = jax.lax.scan(step, initial, (features, goes_on, steps, noise))
+    _, log_weights, total, count = state
+    return ParticleEstimate(total + _log_mean_exp(log_weights), count)
+
+
+def effective_sample_size(log_weights: Array) -> Array:
+    """(sum w)^2 / sum w^2 of log-weights ``[K]``; K where every weight is 0, as there is nothing to choose between."""
+    weights = _scaled(log_weights)
+    return jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights))
+
+
+def systematic_ancestors(log_weights: Array, uniform: Array) -> Array:
+    """Indices ``[K]`` of the particles that survive, each w_k K / sum w times on average and never where w_k = 0.
+
+    One uniform ``[]`` on [0, 1) places K evenly spaced pointers on the line of the weights: an unbiased choice of less
+    variance than K independent ones.
+    """
+    count = log_weights.shape[0]
+    ends = jnp.cumsum(_scaled(log_weights))
+    pointers = (jnp.arange(count) + uniform) / count * ends[-1]
+    # Rounding may carry the last pointer to the very end, where only weights of 0 could follow.
+    pointers = jnp.minimum(pointers, jnp.nextafter(ends[-1], jnp.zeros_like(ends[-1])))
+    return jnp.searchsorted(ends, pointers, side="right")
+
+
+def _scaled(log_weights: Array) -> Array:
+    """Weights up to a factor, the largest 1, without gradient; all 1 where every log-weight is -inf."""
+    log_weights = jax.lax.stop_gradient(log_weights)
+    largest = jnp.max(log_weights)
+    return jnp.where(jnp.isneginf(largest), 1.0, jnp.exp(log_weights - jnp.where(jnp.isneginf(largest), 0.0, largest)))
+
+
+def _log_mean_exp(log_weights: Array) -> Array:
+    return jax.nn.logsumexp(log_weights) - jnp.log(jnp.asarray(log_weights.shape[0], log_weights.dtype))
