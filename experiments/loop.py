@@ -16,6 +16,7 @@ from tqdm import tqdm
 from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError
+from experiments.gallery import Gallery
 from experiments.workdir import open_workdir
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, train_batches
@@ -69,6 +70,8 @@ class _Run:
         )
         self.bound = make_eval_step(experiment.model, experiment.mesh)
         self.rate = _Rate()
+        # Drawing is a program of one process; after a run of several, experiments.sample draws from the checkpoint.
+        self.gallery = Gallery(experiment) if jax.process_count() == 1 else None
 
     def until_done(self, state: TrainState) -> dict[str, Any]:
         """Update until ``num_steps``, a signal, or divergence."""
@@ -153,10 +156,9 @@ class _Run:
         self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})
         kl = found["kl_nats_per_sequence"]
         _say(f"step {step}: valid elbo {found['elbo_nats_per_sequence']:.4f} nats/sequence, kl {kl:.4f}", self.bar)
-        for name, image in pictures.draw_generated(
-            self.experiment, state.params, self.path / "samples", seed=step
-        ).items():
-            self.writer.image(step, name, image)
+        if self.gallery is not None:
+            for name, image in self.gallery.draw(state.params, self.path / "samples", seed=step).items():
+                self.writer.image(step, name, image)
         return found["elbo_nats_per_sequence"]
 
     def _save(self, state: TrainState, elbo: float | None) -> None:

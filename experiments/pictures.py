@@ -1,130 +1,95 @@
-"""What one looks at rather than reads: real data beside samples, reconstructions, completions, training curves."""
+"""How one looks at sequences of any kind: images, waveforms, piano rolls, text; and at curves."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from zf_jax import generation
-from zf_jax.data import DataSet, pad
+from zf_jax.data import DataSet
 from zf_jax.metrics import read_metrics
-from zf_jax.typing import Batch
+
+Panels = dict[str, list[np.ndarray]]  # a title, and sequences without padding
 
 
-def draw_generated(experiment: Any, params: Any, folder: Path, *, seed: int, count: int = 16) -> dict[str, np.ndarray]:
-    """Draw samples, reconstructions and completions into ``folder``: by name, ``[rows, columns, 3]`` uint8.
-
-    ``count`` sequences of the validation split are shown beside as many samples; the test split is not looked at.
-    """
-    if jax.process_count() > 1:
-        return {}  # drawing is a program of one process; experiments.sample draws from the checkpoint afterwards
-    model, data = experiment.model, experiment.data
-    source = data.split("valid")
-    examples = [source[i] for i in range(min(count, len(source)))]
-    real = jax.tree.map(jnp.asarray, pad(examples, max(len(e.targets) for e in examples)))
-    length = real.targets.shape[1]
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(experiment.config.seed), seed), 3)
-
-    given = max(length // 2, 1)
-
-    @jax.jit
-    def generate(params):
-        half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
-        return (
-            generation.sample(model, params, keys[0], num_samples=count, length=length),
-            generation.reconstruct(model, params, real, keys[1]),
-            [
-                generation.continue_prefix(model, params, half, k, length=length - given)
-                for k in jax.random.split(keys[2], 3)
-            ],
-        )
-
-    samples, reconstructed, completed = jax.device_get(generate(params))
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = np.asarray(real.targets)
-    panels = {
-        "samples": {f"real {data.name}": targets, "samples": samples.values},
-        "reconstructions": {"real": targets, "reconstructed (mean)": reconstructed.mean},
-        "completions": {
-            "real": targets,
-            "first half given": _half_hidden(targets),
-            **{f"completed, draw {i + 1}": one.values for i, one in enumerate(completed)},
-        },
-    }
-    return {name: _save(_draw(panel, data, name), folder / f"{name}.png") for name, panel in panels.items()}
+def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "") -> None:
+    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, as its kind is looked at."""
+    axes.set(xticks=[], yticks=[])
+    if data.image_shape is not None:
+        pixels = np.full(data.image_shape[0] * data.image_shape[1], 0.5)
+        pixels[: len(values)] = values
+        axes.imshow(pixels.reshape(data.image_shape), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    elif data.vocabulary is not None:
+        axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)
+    elif data.normalisation is not None:
+        axes.plot(np.ravel(values), linewidth=0.4)
+        axes.set(ylim=(-5, 5))
+    else:
+        axes.imshow(values.T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
+    axes.set_title(title, fontsize=8)
 
 
-def draw_curves(workdir: Path) -> None:
+def draw_rows(panels: Panels, data: DataSet, path: Path, columns: int = 8) -> np.ndarray:
+    """One row a panel, the same sequence below itself; written to ``path``, returned as ``[rows, columns, 3]``."""
+    columns = min(columns, *(len(values) for values in panels.values()))
+    figure = Figure(figsize=(1.3 * columns + 0.6, 1.3 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), columns, squeeze=False)
+    for row, (title, values) in zip(grid, panels.items(), strict=True):
+        for axes, value in zip(row, values[:columns], strict=True):
+            show(axes, value, data)
+        row[0].set_ylabel(textwrap.fill(title, 14), fontsize=7)
+    return save(figure, path)
+
+
+def draw_grids(panels: Panels, data: DataSet, path: Path, side: int = 4) -> np.ndarray:
+    """One square grid of sequences a panel, side by side: written to ``path``, returned as ``draw_rows`` does."""
+    side = max(1, min(side, *(int(len(values) ** 0.5) for values in panels.values())))
+    figure = Figure(figsize=(1.1 * side * len(panels) + 0.3, 1.1 * side + 0.4), layout="constrained")
+    for part, (title, values) in zip(figure.subfigures(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        part.suptitle(title, fontsize=10)
+        for axes, value in zip(part.subplots(side, side, squeeze=False).ravel(), values, strict=False):
+            show(axes, value, data)
+    return save(figure, path)
+
+
+def draw_curves(workdir: Path) -> Path:
     """Plot ELBO and KL over training, from ``metrics.jsonl``, into ``samples/curves.png``."""
     lines = read_metrics(workdir)
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("elbo_nats_per_sequence", "kl_nats_per_sequence"), strict=True):
         for split, style in (("train", {"alpha": 0.5}), ("valid", {"marker": "o", "markersize": 3})):
             found = [line for line in lines if line["split"] == split and line.get(name) is not None]
-            points = [(line["step"], line[name]) for line in found]
-            if points:
-                axes.plot(*zip(*points, strict=True), label=split, **style)
+            if found:
+                axes.plot([line["step"] for line in found], [line[name] for line in found], label=split, **style)
         axes.set(xlabel="update", ylabel="nats per sequence", title="ELBO" if name.startswith("elbo") else "KL")
         axes.grid(alpha=0.3)
         axes.legend()
     (workdir / "samples").mkdir(exist_ok=True)
-    _save(figure, workdir / "samples" / "curves.png")
+    save(figure, workdir / "samples" / "curves.png")
+    return workdir / "samples" / "curves.png"
 
 
-def _half_hidden(targets: np.ndarray) -> np.ndarray:
-    hidden = targets.astype(float)
-    hidden[:, max(targets.shape[1] // 2, 1) :] = 0.5 if targets.ndim == 2 else 0.0
-    return hidden
+def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:
+    """Write frames back as 16-bit sound in raw units, a tenth of a second of silence between sequences."""
+    import soundfile
+
+    assert data.normalisation is not None
+    assert data.sample_rate is not None
+    pieces = []
+    for values in sequences:
+        raw = np.ravel(values) * data.normalisation["std"] + data.normalisation["mean"]
+        pieces += [np.clip(np.rint(raw), -32768, 32767).astype(np.int16), np.zeros(data.sample_rate // 10, np.int16)]
+    soundfile.write(path, np.concatenate(pieces), data.sample_rate, subtype="PCM_16")
+    return path
 
 
-def _draw(panels: dict[str, np.ndarray], data: DataSet, name: str) -> Figure:
-    """One row of pictures a panel; samples as square grids side by side."""
-    if data.image_shape is not None and name == "samples":
-        figure = Figure(figsize=(4 * len(panels), 4.3), layout="constrained")
-        for axes, (title, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-            side = max(int(len(values) ** 0.5), 1)
-            tiles = [
-                np.concatenate([_image(v, data) for v in values[r * side : (r + 1) * side]], 1) for r in range(side)
-            ]
-            _show(axes, np.concatenate(tiles, 0), title)
-        return figure
-    rows = list(panels.items())
-    shown = min(8, min(len(values) for values in panels.values()))
-    figure = Figure(figsize=(1.2 * shown + 1, 1.25 * len(rows) + 0.2), layout="constrained")
-    grid = figure.subplots(len(rows), shown, squeeze=False)
-    for axes_row, (title, values) in zip(grid, rows, strict=True):
-        for axes, value in zip(axes_row, values[:shown], strict=True):
-            if data.image_shape is not None:
-                _show(axes, _image(value, data))
-            elif value.ndim == 2 and data.normalisation is not None:
-                axes.plot(value.ravel(), linewidth=0.4)
-            else:
-                axes.imshow(
-                    np.atleast_2d(value).T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest"
-                )
-            axes.set(xticks=[], yticks=[])
-        axes_row[0].set_ylabel(title.replace(", ", ",\n").replace(" (", "\n("), fontsize=7)
-    return figure
-
-
-def _image(value: np.ndarray, data: DataSet) -> np.ndarray:
-    assert data.image_shape is not None
-    return np.pad(np.asarray(value, float).reshape(data.image_shape), 1, constant_values=0.3)
-
-
-def _show(axes: Any, image: np.ndarray, title: str = "") -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xticks=[], yticks=[], title=title)
-
-
-def _save(figure: Figure, path: Path) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
+def save(figure: Figure, path: Path) -> np.ndarray:
+    """Write a figure, and return it as ``[rows, columns, 3]`` uint8."""
     figure.savefig(path, dpi=120)
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -28,12 +28,13 @@ _OPTIONS = flags.DEFINE_list(
     "options", [], "Settings of the set, as in config.data: sample_rate=16000,split_by=speaker."
 )
 _SKIP_BAD_FILES = flags.DEFINE_bool("skip_bad_files", False, "Count and skip files that cannot be used.")
+flags.mark_flags_as_required(["name", "data_dir"])
 
 
 def main() -> None:
-    for flag in (_NAME, _DATA_DIR):
-        if not flag.value:
-            raise command_line.UserError(f"--{flag.name} is missing: {flag.help}")
+    """Prepare the set, read it back and print its counts."""
+    assert _NAME.value is not None
+    assert _DATA_DIR.value is not None
     options = dict(_option(item) for item in _OPTIONS.value)
     try:
         path = data.prepare(

@@ -19,16 +19,17 @@ _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which
 def main() -> None:
     """Draw and say where."""
     from experiments import pictures
+    from experiments.gallery import Gallery
     from experiments.restore import restore
 
     if _NUM_SAMPLES.value < 1:
         raise command_line.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
     experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value)
     folder = path / "samples"
-    drawn = pictures.draw_generated(experiment, state.params, folder, seed=_SEED.value, count=_NUM_SAMPLES.value)
+    Gallery(experiment, _NUM_SAMPLES.value).draw(state.params, folder, seed=_SEED.value)
     pictures.draw_curves(path)
-    for name in (*drawn, "curves"):
-        print(folder / f"{name}.png")
+    for written in sorted(folder.iterdir()):
+        print(written)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.models import MODELS, build_model
-from zf_jax.recurrence import scan_time
 from zf_jax.typing import Batch, Observation
 
 SIZES = {"rnn_dim": 5, "latent_dim": 3, "mlp_dim": 4, "embed_dim": 4}
@@ -77,18 +76,6 @@ def random_noise(model, batch, seed=0, num_samples=()):
     """Standard normal noise ``[*num_samples, B, T, Z]`` from numpy: a generator in the program is long to compile."""
     shape = (*np.atleast_1d(num_samples).astype(int), *batch.mask.shape, model.latent_dim)
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.result_type(float))
-
-
-def inject(model, params, features, latents):
-    """The sites of a trajectory whose latents are given, ``[B, T, Z]``: each noise is what makes it draw them."""
-
-    def step(carry, xs):
-        features_t, latent = xs
-        proposal = model.step(params, carry, features_t, jnp.zeros_like(latent))[1].proposal
-        return model.step(params, carry, features_t, (latent - proposal.mean) * jnp.exp(-proposal.log_std))
-
-    carry = model.initial_carry(params, features.observed.mask)
-    return scan_time(step, carry, (features._replace(observed=None, extra=None), jnp.asarray(latents)))[1]
 
 
 NAMES = tuple(MODELS)

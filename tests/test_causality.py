@@ -13,7 +13,6 @@ from models_under_test import (
     KINDS,
     LATENT_NAMES,
     NAMES,
-    inject,
     random_params,
     random_targets,
     small,
@@ -22,6 +21,7 @@ from models_under_test import (
 )
 
 from zf_jax.emissions import emission_values
+from zf_jax.models.base import replay
 from zf_jax.typing import clean
 
 NUM_STEPS = 6
@@ -52,7 +52,7 @@ def influence(model, params, observation):
     @jax.jit
     def distributions(batch):
         features = model.encode(params, batch)
-        sites = inject(model, params, features, latents)
+        sites = replay(model, params, features, latents)
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         terms = model.score(params, features, sites)
         # The emission through its head and through score, with the targets it is scored on kept the same.

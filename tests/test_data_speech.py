@@ -8,7 +8,7 @@ import pytest
 
 from zf_jax import data
 from zf_jax.data import layouts
-from zf_jax.data.speech import BLOCK
+from zf_jax.data.pieces import BLOCK
 
 soundfile = pytest.importorskip("soundfile")
 RATE = 16000
@@ -163,7 +163,7 @@ def test_srnn_scores_one_frame_less_a_sequence(folder, load):
 
 def test_what_does_not_fit_in_memory_is_read_again(folder, load, monkeypatch):
     kept = load("audio_folder", folder).splits["test"]
-    monkeypatch.setattr("zf_jax.data.speech.KEPT_BLOCKS", 1)
+    monkeypatch.setattr("zf_jax.data.pieces.KEPT_BLOCKS", 1)
     read = load("audio_folder", folder).splits["test"]
     for _ in range(2):
         assert all(np.array_equal(kept[i].targets, read[i].targets) for i in range(len(kept)))

@@ -110,11 +110,11 @@ def test_punctuation_counts_among_the_words_of_a_sentence(tmp_path):
 
 
 def test_paragraphs_lie_between_blank_lines_and_lists_are_read_line_by_line():
-    from zf_jax.data.corpus import _paragraphs
+    from zf_jax.data.documents import paragraphs
 
-    assert _paragraphs("one\nwrapped\n\n \ntwo\n") == ["one\nwrapped", "two"]
+    assert paragraphs("one\nwrapped\n\n \ntwo\n") == ["one\nwrapped", "two"]
     listed = [f"line {i}" for i in range(60)]
-    assert _paragraphs("\n".join(listed) + "\n\nshort\nblock") == [*listed, "short\nblock"]
+    assert paragraphs("\n".join(listed) + "\n\nshort\nblock") == [*listed, "short\nblock"]
 
 
 def test_a_small_vocabulary_keeps_the_commonest_words_and_counts_the_rest(folder, tmp_path):

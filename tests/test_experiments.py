@@ -91,6 +91,12 @@ def whole_run(tmp_path_factory):
     return workdir
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Without compiling what draws: for the tests of something else."""
+    monkeypatch.setattr(loop, "Gallery", lambda experiment: None)
+
+
 def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
     assert json.loads((whole_run / "config.json").read_text())["model"]["rnn_dim"] == 8
     lines = read_metrics(whole_run)
@@ -106,7 +112,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
     assert {p.name for p in (whole_run / "checkpoints").iterdir() if p.is_dir()} <= {"20", "30", "40"}
 
 
-def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
+def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path, no_pictures):
     loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
     second = run(
         "train",
@@ -123,7 +129,9 @@ def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tm
     assert pick == [line["elbo_nats_per_sequence"] for line in read_metrics(tmp_path / "run")]
 
 
-def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path):
+def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(
+    tmp_path, no_pictures
+):
     flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
     with subprocess.Popen(
         command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
@@ -198,7 +206,7 @@ def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_r
     assert run("sample", f"--workdir={whole_run}", "--num_samples=4").returncode == 0
 
 
-def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
+def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch, no_pictures):
     real = training.loss_and_metrics
 
     def broken(*args, **kwargs):
@@ -263,7 +271,7 @@ def test_an_empty_folder_is_no_run(tmp_path):
         evaluate(str(tmp_path))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_way_out_told(whole_run, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_way_out_told(whole_run, tmp_path, no_pictures):
     damaged = tmp_path / "run"
     shutil.copytree(whole_run, damaged)
     for path in (damaged / "checkpoints" / "40" / "state").rglob("*"):

@@ -14,11 +14,12 @@ import linear_gaussian_models as linear
 import numpy as np
 import pytest
 from linear_gaussian_models import D, Z
-from models_under_test import LATENT_NAMES, NAMES, inject, random_noise, targets_batch, x64
+from models_under_test import LATENT_NAMES, NAMES, random_noise, targets_batch, x64
 from reference import brute_force
 from scipy import stats
 
 from zf_jax import bounds
+from zf_jax.models.base import replay
 from zf_jax.particle import particle_bound
 from zf_jax.typing import Observation
 
@@ -60,7 +61,7 @@ def log_joint_of(name, leak=False):
         if leak:
             batch = batch._replace(inputs=batch.targets, input_mask=batch.mask)
         features = model.encode(params, batch)
-        terms = model.score(params, features, inject(model, params, features, latents))
+        terms = model.score(params, features, replay(model, params, features, jnp.asarray(latents)))
         return jnp.sum(terms.emission_log_prob + terms.prior_log_prob, axis=1)
 
     return log_joint

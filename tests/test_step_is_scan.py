@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, inject, random_batch, random_noise, random_params, small, x64
+from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, x64
 
-from zf_jax.models import unroll
+from zf_jax.models.base import replay, unroll
 
 NUM_STEPS = 6
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -36,7 +36,7 @@ def case(name, kind):
 def along_the_scan(model, params, batch, latents):
     """Prior and readout of every step, with these latents."""
     features = model.encode(params, batch)
-    sites = inject(model, params, features, latents)
+    sites = replay(model, params, features, latents)
     return model.prior(params, features, sites), model.readout(params, features, sites)
 
 

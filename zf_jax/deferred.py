@@ -2,7 +2,7 @@
 
 Plain autodiff of ``s_t = x_t W`` inside a scan adds the thin product x_t' ds_t to the gradient of W at every step,
 reading and writing all of that gradient each time, and it keeps several values for every operation of the step.
-Here the step, any JAX function of (params, carry, x), is traced once, and what it does is put where it belongs:
+Here the step, any JAX function, is traced once, and what it does is put where it belongs:
 
     hoisted     depends on the parameters alone (slices, concatenations, products of kernels): runs before the scan
     sums        s = x_1 W_1 + x_2 W_2 + ... + input + bias, the pre-activations, each W hoisted: they, and the
@@ -41,25 +41,20 @@ class _Sum(NamedTuple):
     others: tuple  # anything else
 
 
-def scan(step: Callable, params: Any, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
-    """``jax.lax.scan`` of ``step(params, carry, x) -> (carry, y)`` over axis 0, with deferred weight gradients.
+def scan(step: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
+    """``jax.lax.scan`` of ``step(carry, x) -> (carry, y)`` over axis 0; the parameters are what ``step`` closes over.
 
     Values and gradients are those of ``lax.scan``, up to the order of summation.
-
-    Args:
-      params: any pytree; arrays that ``step`` closes over count as part of it.
-      carry, xs, reverse: as for ``lax.scan``.
     """
-    traced, shapes = jax.make_jaxpr(step, return_shape=True)(params, carry, jax.tree.map(lambda x: x[0], xs))
-    jaxpr, leaves = traced.jaxpr, jax.tree.leaves(params)
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *leaves]))
-    program = _Program(jaxpr, known, len(jax.tree.leaves(carry)))
+    traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, jax.tree.map(lambda x: x[0], xs))
+    known = dict(zip(traced.jaxpr.constvars, traced.consts))
+    program = _Program(traced.jaxpr, known, len(jax.tree.leaves(carry)))
     axes = _varying([carry, xs])
     hoisted = [_vary(known[v], axes) for v in program.hoisted]
     run = jax.custom_vjp(partial(_run, program, reverse))
     run.defvjp(partial(_forward, program, reverse), partial(_backward, program, reverse))
-    outputs = run(hoisted, jax.tree.leaves(carry), jax.tree.leaves(xs))
-    return jax.tree.unflatten(jax.tree.structure(shapes), [*outputs[0], *outputs[1]])
+    last, ys = run(hoisted, jax.tree.leaves(carry), jax.tree.leaves(xs))
+    return jax.tree.unflatten(jax.tree.structure(shapes), [*last, *ys])
 
 
 class _Program:
@@ -72,8 +67,7 @@ class _Program:
     """
 
     def __init__(self, jaxpr: Jaxpr, known: dict, carry_size: int):
-        variables = jaxpr.invars[len(known) - len(jaxpr.constvars) :]
-        self.jaxpr, self.carry, self.x = jaxpr, variables[:carry_size], variables[carry_size:]
+        self.jaxpr, self.carry, self.x = jaxpr, jaxpr.invars[:carry_size], jaxpr.invars[carry_size:]
         self.new_carry, self.y = jaxpr.outvars[:carry_size], jaxpr.outvars[carry_size:]
         sequential = []
         for eqn in jaxpr.eqns:
@@ -138,6 +132,8 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
     x = [v for v in program.x if _is_real(v) and v not in program.only_added]
     wrt = [*direct, *carry, *x, *results]
     needed = [v for v in stacks if v not in program.only_added]
+    # Turned once: a thin product is faster with a kernel that lies as it is read.
+    turned = {p.invars[1]: constants[p.invars[1]].T for s in program.sums for p in s.products}
 
     def one(state, at):
         d_carry, d_direct = state
@@ -145,7 +141,7 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
         values_t = constants | dict(zip(needed, values_t))
 
         def replay(*differentiated):
-            values = program.execute(values_t | dict(zip(wrt, differentiated)), _recalled_sum)
+            values = program.execute(values_t | dict(zip(wrt, differentiated)), partial(_recalled_sum, turned))
             return [_read(v, values) for v in [*new_carry, *y]]
 
         pullback = jax.vjp(replay, *(values_t[v] for v in wrt))[1]
@@ -168,7 +164,7 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
     lefts = iter(jax.vmap(lefts)(*(stacks[v] for v in needed)))
     for s in program.sums:
         for p in s.products:
-            _accumulate(d, p.invars[1], _kernel_gradient(p, next(lefts), constants[p.invars[1]], d[s.result]))
+            _accumulate(d, p.invars[1], _kernel_gradient(p, next(lefts), d[s.result]))
         for v in s.hoisted:
             _accumulate(d, v, _summed_to(jnp.sum(d[s.result], axis=0), constants[v].shape))
         for v in s.inputs:
@@ -205,11 +201,13 @@ def _with_sums(eqns: Sequence, known: dict, x: Sequence, uses: Counter) -> list:
 
 
 def _is_product(eqn, known: dict) -> bool:
-    """Whether the equation is a matmul of a sequential left operand with a hoisted right one."""
-    if eqn.primitive.name != "dot_general" or eqn.params["dimension_numbers"][1] != ((), ()):
+    """Whether the equation is ``x @ W`` of a sequential x ``[..., in]`` and a hoisted W ``[in, out]``."""
+    if eqn.primitive.name != "dot_general":
         return False
     left, right = eqn.invars
-    return not isinstance(right, Literal) and right in known and left not in known
+    if isinstance(right, Literal) or right not in known or left in known or right.aval.ndim != 2:
+        return False
+    return eqn.params["dimension_numbers"] == (((left.aval.ndim - 1,), (0,)), ((), ()))
 
 
 def _multiply(product, left: Array, kernel: Array) -> Array:
@@ -222,29 +220,26 @@ def _total(s: _Sum, values: dict) -> Array:
     return reduce(add, [*products, *(_read(v, values) for v in (*s.inputs, *s.hoisted, *s.others))])
 
 
-def _recalled_sum(s: _Sum, values: dict) -> Array:
-    """The value of a sum as it was kept; its derivative passes to its sequential terms, and to the kept value."""
+def _recalled_sum(turned: dict, s: _Sum, values: dict) -> Array:
+    """The value of a sum as it was kept; its cotangent passes to its sequential terms, and to the kept value."""
 
-    @jax.custom_jvp
-    def recalled(kept, lefts, others, kernels):
+    @jax.custom_vjp
+    def recalled(kept, lefts, others):
         return kept
 
-    @recalled.defjvp
-    def _(primals, tangents):
-        kernels = primals[3]
-        d_kept, d_lefts, d_others, _ = tangents
-        products = [_multiply(*each) for each in zip(s.products, d_lefts, kernels)]
-        return primals[0], reduce(add, [*products, *d_others], d_kept)
+    def backward(_, d):
+        d_lefts = [_multiply(p, d, turned[p.invars[1]]) for p in s.products]
+        return d, d_lefts, [_summed_to(d, v.aval.shape) for v in s.others]
 
-    lefts, kernels = ([values[p.invars[side]] for p in s.products] for side in (0, 1))
-    return recalled(values[s.result], lefts, [_read(v, values) for v in s.others], kernels)
+    recalled.defvjp(lambda *each: (recalled(*each), None), backward)
+    return recalled(values[s.result], [values[p.invars[0]] for p in s.products], [_read(v, values) for v in s.others])
 
 
-def _kernel_gradient(product, lefts: Array, kernel: Array, d_products: Array) -> Array:
-    """sum_t x_t' ds_t, given x ``[T, ...]`` and ds ``[T, ...]``."""
-    (left_axes, right_axes), no_batch = product.params["dimension_numbers"]
-    over_time = {**product.params, "dimension_numbers": ((tuple(a + 1 for a in left_axes), right_axes), no_batch)}
-    return jax.linear_transpose(lambda w: product.primitive.bind(lefts, w, **over_time), kernel)(d_products)[0]
+def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
+    """sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
+    axes = tuple(range(lefts.ndim - 1))
+    kind = {name: product.params[name] for name in ("precision", "preferred_element_type")}
+    return jax.lax.dot_general(lefts, d_products, ((axes, axes), ((), ())), **kind)
 
 
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:

@@ -3,7 +3,8 @@
     objective(x) = sum_t E_q[ log p(y_t | .) + alpha log p(sg(b_t) | z_t) ] + beta log p(u_t | b_t)
                    - kl_temperature KL_t
 
-The augmented objective is no bound of log p(x); the metrics report the pure ELBO beside it (rule A9).
+and what later work put in its place or beside it, each a setting that is off by default.  The augmented objective is
+no bound of log p(x); the metrics report the pure ELBO beside it (rule A9).
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds import draw_noise
-from zf_jax.models.base import Model, unroll
-from zf_jax.typing import Array, Batch, Params, StepTerms
+from zf_jax.bag_of_words import bag_log_prob, with_bag_of_words
+from zf_jax.bounds import draw_noise, log_mean_exp
+from zf_jax.distributions import Gaussian, gaussian_kl
+from zf_jax.doubly_reparametrised import surrogate
+from zf_jax.models.base import Features, Model, Sites, observed, unroll
+from zf_jax.typing import Array, Batch, Params, StepTerms, clean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +30,47 @@ class Objective:
     Attributes:
       aux_gradient: where the auxiliary gradient stops (rule A1).  ``"target"``: it is kept from the target b_t alone
         and still reaches the backward network through z.  ``"backward"``: none of it reaches the backward network.
+      free_nats: free bits, in nats: the KL of a step costs nothing below this much (Kingma et al. 2016; of a whole
+        step, as in Hafner et al. 2019).
+      kl_balance: the share of the KL's gradient that moves the prior towards the posterior, the rest moving the
+        posterior towards the prior (Hafner et al. 2021, 0.8 there); None leaves the KL as it is.
+      word_dropout: the share of input words that the networks see as ``unknown_word`` (Bowman et al. 2016).
+      unknown_word: the token that stands for a dropped word.
+      bag_of_words_weight: of the auxiliary in ``bag_of_words``; needs ``trainable`` around the model.
+      bound: ``"elbo"``, or ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016).
+      num_samples: K of either; the ELBO's is an average over them.
+      doubly_reparametrised: the IWAE gradient in the form of Tucker et al. 2019.
     """
 
     aux_gradient: Literal["target", "backward"] = "target"
+    free_nats: float = 0.0
+    kl_balance: float | None = None
+    word_dropout: float = 0.0
+    unknown_word: int | None = None
+    bag_of_words_weight: float = 0.0
+    bound: Literal["elbo", "iwae"] = "elbo"
+    num_samples: int = 1
+    doubly_reparametrised: bool = False
 
     def __post_init__(self):
         if self.aux_gradient not in ("target", "backward"):
             raise ValueError(f"aux_gradient must be 'target' or 'backward', not {self.aux_gradient!r}")
+        if self.bound not in ("elbo", "iwae"):
+            raise ValueError(f"bound must be 'elbo' or 'iwae', not {self.bound!r}")
+        if self.num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, not {self.num_samples}")
+        if not self.free_nats >= 0.0:
+            raise ValueError(f"free_nats must be at least 0, not {self.free_nats}")
+        if self.kl_balance is not None and not 0.0 <= self.kl_balance <= 1.0:
+            raise ValueError(f"kl_balance must be between 0 and 1, or None, not {self.kl_balance}")
+        if not 0.0 <= self.word_dropout <= 1.0:
+            raise ValueError(f"word_dropout must be between 0 and 1, not {self.word_dropout}")
+        if self.word_dropout > 0.0 and self.unknown_word is None:
+            raise ValueError("word_dropout needs unknown_word, the token that stands for a dropped word")
+        if self.bound == "iwae" and (self.free_nats or self.kl_balance is not None):
+            raise ValueError("free_nats and kl_balance shape the ELBO's KL, which the iwae bound does not have")
+        if self.doubly_reparametrised and self.bound != "iwae":
+            raise ValueError("doubly_reparametrised is a gradient of the iwae bound; set bound to 'iwae'")
 
 
 class Weights(NamedTuple):
@@ -42,25 +81,82 @@ class Weights(NamedTuple):
     reverse_weight: Array | float = 0.0  # beta
 
 
+class Trajectory(NamedTuple):
+    """One posterior sample of every sequence: the terms, values as everywhere, and where they came from."""
+
+    terms: StepTerms
+    sites: Sites
+    prior: Gaussian
+
+
+def trainable(model: Model, settings: Objective) -> Model:
+    """The model with the parameters that these settings need beside its own; the model itself mostly."""
+    return with_bag_of_words(model) if settings.bag_of_words_weight else model
+
+
 def sequence_mean(values: Array, batch: Batch) -> Array:
     """Mean of ``[B]`` over the real sequences, those of at least one step (rule A8)."""
     real = batch.lengths > 0
     return jnp.sum(jnp.where(real, values, 0.0)) / jnp.maximum(jnp.sum(real), 1)
 
 
-def objective_terms(
-    model: Model, params: Params, batch: Batch, noise: Array, settings: Objective = Objective()
-) -> StepTerms:
-    """The terms as training needs them: values as everywhere, gradients routed by rule A1."""
-    features = model.encode(params, batch)
-    terms = model.score(params, features, unroll(model, params, features, noise)[1])
+def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
+    """The batch as the networks see it under word dropout: targets and start tokens stay as they are.
+
+    Raises:
+      ValueError: the data are not tokens.
+    """
+    if not jnp.issubdtype(batch.inputs.dtype, jnp.integer):
+        raise ValueError("word_dropout needs tokens, not frames")
+    dropped = jax.random.bernoulli(key, settings.word_dropout, batch.inputs.shape) & (batch.input_mask > 0)
+    return batch._replace(inputs=jnp.where(dropped, jnp.asarray(settings.unknown_word, batch.inputs.dtype), batch.inputs))
+
+
+def trajectory(
+    model: Model, params: Params, batch: Batch, features: Features, noise: Array, settings: Objective
+) -> Trajectory:
+    """The terms as training needs them: values as everywhere, gradients routed by rule A1.
+
+    Args:
+      features: of the batch as the networks saw it; the terms are about ``batch`` itself.
+    """
+
+    def run(features):
+        sites = unroll(model, params, features, noise)[1]
+        about = features._replace(observed=observed(clean(batch)))
+        return Trajectory(model.score(params, about, sites), sites, model.prior(params, about, sites))
+
+    result = run(features)
     if settings.aux_gradient == "backward":
         # h_{t-1} carries earlier z, and with it b: stopping b_t where f_q reads it at step t is not enough.
         # A second trajectory of equal values, blind to b as a function of the parameters, carries the auxiliary term.
-        detached = model.detach_posterior(params, features)
-        blind = model.score(params, detached, unroll(model, params, detached, noise)[1])
-        terms = terms._replace(aux_log_prob=blind.aux_log_prob)
-    return terms
+        blind = run(model.detach_posterior(params, features)).terms
+        result = result._replace(terms=result.terms._replace(aux_log_prob=blind.aux_log_prob))
+    return result
+
+
+def objective_terms(
+    model: Model, params: Params, batch: Batch, noise: Array, settings: Objective = Objective()
+) -> StepTerms:
+    """The terms of every step, values as everywhere, gradients routed by rule A1: each ``[B, T]``, nats."""
+    return trajectory(model, params, batch, model.encode(params, batch), noise, settings).terms
+
+
+def kl_cost(posterior: Gaussian, prior: Gaussian, mask: Array, settings: Objective) -> Array:
+    """What the KL of every step costs in training, ``[B, T]``, nats: with free bits and balanced gradients if set."""
+
+    def kl(q, p):
+        return jnp.sum(gaussian_kl(q, p), axis=-1)
+
+    cost = kl(posterior, prior)
+    if settings.kl_balance is not None:
+        # The value of the KL itself; its two gradients are weighed apart.
+        held_posterior, held_prior = jax.lax.stop_gradient((posterior, prior))
+        to_prior, to_posterior = kl(held_posterior, prior), kl(posterior, held_prior)
+        cost = settings.kl_balance * to_prior + (1.0 - settings.kl_balance) * to_posterior
+    if settings.free_nats:
+        cost = jnp.maximum(cost, settings.free_nats)
+    return jnp.where(mask > 0, cost, 0.0)
 
 
 def objective(terms: StepTerms, weights: Weights) -> Array:
@@ -86,16 +182,33 @@ def loss_and_metrics(
 ) -> tuple[Array, dict[str, Array]]:
     """Minus the objective, mean over real sequences, and the metrics of the batch, scalars in nats.
 
+    The metrics are pure whatever the settings (rule A9); under word dropout that takes a second pass, without
+    gradient, over the words as they are.
+
     Args:
-      key: a PRNG key; not read where ``noise`` ``[B, T, Z]`` is given.
+      key: a PRNG key; not read where ``noise`` is given, but for word dropout.
+      noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` where the settings ask for several samples.
     """
+    if key is None and (noise is None or settings.word_dropout):
+        raise ValueError("give a PRNG key, or the noise itself; word dropout needs a key in any case")
     if noise is None:
-        if key is None:
-            raise ValueError("give a PRNG key, or the noise itself")
-        noise = draw_noise(key, batch, model.latent_dim)
-    terms = objective_terms(model, params, batch, noise, settings)
-    loss = -sequence_mean(objective(terms, weights), batch)
-    sums = {name: sequence_mean(jnp.sum(value, axis=1), batch) for name, value in terms._asdict().items()}
+        noise = _draw(key, batch, model.latent_dim, settings.num_samples)
+    noise = noise[None] if noise.ndim == 3 else noise
+    if noise.shape[0] != settings.num_samples:
+        raise ValueError(f"the settings ask for {settings.num_samples} samples, and the noise has {noise.shape[0]}")
+    seen = batch
+    if settings.word_dropout:
+        seen = drop_words(batch, jax.random.fold_in(key, 1), settings)
+    features = model.encode(params, seen)
+    runs = jax.vmap(lambda n: trajectory(model, params, batch, features, n, settings))(noise)  # [K, B, T]
+
+    value = _objective(model, params, features, runs, clean(batch), weights, settings)
+    loss = -sequence_mean(value, batch)
+    terms = runs.terms
+    if settings.word_dropout:
+        held = jax.lax.stop_gradient(params)
+        terms = jax.vmap(lambda n: objective_terms(model, held, batch, n))(noise)
+    sums = {name: sequence_mean(jnp.sum(term.mean(axis=0), axis=1), batch) for name, term in terms._asdict().items()}
     metrics = {
         "loss": loss,
         "elbo_nats_per_sequence": sums["emission_log_prob"] - sums["kl"],
@@ -104,4 +217,44 @@ def loss_and_metrics(
         "aux_nats_per_sequence": sums["aux_log_prob"],
         "reverse_nats_per_sequence": sums["reverse_log_prob"],
     }
+    if settings.bound == "iwae":
+        metrics["iwae_nats_per_sequence"] = sequence_mean(log_mean_exp(_log_weights(terms, 1.0)), batch)
     return loss, metrics
+
+
+def _objective(model, params, features, runs: Trajectory, batch: Batch, weights: Weights, settings: Objective) -> Array:
+    """The objective of each sequence under any settings, ``[B]``; ``runs`` has K samples in front."""
+    terms, mask = runs.terms, batch.mask
+    if settings.free_nats or settings.kl_balance is not None:
+        terms = terms._replace(kl=kl_cost(runs.sites.proposal, runs.prior, mask, settings))
+    if settings.bound == "iwae":
+        log_weights = _log_weights(terms, weights.kl_temperature)
+        value = log_mean_exp(log_weights)
+        if settings.doubly_reparametrised:
+            about = features._replace(observed=observed(batch))
+            latents = runs.sites.latent
+            slope = surrogate(model, params, about, latents, log_weights, weights.kl_temperature)
+            value = jax.lax.stop_gradient(value) + slope - jax.lax.stop_gradient(slope)
+        beside = terms._replace(emission_log_prob=jnp.zeros_like(terms.kl), kl=jnp.zeros_like(terms.kl))
+        value = value + jax.vmap(lambda t: objective(t, weights))(beside).mean(axis=0)
+    else:
+        value = jax.vmap(lambda t: objective(t, weights))(terms).mean(axis=0)
+    if settings.bag_of_words_weight:
+        bags = jax.vmap(lambda z: bag_log_prob(params, z, batch.targets, mask))(runs.sites.latent)
+        value = value + settings.bag_of_words_weight * jnp.sum(bags.mean(axis=0), axis=1)
+    return value
+
+
+def _log_weights(terms: StepTerms, kl_temperature: Array | float) -> Array:
+    """log p(y | z) + t (log p(z) - log q(z)) over whole sequences: ``[K, B]``."""
+    return jnp.sum(
+        terms.emission_log_prob + kl_temperature * (terms.prior_log_prob - terms.posterior_log_prob), axis=-1
+    )
+
+
+def _draw(key: Array, batch: Batch, latent_dim: int, num_samples: int) -> Array:
+    """Noise ``[K, B, T, Z]``; that of one sample is ``draw_noise``'s own."""
+    if num_samples == 1:
+        return draw_noise(key, batch, latent_dim)[None]
+    fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in
+    return jnp.stack([draw_noise(fold(key, k), batch, latent_dim) for k in range(num_samples)])

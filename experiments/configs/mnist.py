@@ -40,19 +40,19 @@ def get_config(variant: str = ""):
     config.train.checkpoint_every = 2000
     config.train.eval_sequences = 2000
     if variant == "small":
-        config.model.rnn_dim = 128
+        config.model.rnn_dim = 64
         config.model.latent_dim = 16
-        config.model.mlp_dim = 64
+        config.model.mlp_dim = 32
         config.model.embed_dim = 16
         config.objective.kl_temperature_steps = 500
-        config.train.num_steps = 1500
+        config.train.num_steps = 1000
         config.train.learning_rate = 2e-3
-        config.train.decay_steps = 1500
+        config.train.decay_steps = 1000
         config.train.clip_norm = 10.0
         config.train.log_every = 20
-        config.train.eval_every = 500
-        config.train.checkpoint_every = 500
-        config.train.eval_sequences = 512
+        config.train.eval_every = 250
+        config.train.checkpoint_every = 250
+        config.train.eval_sequences = 256
     elif variant:
         raise ValueError(f"mnist.py has no variant {variant!r}: use mnist.py or mnist.py:small")
     return config

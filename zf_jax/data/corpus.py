@@ -7,26 +7,22 @@ training sentences alone.  The paper's own IMDB crawl (Diao et al. 2014) is not 
 
 from __future__ import annotations
 
-import os
-import re
-import tarfile
 from array import array
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from zf_jax.data import splits, store, text
+from zf_jax.data import folders, splits, store, text
 from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.documents import documents
 from zf_jax.data.sources import RaggedTokens
 from zf_jax.typing import Observation
 
 _SPLITS = ("train", "valid", "test")
 _DEFAULTS = {"vocabulary_size": 16000, "max_words": 15, "valid_fraction": 0.05, "test_fraction": 0.10}
 _BLOCK = 1000  # sentences a record: a set is read whole, so records are few and large
-_LONGEST_PARAGRAPH = 50  # lines
 _EOS, _UNK = 0, 1  # <bos> has no word: it is the observation's start token
-_ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 
 def load_text(
@@ -63,7 +59,7 @@ def load_text(
         "valid_fraction": valid_fraction,
         "test_fraction": test_fraction,
     }
-    folder = store.need_folder(data_dir, name)
+    folder = folders.need_folder(data_dir, name)
     config = store.config_name(name, options, _DEFAULTS)
     path = store.find(folder, config)
     if path is None:
@@ -73,7 +69,7 @@ def load_text(
                 f"{folder} holds {name} prepared with other options ({', '.join(there)}): load it with the same ones, "
                 "or prepare it again with these"
             )
-        home = store.cache_dir(cache_dir, folder)
+        home = folders.cache_dir(cache_dir, folder)
         path = store.find(home, config) or prepare_text(
             folder, home, name=name, skip_bad_files=skip_bad_files, **options
         )
@@ -101,7 +97,7 @@ def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str,
 
     corpus = _Corpus(options)
     bad: list[str] = []
-    for document, problem in _documents(manual_dir, name):
+    for document, problem in documents(manual_dir, name):
         if problem:
             bad.append(problem)
         else:
@@ -125,7 +121,7 @@ class _Corpus:
         self._flat = {split: array("i") for split in _SPLITS}
         self._lengths = {split: array("i") for split in _SPLITS}
         counted = ("documents", "sentences", "sentences_too_long_left_out", "sentences_of_punctuation_left_out")
-        self._facts = {split: dict.fromkeys(counted, 0) for split in _SPLITS}
+        self._facts: dict[str, dict[str, int]] = {split: dict.fromkeys(counted, 0) for split in _SPLITS}
 
     def add(self, document: str) -> None:
         document = text.normalise(document)
@@ -178,75 +174,6 @@ def _records(tokens: np.ndarray, lengths: np.ndarray) -> Iterator[dict[str, np.n
         last = min(first + _BLOCK, len(lengths))
         start = int(ends[first] - lengths[first])
         yield {"tokens": tokens[start : int(ends[last - 1])], "lengths": lengths[first:last].astype(np.int32)}
-
-
-def _documents(root: str, name: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (document, None), or ("", what is wrong with its file)."""
-    from tqdm import tqdm
-
-    files = _imdb_files(root) if name == "imdb" else _text_files(root)
-    for path, content in tqdm(files, desc=f"reading {name}", unit="file", disable=None):
-        try:
-            decoded = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            yield "", f"{path} is not UTF-8 text (byte {error.start}): convert it, for example with iconv -t UTF-8"
-            continue
-        if "\0" in decoded:
-            yield "", f"{path} is not text: it holds zero bytes; remove it"
-        elif name == "imdb":
-            yield decoded, None
-        else:
-            yield from ((paragraph, None) for paragraph in _paragraphs(decoded))
-
-
-def _paragraphs(content: str) -> list[str]:
-    """Return what lies between blank lines; of a block too long for a paragraph, a list rather, every line."""
-    found: list[str] = []
-    for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in content.splitlines())):
-        lines = block.split("\n")
-        found += lines if len(lines) > _LONGEST_PARAGRAPH else [block.strip()]
-    return [document for document in found if document]
-
-
-def _text_files(root: str) -> Iterator[tuple[str, bytes]]:
-    paths = [root] if os.path.isfile(root) else [p for p in store.walk(root) if p.lower().endswith(".txt")]
-    if not paths:
-        raise DataError(f"{root} holds no .txt files: give a folder of text files, or one file")
-    for path in paths:
-        with open(path, "rb") as file:
-            yield path, file.read()
-
-
-def _imdb_files(root: str) -> Iterator[tuple[str, bytes]]:
-    """Yield every review, labelled or not, of the unpacked folder or of the archive."""
-    for home in (root, os.path.join(root, "aclImdb")):
-        if os.path.isdir(os.path.join(home, "train")) and os.path.isdir(os.path.join(home, "test")):
-            for path in store.walk(home):
-                if _is_review(os.path.relpath(path, home).replace(os.sep, "/")):
-                    with open(path, "rb") as file:
-                        yield path, file.read()
-            return
-    candidates = [root] if os.path.isfile(root) else [os.path.join(root, f) for f in sorted(os.listdir(root))]
-    archive = next((c for c in candidates if "aclimdb" in c.lower() and c.lower().endswith(_ARCHIVES)), None)
-    if archive is None:
-        raise DataError(
-            f"{root} holds neither aclImdb nor aclImdb_v1.tar.gz: put one there "
-            "(python -m experiments.prepare_data --name=imdb fetches it)"
-        )
-    try:
-        with tarfile.open(archive, "r|*") as opened:  # as a stream: the order of the archive, once
-            for member in opened:
-                if member.isfile() and _is_review(member.name):
-                    content = opened.extractfile(member)
-                    assert content is not None  # a regular file always has content
-                    yield f"{archive}:{member.name}", content.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{archive} is damaged ({str(error)[:80]}): copy it again from its source") from None
-
-
-def _is_review(path: str) -> bool:
-    parts = path.split("/")
-    return len(parts) >= 3 and parts[-2] in ("pos", "neg", "unsup") and parts[-1].endswith(".txt")
 
 
 def _stored_size(vocabulary_size: int) -> int:

@@ -25,7 +25,7 @@ def load_digits(*, data_dir: str | None = None, skip_bad_files: bool = False) ->
     del data_dir, skip_bad_files
     from sklearn.datasets import load_digits as sklearn_digits
 
-    pixels = (sklearn_digits().data >= 8).astype(np.uint8)
+    pixels = (sklearn_digits(return_X_y=True)[0] >= 8).astype(np.uint8)
     # The images come grouped by writer, so neighbours are shuffled apart.
     order = stable_order([str(i) for i in range(len(pixels))])
     train, valid, test = np.split(pixels[order], [len(pixels) - 500, len(pixels) - 250])
@@ -57,10 +57,10 @@ def load_images(
       DataError: nothing is there, a row is ragged, or a value is neither 0 nor 1.
     """
     del skip_bad_files
-    from zf_jax.data import store
+    from zf_jax.data import folders, store
 
     rows, columns = (int(side) for side in image_shape)
-    folder = store.need_folder(data_dir, name)
+    folder = folders.need_folder(data_dir, name)
     prepared = store.find(folder, name) or store.find_stock(folder, prefix)
     if prepared is not None:
         splits: Mapping[str, Any] = _prepared_rows(prepared, rows * columns)
@@ -86,12 +86,12 @@ def prepare_images(
     del skip_bad_files
     import tensorflow_datasets as tfds
 
-    from zf_jax.data import store
+    from zf_jax.data import folders, store
 
     pixels = int(np.prod(image_shape))
 
     def recipe() -> store.Recipe:
-        rows = read_amat_splits(store.need_folder(manual_dir, name), prefix, pixels)
+        rows = read_amat_splits(folders.need_folder(manual_dir, name), prefix, pixels)
         feature = tfds.features.Tensor(shape=(pixels,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
         return store.Recipe({"image": feature}, {split: (lambda s=split: _records(rows[s], s)) for split in rows}, {})
 

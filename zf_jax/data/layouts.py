@@ -14,7 +14,7 @@ from typing import Any
 from zf_jax.data import splits
 from zf_jax.data.audio import Recording, is_audio
 from zf_jax.data.dataset import DataError
-from zf_jax.data.store import walk
+from zf_jax.data.folders import walk
 
 Found = tuple[list[Recording], dict[str, Any]]
 

@@ -42,9 +42,9 @@ def load_music(
       DataError: the file is missing, damaged, or holds something other than notes.
     """
     del skip_bad_files
-    from zf_jax.data import store
+    from zf_jax.data import folders
 
-    path = _find(store.need_folder(data_dir, name), name)
+    path = _find(folders.need_folder(data_dir, name), name)
     rolls = _read_npz(path) if path.endswith(".npz") else _read_json(path)
     splits, notes, empty = {}, {}, 0
     for split, (roll, lengths) in rolls.items():

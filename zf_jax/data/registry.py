@@ -56,9 +56,9 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     room, function, _ = _LOADERS[name]
     if room == "music" or name == "digits":
         return None
-    from zf_jax.data import downloads, store
+    from zf_jax.data import downloads, folders
 
-    folder = store.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
+    folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     module = importlib.import_module(f"zf_jax.data.{room}")
     if name == "mnist":
         return module.prepare_images(folder, data_dir, name=name, **options)

@@ -1,8 +1,7 @@
 """Speech as frames of consecutive samples: recordings are prepared once, then cut on reading.
 
-Prepared, a recording is a run of records of ``BLOCK`` samples, so that a half-second piece is one short read at a
-random place and nothing has to fit in memory.  Frame size, piece length and protocol are chosen on reading.  Samples
-after a recording's last whole frame are not scored: to pad them would score made-up zeros.  They are counted.
+Frame size, piece length and protocol are chosen on reading.  Samples after a recording's last whole frame are not
+scored: to pad them would score made-up zeros.  They are counted.
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data import store
+from zf_jax.data import folders, store
 from zf_jax.data.audio import Recording, common_rate, read_audio
-from zf_jax.data.dataset import DataError, DataSet, Example
+from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.layouts import LAYOUTS
-from zf_jax.data.sources import Protocol, frame_example
+from zf_jax.data.pieces import BLOCK, Blocks, SpeechSource
+from zf_jax.data.sources import Protocol
 from zf_jax.typing import Observation
 
-BLOCK = 8000  # samples a record: 40 frames of 200, the paper's half second at 16 kHz
-KEPT_BLOCKS = 32_000  # a split keeps so many in memory once read: 512 MB, four and a half hours at 16 kHz
 # In Hz; 0 takes the files' own.
 SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": 0}
 _SPLITS = ("train", "valid", "test")
@@ -64,7 +62,7 @@ def load_speech(
         raise DataError(f"protocol is 'full' or 'srnn', not {protocol!r}")
     if frame_size < 1 or piece_frames < (2 if protocol == "srnn" else 1):
         raise DataError(f"pieces of {piece_frames} frames of {frame_size} samples leave nothing to score")
-    folder = store.need_folder(data_dir, name)
+    folder = folders.need_folder(data_dir, name)
     path = store.find(folder, stored_name(name, prepared_with))
     if path is None:
         there = store.variants(folder, name)
@@ -73,7 +71,7 @@ def load_speech(
                 f"{folder} holds {name} prepared with other options ({', '.join(there)}): load it with the same ones, "
                 "or prepare it again with these"
             )
-        home = store.cache_dir(cache_dir, folder)
+        home = folders.cache_dir(cache_dir, folder)
         path = store.find(home, stored_name(name, prepared_with))
         if path is None:
             path = prepare_speech(
@@ -161,82 +159,6 @@ class _Decoder:
             raise DataError(f"no recording is left for the {split} split: add recordings, or choose larger fractions")
 
 
-class _Blocks:
-    """The blocks of a split; what was read is kept while there is room, and read again beyond that.
-
-    Nothing is thrown out for something newer: in a shuffled epoch every block is as likely to come next as any other.
-    """
-
-    def __init__(self, records):
-        self._records = records
-        self._kept: dict[int, np.ndarray] = {}
-
-    def __getitem__(self, number: int) -> np.ndarray:
-        block = self._kept.get(number)
-        if block is None:
-            block = self._records[number]["samples"]
-            if len(self._kept) < KEPT_BLOCKS:
-                self._kept[number] = block
-        return block
-
-
-class SpeechSource:
-    """Sequences of normalised frames, cut out of blocks of samples as they are asked for.
-
-    Args:
-      blocks: int16 samples by number, each ``[BLOCK]`` but a recording's last.
-      samples: the length of every recording, ``[R]``.
-      frame_size: samples a frame.
-      piece_frames: frames a sequence at most; None for whole recordings.
-      protocol: ``full`` or ``srnn``.
-      mean: subtracted from the integer samples.
-      std: divided by.
-    """
-
-    def __init__(self, blocks, samples, *, frame_size: int, piece_frames: int | None, protocol: Protocol, mean, std):
-        self._blocks, self._frame_size, self._protocol = blocks, frame_size, protocol
-        self._mean, self._scale = np.float32(mean), np.float32(1.0 / std)
-        samples = np.asarray(samples, np.int64)
-        held = -(-samples // BLOCK)
-        self._first_block = np.cumsum(held) - held
-        frames = samples // frame_size
-        given = 1 if protocol == "srnn" else 0
-        recording, start, size = [], [], []
-        for index, total in enumerate(frames):
-            step = piece_frames or max(int(total), 1)
-            for begin in range(0, int(total), step):
-                recording.append(index)
-                start.append(begin)
-                size.append(min(step, int(total) - begin))
-        self.recording = np.array(recording, np.int64)
-        self._start, self._size = np.array(start, np.int64), np.array(size, np.int64)
-        scored = self._size > given
-        self.pieces_too_short = int((~scored).sum())  # under srnn, a piece of one frame has nothing to score
-        self.recording, self._start, self._size = self.recording[scored], self._start[scored], self._size[scored]
-        self.lengths = self._size - given
-        self.samples_after_last_frame = int((samples % frame_size).sum())
-        self.recordings_too_short = int((frames <= given).sum())
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> Example:
-        samples = self.read(index).astype(np.float32)
-        frames = (samples - self._mean) * self._scale
-        return frame_example(frames.reshape(-1, self._frame_size), self._protocol)
-
-    def read(self, index: int) -> np.ndarray:
-        """Return the integer samples of a sequence, int16 ``[frames * frame_size]``."""
-        begin = int(self._start[index]) * self._frame_size
-        end = begin + int(self._size[index]) * self._frame_size
-        first = int(self._first_block[self.recording[index]])
-        numbers = range(begin // BLOCK, -(-end // BLOCK))
-        blocks = [self._blocks[first + number] for number in numbers]
-        joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        offset = numbers[0] * BLOCK
-        return joined[begin - offset : end - offset]
-
-
 def _dataset(name, path, protocol: Protocol, frame_size: int, piece_frames: int, skip_bad_files: bool) -> DataSet:
     metadata = store.read_metadata(path)
     bad = metadata["bad_files"]
@@ -254,7 +176,7 @@ def _dataset(name, path, protocol: Protocol, frame_size: int, piece_frames: int,
     for split in _SPLITS:
         facts = metadata["splits"][split]
         common = {"frame_size": frame_size, "protocol": protocol, "mean": mean, "std": std}
-        blocks = _Blocks(records[split])
+        blocks = Blocks(records[split])
         pieces = SpeechSource(blocks, facts["samples"], piece_frames=piece_frames, **common)
         whole = SpeechSource(blocks, facts["samples"], piece_frames=None, **common)
         splits[split] = pieces if split == "train" else whole

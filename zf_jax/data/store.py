@@ -49,21 +49,6 @@ def config_name(name: str, options: Mapping[str, Any], defaults: Mapping[str, An
     return "-".join([name, *plain, hashlib.sha256(repr(changed).encode()).hexdigest()[:8]])
 
 
-def need_folder(data_dir: str | None, name: str) -> str:
-    """Return ``data_dir`` where it is a folder (or file) with something in it; ``DataError`` says what to give."""
-    if not data_dir:
-        raise DataError(
-            f"{name} needs a folder: pass --config.data.dir=DIR, its original files or the data directory that "
-            f"python -m experiments.prepare_data --name={name} wrote"
-        )
-    folder = os.path.abspath(os.path.expanduser(data_dir))
-    if not os.path.exists(folder):
-        raise DataError(f"{folder} does not exist: pass the folder of {name} with --config.data.dir=DIR")
-    if os.path.isdir(folder) and not os.listdir(folder):
-        raise DataError(f"{folder} is empty: put the files of {name} there, or pass another --config.data.dir=DIR")
-    return folder
-
-
 def find(folder: str, config: str) -> str | None:
     """Return the path of a whole preparation of ours under a TFDS data directory, or None."""
     path = os.path.join(folder, BUILDER, config, VERSION)
@@ -102,7 +87,8 @@ def open_splits(path: str) -> dict[str, Sequence[Mapping[str, Any]]]:
     try:
         with _quiet():
             builder = tfds.builder_from_directory(path)
-            return {split: builder.as_data_source(split) for split in builder.info.splits}
+            open_one: Any = builder.as_data_source  # its stub takes no argument
+            return {split: open_one(split) for split in builder.info.splits}
     except Exception as error:  # TFDS and array_record raise many kinds; the user needs one sentence
         raise DataError(
             f"{path} cannot be read ({_one_line(error)}): it must hold array_record files; delete it and prepare again"
@@ -141,40 +127,11 @@ def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) 
     return path
 
 
-def cache_dir(given: str | None, raw: str) -> str:
-    """Return where preparations of the raw folder ``raw`` are cached: one place for each state of its files.
-
-    The state is every file's path, size and time of change, so that a changed folder is prepared afresh.  ``given``
-    overrides ``$ZF_JAX_CACHE``, which overrides ``~/.cache/zf_jax``.
-    """
-    home = given or os.environ.get("ZF_JAX_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zf_jax")
-    digest = hashlib.sha256(os.path.abspath(raw).encode())
-    for path in walk(raw):
-        state = os.stat(path)
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return os.path.join(os.path.abspath(os.path.expanduser(home)), digest.hexdigest()[:16])
-
-
-def walk(root: str) -> list[str]:
-    """Return every file under a folder (or the file itself), sorted, hidden ones left out, links followed once."""
-    if os.path.isfile(root):
-        return [root]
-    found, seen = [], set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            folders[:] = []
-            continue
-        seen.add(real)
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        found += [os.path.join(folder, f) for f in files if not f.startswith(".")]
-    return sorted(found)
-
-
 def _builder_class():
     tfds = _tfds()
+    from tensorflow_datasets.core import registered
 
-    with tfds.core.registered.skip_registration():
+    with registered.skip_registration():
 
         class ZfJax(tfds.core.GeneratorBasedBuilder):
             """Writes the records of a recipe, in order."""

@@ -118,6 +118,22 @@ def unroll(model: Model, params: Any, features: Features, noise: Array, carry: A
     return scan_time(step, carry, (sequential, noise))
 
 
+def replay(model: Model, params: Any, features: Features, latents: Array) -> Sites:
+    """The sites of the trajectory whose latents are given, ``[B, T, Z]``: each step's noise is what makes it draw them.
+
+    Gradients reach the latents and the parameters apart: the draw's own dependence on the proposal cancels.
+    """
+    sequential = Features(observed=None, inputs=features.inputs, posterior=features.posterior, extra=None)
+
+    def step(carry, xs):
+        features_t, latent = xs
+        proposal = model.step(params, carry, features_t, jnp.zeros_like(latent))[1].proposal
+        return model.step(params, carry, features_t, (latent - proposal.mean) * jnp.exp(-proposal.log_std))
+
+    carry = model.initial_carry(params, features.observed.mask)
+    return scan_time(step, carry, (sequential, latents))[1]._replace(latent=latents)
+
+
 def step_terms(
     mask: Array,
     sites: Sites,

@@ -1,0 +1,93 @@
+"""What a model can do, to be looked at: samples beside real data, reconstructions, completions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import pictures
+from experiments.builder import Experiment
+from zf_jax import generation
+from zf_jax.data import pad
+from zf_jax.typing import Batch, Params
+
+_COMPLETIONS = 3
+
+
+class Gallery:
+    """Draws the same few validation sequences beside what the model makes; the test split is not looked at."""
+
+    def __init__(self, experiment: Experiment, count: int = 16):
+        """Pick ``count`` sequences of middling length, and compile nothing yet."""
+        self.data = experiment.data
+        name = "valid_chunks" if "valid_chunks" in self.data.splits else "valid"
+        source = self.data.split(name)
+        lengths = np.asarray(source.lengths)[:1000]
+        near = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:count]
+        examples = [source[int(index)] for index in np.sort(near)]
+        self.lengths = [len(example.targets) for example in examples]
+        self.real = jax.tree.map(jnp.asarray, pad(examples, max(self.lengths)))
+        length = max(self.lengths)
+        self.given = max(min(self.lengths) // 2, 1)
+        model, real, given = experiment.model, self.real, self.given
+        half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
+
+        @jax.jit  # the key is an argument: drawn at every validation, compiled once
+        def generate(params, key):
+            keys = jax.random.split(key, 2 + _COMPLETIONS)
+            completed = [
+                generation.continue_prefix(model, params, half, k, length=max(length - given, 1)) for k in keys[2:]
+            ]
+            return (
+                generation.sample(model, params, keys[0], num_samples=count, length=length),
+                generation.reconstruct(model, params, real, keys[1]),
+                completed,
+            )
+
+        self._generate = generate
+
+    def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
+        """Write the pictures (and text or sound) into ``folder``; the pictures by name, ``[rows, columns, 3]``."""
+        samples, reconstructed, completed = jax.device_get(self._generate(params, jax.random.key(seed)))
+        folder.mkdir(parents=True, exist_ok=True)
+        real = self._cut(np.asarray(self.real.targets))
+        mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean
+        drawn = self._cut_samples(samples.values)
+        rows = {
+            "reconstructions": {"real": real, "reconstructed": self._cut(mean)},
+            "completions": {
+                "real": real,
+                "given": [values[: self.given] for values in real],
+                **{f"completed, draw {i + 1}": self._cut(one.values) for i, one in enumerate(completed)},
+            },
+        }
+        grids = {f"real {self.data.name}": real, "samples": drawn}
+        images = {"samples": pictures.draw_grids(grids, self.data, folder / "samples.png")}
+        for name, panels in rows.items():
+            images[name] = pictures.draw_rows(panels, self.data, folder / f"{name}.png")
+        if self.data.vocabulary is not None:
+            for name, panels in {"samples": grids, **rows}.items():
+                text = [
+                    f"{title}: {self.data.detokenise(values)}"
+                    for row in zip(*panels.values(), strict=False)
+                    for title, values in zip(panels, row, strict=True)
+                ]
+                (folder / f"{name}.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
+        if self.data.sample_rate is not None:
+            pictures.write_wav(drawn, self.data, folder / "samples.wav")
+            pictures.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
+        return images
+
+    def _cut(self, values: np.ndarray) -> list[np.ndarray]:
+        return [row[:length] for row, length in zip(values, self.lengths, strict=True)]
+
+    def _cut_samples(self, values: np.ndarray) -> list[np.ndarray]:
+        """Text ends at its first end of sentence; everything else is as long as it was asked to be."""
+        if self.data.vocabulary is None:
+            return list(values)
+        end = self.data.vocabulary.index("<eos>")
+        ends = [np.flatnonzero(row == end) for row in values]
+        return [row[: at[0] + 1] if len(at) else row for row, at in zip(values, ends, strict=True)]

@@ -1,0 +1,96 @@
+"""All binary sequences of a length have probability 1 between them, by every model and every estimator."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from models_under_test import LATENT_NAMES, NAMES, random_noise, random_params, small, targets_batch
+from reference import brute_force
+
+from zf_jax import bounds
+from zf_jax.particle import particle_bound
+from zf_jax.typing import Observation
+
+NUM_STEPS, NUM_SAMPLES = 6, 600
+BITS = Observation("tokens", 2)
+
+
+def everything():
+    """The batch of all 2^T sequences, in a bucket one step too long."""
+    sequences = np.pad(brute_force.all_binary_sequences(NUM_STEPS), [(0, 0), (0, 1)])
+    return targets_batch(BITS, sequences, np.full(len(sequences), NUM_STEPS))
+
+
+def from_the_prior(model):
+    """The same model with the prior as proposal, whose weights have no heavy tails."""
+    return model._replace(encode=lambda params, batch: model.encode(params, batch)._replace(posterior=None))
+
+
+def tame(model):
+    """Random parameters whose posterior is near the prior, and wider: a raw random one has heavy tails.
+
+    The emissions, which the total probability is about, stay as wild as they are.
+    """
+    params = random_params(model)
+    for head in ("prior", "posterior"):
+        if head in params:
+            params[head] |= {part: jax.tree.map(lambda x: 0.03 * x, params[head][part]) for part in ("mean", "log_std")}
+    if "posterior" in params:
+        params["posterior"]["log_std"]["bias"] += 0.2
+    return params
+
+
+def total(model, params, seed=0):
+    """The estimate of the total probability by importance sampling, and its standard error."""
+    batch = everything()
+    noise = random_noise(model, batch, seed, num_samples=NUM_SAMPLES if model.latent_dim else 1)
+    weights = jax.jit(functools.partial(bounds.iwae_log_weights, model))(params, batch, noise=noise)
+    return brute_force.sum_to_one(np.asarray(weights).T)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_importance_sampling_from_the_prior_sums_to_one(name):
+    model = small(name)
+    estimate, error = total(from_the_prior(model), tame(model))
+    assert abs(estimate - 1.0) < 4 * error + 1e-5
+    assert error < 0.05
+
+
+@pytest.mark.parametrize("name", LATENT_NAMES)
+def test_importance_sampling_from_the_posterior_sums_to_one(name):
+    model = small(name)
+    estimate, error = total(model, tame(model))
+    assert abs(estimate - 1.0) < 4 * error
+    assert error < 0.05
+    assert total(from_the_prior(model), tame(model))[0] != estimate, "the proposals differ"
+
+
+@pytest.mark.parametrize("name", LATENT_NAMES)
+def test_the_particle_filter_sums_to_one(name):
+    model, runs = from_the_prior(small(name)), 40
+    params = tame(model)
+    batch = jax.tree.map(lambda x: jnp.repeat(x, runs, axis=0), everything())
+    uniforms = jnp.asarray(np.random.default_rng(1).uniform(size=batch.mask.shape), jnp.float32)
+    noise = (random_noise(model, batch, num_samples=6), uniforms)
+    estimate = jax.jit(functools.partial(particle_bound, model, threshold=0.9))(params, batch, noise=noise)
+    assert estimate.num_resampled.max() > 0
+    value, error = brute_force.sum_to_one(np.asarray(estimate.bound).reshape(-1, runs))
+    assert abs(value - 1.0) < 4 * error
+    assert error < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_decoder_that_sees_its_target_is_found(name):
+    model = small(name)
+
+    def leaky(params, batch):
+        return model.encode(params, batch._replace(inputs=batch.targets, input_mask=batch.mask))
+
+    params = tame(model)
+    params["embedding"] = jax.tree.map(lambda x: 3.0 * x, params["embedding"])
+    estimate, error = total(from_the_prior(model._replace(encode=leaky)), params)
+    assert abs(estimate - 1.0) > 4 * error + 1e-3

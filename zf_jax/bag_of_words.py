@@ -1,0 +1,63 @@
+"""The bag-of-words auxiliary: each z_t must say which words are still to come, in any order.
+
+    log p(bag_t | z_t) = mean over s = t..T of log softmax(f_bag(z_t))[y_s]
+
+A rival to Z-Forcing's auxiliary for any latent model of tokens: it asks of z_t what b_t knows.  A mean over the words
+to come, not a sum, so that every step weighs as much as one word.
+
+Source: Zhao, Zhao and Eskenazi, "Learning Discourse-level Diversity for Neural Dialog Models using Conditional
+Variational Autoencoders", 2017, section 3.3, there for one latent a sequence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax.models.base import Model
+from zf_jax.networks import init_linear, linear
+from zf_jax.typing import Array, Params
+
+NAME = "bag_of_words"
+
+
+def with_bag_of_words(model: Model) -> Model:
+    """The same model, with the parameters of f_bag beside its own; nothing but the auxiliary reads them.
+
+    Raises:
+      ValueError: the model has no latents, or its data are not tokens.
+    """
+    observation = model.config.observation
+    if observation.kind != "tokens" or model.latent_dim == 0:
+        raise ValueError("the bag-of-words auxiliary needs tokens and a model with latents")
+
+    def init(key: Array) -> Params:
+        head = init_linear(jax.random.fold_in(key, 2**31), model.latent_dim, observation.size)
+        return model.init(key) | {NAME: head}
+
+    return model._replace(init=init)
+
+
+def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) -> Array:
+    """log p(bag_t | z_t) of every step: ``[B, T]``, nats, 0 on padding.
+
+    Args:
+      latents: z, ``[B, T, Z]``.
+      targets: y, ``[B, T]`` tokens.
+      mask: ``[B, T]``, 1 on real steps.
+
+    Raises:
+      ValueError: the parameters have no f_bag; see ``with_bag_of_words``.
+    """
+    head: Any = params.get(NAME)
+    if head is None:
+        raise ValueError("the parameters have no bag_of_words head; make the model by with_bag_of_words before init")
+    log_probs = jax.nn.log_softmax(linear(head, latents), axis=-1)
+    num_steps = targets.shape[1]
+    everywhere = jnp.broadcast_to(targets[:, None, :], (targets.shape[0], num_steps, num_steps))
+    picked = jnp.take_along_axis(log_probs, everywhere, axis=-1)  # [B, T, S]: word s under the bag of step t
+    to_come = jnp.triu(jnp.ones((num_steps, num_steps), bool)) & (mask[:, None, :] > 0)
+    total = jnp.sum(jnp.where(to_come, picked, 0.0), axis=-1)
+    return jnp.where(mask > 0, total / jnp.maximum(jnp.sum(to_come, axis=-1), 1), 0.0)
