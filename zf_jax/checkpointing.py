@@ -42,7 +42,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=keep, create=create, cleanup_tmp_directories=create, read_only=not create
+                best_fn=lambda metrics: metrics[_METRIC],  # without it the metrics are not written down
+                preservation_policy=keep,
+                create=create,
+                cleanup_tmp_directories=create,
+                read_only=not create,
             ),
             item_names=("state", "config"),
         )

@@ -62,6 +62,19 @@ def embed(params: Params, x: Array) -> Array:
     return linear(params, x)
 
 
+def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Array:
+    """``layer(embed(params, x))``, ``[..., out]``, for a layer that acts on the last axis alone.
+
+    Where the tokens are few, as binary pixels are, each goes through the layer once instead of once a step.
+    """
+    table = params.get("embedding")
+    if table is None or len(table) > table.shape[1] // 4:
+        return layer(embed(params, x))
+    # Rows are picked by a product, since the gradient of indexing is a scatter, which a CPU does one row at a time.
+    chosen = jax.nn.one_hot(x, len(table), dtype=table.dtype)
+    return jnp.matmul(chosen, layer(table), precision=jax.lax.Precision.HIGHEST)
+
+
 def clipped_leaky_relu(x: Array) -> Array:
     """Leaky ReLU of slope 1/3 clipped at +-3, as the authors' released code has it."""
     return jnp.clip(jax.nn.leaky_relu(x, 1.0 / 3.0), -3.0, 3.0)

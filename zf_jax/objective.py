@@ -109,7 +109,8 @@ def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
     if not jnp.issubdtype(batch.inputs.dtype, jnp.integer):
         raise ValueError("word_dropout needs tokens, not frames")
     dropped = jax.random.bernoulli(key, settings.word_dropout, batch.inputs.shape) & (batch.input_mask > 0)
-    return batch._replace(inputs=jnp.where(dropped, jnp.asarray(settings.unknown_word, batch.inputs.dtype), batch.inputs))
+    unknown = jnp.asarray(settings.unknown_word, batch.inputs.dtype)
+    return batch._replace(inputs=jnp.where(dropped, unknown, batch.inputs))
 
 
 def trajectory(
@@ -200,14 +201,14 @@ def loss_and_metrics(
     if settings.word_dropout:
         seen = drop_words(batch, jax.random.fold_in(key, 1), settings)
     features = model.encode(params, seen)
-    runs = jax.vmap(lambda n: trajectory(model, params, batch, features, n, settings))(noise)  # [K, B, T]
+    runs = _over_samples(lambda n: trajectory(model, params, batch, features, n, settings), noise)  # [K, B, T]
 
     value = _objective(model, params, features, runs, clean(batch), weights, settings)
     loss = -sequence_mean(value, batch)
     terms = runs.terms
     if settings.word_dropout:
         held = jax.lax.stop_gradient(params)
-        terms = jax.vmap(lambda n: objective_terms(model, held, batch, n))(noise)
+        terms = _over_samples(lambda n: objective_terms(model, held, batch, n), noise)
     sums = {name: sequence_mean(jnp.sum(term.mean(axis=0), axis=1), batch) for name, term in terms._asdict().items()}
     metrics = {
         "loss": loss,
@@ -243,6 +244,11 @@ def _objective(model, params, features, runs: Trajectory, batch: Batch, weights:
         bags = jax.vmap(lambda z: bag_log_prob(params, z, batch.targets, mask))(runs.sites.latent)
         value = value + settings.bag_of_words_weight * jnp.sum(bags.mean(axis=0), axis=1)
     return value
+
+
+def _over_samples(function, noise: Array):
+    """``jax.vmap``, but the usual single sample goes through as it is: a batch axis of 1 would only be in the way."""
+    return jax.tree.map(lambda x: x[None], function(noise[0])) if noise.shape[0] == 1 else jax.vmap(function)(noise)
 
 
 def _log_weights(terms: StepTerms, kl_temperature: Array | float) -> Array:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from zf_jax import deferred
 from zf_jax.networks import init_linear, linear, symmetric_uniform
 from zf_jax.typing import Array, Params
 
@@ -50,9 +51,12 @@ def lstm_gates(state: LSTMState, gates: Array) -> LSTMState:
 
 
 def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, reverse: bool = False):
-    """``jax.lax.scan`` over axis 1 of every leaf of ``xs`` ``[B, T, ...]``; outputs are stacked ``[B, T, ...]``."""
+    """``jax.lax.scan`` over axis 1 of every leaf of ``xs`` ``[B, T, ...]``; outputs are stacked ``[B, T, ...]``.
+
+    Kernels that ``step`` closes over get their gradients after the reverse scan: see ``deferred``.
+    """
     time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
-    carry, ys = jax.lax.scan(step, carry, time_major, reverse=reverse)
+    carry, ys = deferred.scan(step, carry, time_major, reverse=reverse)
     return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
 
 
@@ -75,7 +79,11 @@ def lstm_backward(params: Params, embedded: Array, mask: Array) -> Array:
       embedded: e(y), ``[B, T, E]``.
       mask: ``[B, T]``, 1 on real steps, 0 on the padding at the end.
     """
-    gates = linear(params["input"], embedded)
+    return lstm_backward_states(params, linear(params["input"], embedded), mask)
+
+
+def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
+    """``lstm_backward``, given what e(y) contributes to the gates, ``[B, T, 4H]``, bias included."""
     recurrent = params["recurrent"]["kernel"]
 
     def step(state, inputs):

@@ -23,6 +23,7 @@ from zf_jax.emissions import build_emission, emission_values, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
 from zf_jax.networks import (
     embed,
+    embed_into,
     gaussian_from_hidden,
     gaussian_head,
     init_embedding,
@@ -32,7 +33,7 @@ from zf_jax.networks import (
     linear_part,
     split_keys,
 )
-from zf_jax.recurrence import LSTMState, init_lstm, lstm_backward, lstm_gates, zero_lstm_state
+from zf_jax.recurrence import LSTMState, init_lstm, lstm_backward_states, lstm_gates, zero_lstm_state
 from zf_jax.typing import Array, Batch, Observation, Params, StepTerms, clean
 
 
@@ -111,45 +112,44 @@ def init(config: Config, emission: Any, key: Array) -> Params:
     }
 
 
-def input_features(config: Config, params: Params, embedded: Array) -> InputFeatures:
-    """What e(u_t) ``[..., E]`` contributes to the step and to the prior, for all steps in one matmul."""
-    hidden = jnp.broadcast_to(params["prior"]["hidden"]["bias"], (*embedded.shape[:-1], config.mlp_dim))
+def input_features(config: Config, params: Params, inputs: Array) -> InputFeatures:
+    """What e(u_t) contributes to the step and to the prior, for all steps in one matmul."""
+    layer = params["forward"]["input"]
+    gates = embed_into(params["embedding"], inputs, lambda e: linear_part(layer, e, 0) + layer["bias"])
+    hidden = jnp.broadcast_to(params["prior"]["hidden"]["bias"], (*gates.shape[:-1], config.mlp_dim))
     if config.prior_input:
+        embedded = embed(params["embedding"], inputs)
         hidden = hidden + linear_part(params["prior"]["hidden"], embedded, config.rnn_dim)
-    return InputFeatures(
-        linear_part(params["forward"]["input"], embedded, 0) + params["forward"]["input"]["bias"], hidden
-    )
+    return InputFeatures(gates, hidden)
 
 
-def posterior_features(config: Config, params: Params, backward_states: Array, embedded: Array) -> Array:
+def posterior_features(config: Config, params: Params, backward_states: Array, inputs: Array) -> Array:
     """What b_t, and e(u_t) where configured, contributes to f_q's hidden layer: ``[..., M]``."""
     layer = params["posterior"]["hidden"]
     hidden = linear_part(layer, backward_states, config.rnn_dim) + layer["bias"]
     if config.posterior_input:
-        hidden = hidden + linear_part(layer, embedded, 2 * config.rnn_dim)
+        hidden = hidden + linear_part(layer, embed(params["embedding"], inputs), 2 * config.rnn_dim)
     return hidden
 
 
 def encode(config: Config, params: Params, batch: Batch) -> Features:
     """Embeddings, the backward recurrence, and their projections into gates and heads."""
     batch = clean(batch)
-    embedded = embed(params["embedding"], batch.inputs)
-    backward_states = lstm_backward(
-        params["backward"], embed(params["embedding"], batch.targets), batch.mask
-    )  # eq. (6)
+    gates = embed_into(params["embedding"], batch.targets, partial(linear, params["backward"]["input"]))
+    backward_states = lstm_backward_states(params["backward"], gates, batch.mask)  # eq. (6)
     return Features(
         observed=observed(batch),
-        inputs=input_features(config, params, embedded),
-        posterior=posterior_features(config, params, backward_states, embedded),
+        inputs=input_features(config, params, batch.inputs),
+        posterior=posterior_features(config, params, backward_states, batch.inputs),
         extra=backward_states,
     )
 
 
 def detach_posterior(config: Config, params: Params, features: Features) -> Features:
     """The same features with no gradient into b_{1:T}: f_q's own kernel and the inputs keep theirs (rule A1)."""
-    embedded = embed(params["embedding"], features.observed.inputs)
     stopped = jax.lax.stop_gradient(features.extra)
-    return features._replace(posterior=posterior_features(config, params, stopped, embedded), extra=stopped)
+    posterior = posterior_features(config, params, stopped, features.observed.inputs)
+    return features._replace(posterior=posterior, extra=stopped)
 
 
 def prior(config: Config, params: Params, features: Features, sites: Sites) -> Gaussian:
@@ -166,11 +166,9 @@ def step(config: Config, params: Params, carry: LSTMState, features: Features, n
     hidden = linear_part(params[head]["hidden"], carry.hidden, 0) + contribution
     proposal = gaussian_from_hidden(params[head], hidden, config.latent_log_std_bounds)  # eq. (7), or (5)
     latent = gaussian_sample(proposal, noise)
-    gates = (
-        features.inputs.gates
-        + linear_part(params["forward"]["input"], linear(params["latent_embedding"], latent), config.embed_dim)
-        + carry.hidden @ params["forward"]["recurrent"]["kernel"]
-    )
+    # W_z is linear and depends on the parameters alone, as all of its share in the gates: it leaves the scan.
+    latent_gates = {k: linear_part(params["forward"]["input"], w, config.embed_dim) for k, w in params["latent_embedding"].items()}
+    gates = features.inputs.gates + carry.hidden @ params["forward"]["recurrent"]["kernel"] + linear(latent_gates, latent)
     state = lstm_gates(carry, gates)  # eq. (4)
     return state, Sites(latent, proposal, States(previous=carry.hidden, hidden=state.hidden))
 
@@ -217,8 +215,7 @@ def initial_carry(config: Config, params: Params, like: Array) -> LSTMState:
 
 def observe(config: Config, params: Params, memory: tuple, inputs: Array, is_data: Array) -> tuple[tuple, Features]:
     """Features of one input u_t, ``[B]`` tokens or ``[B, D]`` frames, with no posterior: for generation."""
-    embedded = embed(params["embedding"], inputs)
-    return memory, Features(None, input_features(config, params, embedded), None, None)
+    return memory, Features(None, input_features(config, params, inputs), None, None)
 
 
 def build(config: Config) -> Model:
