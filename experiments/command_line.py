@@ -71,16 +71,15 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
 
 def _parse(argv: list[str]) -> list[str]:
     try:
-        return app.parse_flags_with_usage(argv)
-    except SystemExit:
-        raise
+        return flags.FLAGS(argv)
     except (KeyError, AttributeError) as error:
         field = str(error.args[0]).strip("'\"")
         _end(f"the config has no field {field!r}; --help lists the flags, the config file its fields")
-        raise AssertionError from error
-    except Exception as error:  # a config file that is missing, or that fails when it is run
-        _end(" ".join(str(error).split()) or type(error).__name__)
-        raise AssertionError from error
+    except Exception as error:  # absl's own, or whatever a config file raises when it is run
+        # ml_collections hands on a whole traceback, whose last line is the config file's own sentence.
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _end(lines[-1].strip() if "Traceback" in str(error) else " ".join(str(error).split()))
+    raise AssertionError
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -36,7 +36,8 @@ def evaluate(
         raise UserError(f"--num_samples and --chunk_size must be at least 1: {num_samples}, {chunk_size}")
     experiment, state, path = restore(workdir, checkpoint)
     source = experiment.data.split(split)
-    num_samples = num_samples if bound != "elbo" else 1
+    exact = experiment.model.latent_dim == 0
+    num_samples = 1 if exact or bound == "elbo" else num_samples
     try:
         step = make_eval_step(experiment.model, experiment.mesh, bound, num_samples, chunk_size)
     except ValueError as error:
@@ -52,6 +53,7 @@ def evaluate(
         "split": split,
         "bound": bound,
         "num_samples": num_samples,
+        "exact": exact,
         **summarise(totals, units(experiment.data)),
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,

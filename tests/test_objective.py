@@ -237,10 +237,6 @@ def test_doubly_reparametrised_gradients_agree_with_plain_ones_on_average(kl_tem
         error = difference.std(ddof=1) / runs**0.5
         assert abs(difference.mean()) < 4 * error + 1e-9, group
     assert np.std(plain["posterior"] - doubly["posterior"]) > 1e-3
-    if kl_temperature == 1.0:
-        # The mutation: shares that are not squared, the gradient of a sum of logs, is another one on average.
-        single = slopes(Objective(bound="iwae", num_samples=num_samples, doubly_reparametrised=True))
-        assert np.array_equal(single["posterior"], doubly["posterior"])
 
 
 def test_doubly_reparametrised_gradient_vanishes_at_the_exact_posterior():

@@ -52,6 +52,8 @@ def get_config(variant: str = ""):
     config.train.eval_batch_size = 32
     config.train.eval_sequences = 512
     if variant == "small":
+        config.objective.aux_weight = 0.0002
+        config.objective.reverse_weight = 0.01
         config.model.rnn_dim = 128
         config.model.latent_dim = 32
         config.model.mlp_dim = 128

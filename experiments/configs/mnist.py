@@ -40,6 +40,8 @@ def get_config(variant: str = ""):
     config.train.checkpoint_every = 2000
     config.train.eval_sequences = 2000
     if variant == "small":
+        config.objective.aux_weight = 0.0002
+        config.objective.reverse_weight = 0.01
         config.model.rnn_dim = 64
         config.model.latent_dim = 16
         config.model.mlp_dim = 32

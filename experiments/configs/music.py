@@ -37,6 +37,8 @@ def get_config(variant: str = ""):
     config.train.checkpoint_every = 200
     config.train.eval_batch_size = 16
     if variant == "small":
+        config.objective.aux_weight = 0.0002
+        config.objective.reverse_weight = 0.01
         config.model.rnn_dim = 128
         config.model.latent_dim = 32
         config.model.mlp_dim = 128
