@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from experiments.command_line import UserError
 from zf_jax import schedules
 from zf_jax.data import DataSet, load
+from zf_jax.emissions import build_emission
 from zf_jax.evaluation import Units
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective
@@ -73,6 +74,9 @@ def build_config_model(config: Any, data: DataSet) -> Model:
     known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
     options = {k: _hashable(v) for k, v in config.model.items() if k in known}
     options["emission"] = config.model.emission or data.default_emission
+    if options["emission"] == "dmol" and data.normalisation is not None:
+        mean, std = data.normalisation["mean"], data.normalisation["std"]
+        options["emission"] = build_emission("dmol", data.observation, step=1.0 / std, zero=-mean / std)
     return build_model(name, data.observation, **options)
 
 
@@ -83,8 +87,8 @@ def initial_state(experiment: Experiment) -> TrainState:
     return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)
 
 
-def units(data: DataSet) -> Units:
-    """How this data set's log-likelihoods are compared."""
+def data_units(data: DataSet) -> Units:
+    """How a density's log-likelihoods of these data are compared."""
     continuous = data.normalisation is not None
     return Units(
         element=data.units,
@@ -93,6 +97,12 @@ def units(data: DataSet) -> Units:
         std=data.normalisation["std"] if data.normalisation is not None else None,
         integers=data.quantisation_step is not None,
     )
+
+
+def units(experiment: Experiment) -> Units:
+    """How this experiment's log-likelihoods are compared: the mass of an integer does not change with the unit."""
+    found = data_units(experiment.data)
+    return found if experiment.model.emission.is_density else found._replace(std=None)
 
 
 def check(config: Any) -> None:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.builder import build, build_config_model, units
+from experiments.builder import build, build_config_model, data_units
 from experiments.command_line import UserError
 from experiments.loop import train
 from experiments.scoring import evaluate
@@ -64,7 +64,7 @@ def compare(
         rows.append(row)
     data = experiments[0].data
     for name, totals in floors(data, split).items():
-        figures = {k: v for k, v in summarise(totals, units(data)).items() if isinstance(v, float)}
+        figures = {k: v for k, v in summarise(totals, data_units(data)).items() if isinstance(v, float)}
         rows.append(
             {"model": name, "parameters": None, **{f"elbo.{k}": v for k, v in figures.items() if "kl_" not in k}}
         )

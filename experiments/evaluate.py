@@ -14,8 +14,8 @@ from experiments import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
-_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, or iwae.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound; the elbo takes one.")
+_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")

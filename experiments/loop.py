@@ -151,7 +151,7 @@ class _Run:
             process_count=jax.process_count(),
         )
         totals = evaluate_split(self.bound, state.params, batches, jax.random.key(0), self.experiment.mesh)
-        found = summarise(totals, units(data))
+        found = summarise(totals, units(self.experiment))
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})
         kl = found["kl_nats_per_sequence"]

@@ -54,7 +54,7 @@ def evaluate(
         "bound": bound,
         "num_samples": num_samples,
         "exact": exact,
-        **summarise(totals, units(experiment.data)),
+        **summarise(totals, units(experiment)),
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,
         "protocol": experiment.data.protocol,

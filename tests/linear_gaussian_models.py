@@ -49,7 +49,7 @@ def random_linear(seed=0):
     return matrices._replace(recurrence=0.5 * matrices.recurrence, prior_log_std=0.2 * matrices.prior_log_std)
 
 
-# The equations of MODEL.md, by model: means of p(z_t | past) [T, Z] and of p(y_t | past, z_{1:t}) [T, D]. --------------
+# The equations of MODEL.md, by model: means of p(z_t | past) [T, Z] and of p(y_t | past, z_{1:t}) [T, D]. -------------
 
 
 def means(name, m, z, y):
@@ -101,7 +101,7 @@ def joint(name, m, num_steps):
     return mean, cov, places[:, :Z], places[:, Z:]
 
 
-# The same matrices as parameters of a model. ---------------------------------------------------------------------------
+# The same matrices as parameters of a model. --------------------------------------------------------------------------
 
 
 def cell(gates, inputs, recurrence, bias, *, candidate, open_gates):
@@ -145,7 +145,7 @@ def build(name):
 
 
 def parameters(name, m, posterior=None):
-    """Parameters under which the model is the linear one; groups that only inference reads stay random, or are given."""
+    """Parameters under which the model is the linear one; what only inference reads stays random, or is given."""
     rng = np.random.default_rng(5)
     params = random_params(build(name), spread=0.1)
     params["embedding"] = affine(m.embedding, np.zeros(E))
@@ -162,8 +162,8 @@ def parameters(name, m, posterior=None):
         kernel = np.concatenate([m.prior_state / EPSILON, m.prior_latent])
         params["prior"] = gaussian_head(kernel, m.prior_bias, m.prior_log_std, rng)
     emission = {"log_std": affine(np.zeros((params["emission"]["mean"]["kernel"].shape[0], D)), m.emission_log_std)}
-    parts = {"vrnn": (m.emission_latent, m.emission_state / EPSILON), "srnn": (m.emission_state / EPSILON, m.emission_latent)}
-    parts["vrnn_i"] = parts["vrnn"]
+    state, latent = m.emission_state / EPSILON, m.emission_latent
+    parts = {"vrnn": (latent, state), "vrnn_i": (latent, state), "srnn": (state, latent)}
     if name in parts:
         emission["hidden_0"], emission["mean"] = through_hidden(np.concatenate(parts[name]), m.emission_bias, rng)
     else:
@@ -172,7 +172,7 @@ def parameters(name, m, posterior=None):
     return params | (posterior or {})
 
 
-# A linear model whose exact posterior each inference network can be. ---------------------------------------------------
+# A linear model whose exact posterior each inference network can be. --------------------------------------------------
 
 
 def separable(name, seed=1):

@@ -43,7 +43,8 @@ def case(name, settings=Objective()):
 
         return jax.value_and_grad(loss, has_aux=True)(params)
 
-    return model, random_params(model, spread=0.1), batch, random_noise(model, batch, num_samples=settings.num_samples), measure
+    noise = random_noise(model, batch, num_samples=settings.num_samples)
+    return model, random_params(model, spread=0.1), batch, noise, measure
 
 
 def largest(tree):
@@ -119,8 +120,9 @@ def test_word_dropout_hides_inputs_alone():
     assert np.all(np.asarray(seen.inputs)[np.asarray(batch.input_mask) > 0] == 1)
     assert np.all(seen.inputs[:, 0] == WORDS.start_token)
     np.testing.assert_array_equal(seen.targets, batch.targets)
-    half = drop_words(random_batch(WORDS, (50,) * 40, 50), jax.random.key(0), Objective(word_dropout=0.3, unknown_word=9))
-    assert abs(np.mean(np.asarray(half.inputs)[:, 1:] == 9) - 0.3) < 0.05
+    some = Objective(word_dropout=0.3, unknown_word=9)
+    seen = drop_words(random_batch(WORDS, (50,) * 40, 50), jax.random.key(0), some)
+    assert abs(np.mean(np.asarray(seen.inputs)[:, 1:] == 9) - 0.3) < 0.05
     with pytest.raises(ValueError, match="tokens"):
         drop_words(random_batch(KINDS["frames"][0]), jax.random.key(0), settings)
 
@@ -223,8 +225,10 @@ def test_doubly_reparametrised_gradients_agree_with_plain_ones_on_average(kl_tem
         """The gradient along a direction in each group of parameters, for every run."""
 
         def one(noise):
-            weights = Weights(kl_temperature)
-            gradient = jax.grad(lambda p: loss_and_metrics(model, p, batch, None, weights, settings, noise=noise)[0])(params)
+            def loss(params):
+                return loss_and_metrics(model, params, batch, None, Weights(kl_temperature), settings, noise=noise)[0]
+
+            gradient = jax.grad(loss)(params)
             along = jax.tree.map(lambda g, d: jnp.sum(g * d), gradient, directions)
             return {group: sum(jax.tree.leaves(values)) for group, values in along.items()}
 

@@ -1,4 +1,4 @@
-"""The particle bound: unbiased where the answer is known, IWAE where it never resamples, and robust where weights die."""
+"""The particle bound: unbiased where the answer is known, IWAE where it never resamples, robust where weights die."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _double_precision():
         yield
 
 
-# A hidden Markov model as a Model: the library has only Gaussian latents, and the bound must not care. -----------------
+# A hidden Markov model as a Model: the library has only Gaussian latents, and the bound must not care. ----------------
 
 
 class Chain(NamedTuple):
@@ -168,7 +168,10 @@ def test_gradients_are_finite_behind_padding():
 
     @jax.jit
     def gradient(params):
-        return jax.grad(lambda p: particle_bound(model, p, batch, jax.random.key(0), num_particles=3).bound.sum())(params)
+        def total(params):
+            return particle_bound(model, params, batch, jax.random.key(0), num_particles=3).bound.sum()
+
+        return jax.grad(total)(params)
 
     gradients = jax.tree.leaves(gradient(params))
     assert all(np.isfinite(x).all() for x in gradients)

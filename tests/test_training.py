@@ -89,7 +89,7 @@ def test_every_update_draws_noise_of_its_own(model, batch):
     assert abs(float(first["elbo_nats_per_sequence"] - second["elbo_nats_per_sequence"])) > 1e-3
 
 
-@pytest.mark.parametrize("bound", ["elbo", "iwae"])
+@pytest.mark.parametrize("bound", ["elbo", "iwae", "particle"])
 def test_an_evaluated_sequence_depends_neither_on_its_place_nor_on_its_padding(model, batch, bound):
     params = model.init(jax.random.key(0))
     step = make_eval_step(model, data_mesh(jax.devices()[:1]), bound, num_samples=3)

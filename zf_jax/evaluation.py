@@ -34,7 +34,8 @@ class Units(NamedTuple):
       element: what one step is called: "pixel", "frame", "word".
       perplexity: whether a step is a word.
       frame_size: D of a real-valued frame, 0 for discrete data.
-      std: the training standard deviation that the data were divided by, in raw units; None where they were not.
+      std: the training standard deviation that real data were divided by, in raw units; None for discrete
+        likelihoods, which do not change with the unit.
       integers: whether the raw data are integers, so that bits per sample mean something.
     """
 
@@ -72,7 +73,7 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
 
     ``nats_per_sequence`` is the mean bound, higher is better; ``perplexity`` is exp(minus the total bound / total
     words) over the corpus (rule A13); ``raw_nats_per_sequence`` undoes the normalisation, and ``bits_per_sample`` is
-    its negative in bits for each integer sample, a density's, not a probability's (rule A11).
+    its negative in bits for each integer sample; of a density unless the emission is discretised (rule A11).
     """
     bound = totals.bound.astype(np.float64)
     kl = totals.kl.astype(np.float64)
@@ -88,9 +89,9 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
     }
     if units.perplexity:
         result["perplexity"] = float(np.exp(min(-bound.sum() / steps, 700.0)))
-    if units.frame_size and units.std is not None:
+    if units.frame_size:
         samples = steps * units.frame_size
-        raw = bound.sum() - samples * math.log(units.std)
+        raw = bound.sum() - samples * math.log(units.std or 1.0)
         result["raw_nats_per_sequence"] = float(raw / count)
         result["nats_per_sample"] = float(bound.sum() / samples)
         if units.integers:

@@ -1,6 +1,6 @@
 """The particle bound: log of a particle filter's estimate of p(x), for any model (FIVO).
 
-Source: Maddison et al., "Filtering Variational Objectives", 2017, algorithm 1; also Le et al. and Naesseth et al., 2018.
+Source: Maddison et al., "Filtering Variational Objectives", 2017, algorithm 1.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def particle_bound(
     return jax.lax.map(one, (features, keys, noise), batch_size=chunk_size)
 
 
-def _filter(model: Model, params: Params, features: Features, key: Any, noise: Any, num_particles: int, threshold: float):
+def _filter(
+    model: Model, params: Params, features: Features, key: Any, noise: Any, num_particles: int, threshold: float
+) -> ParticleEstimate:
     """The filter over one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
     mask = features.observed.mask
     steps = jnp.arange(mask.shape[0])

@@ -13,8 +13,11 @@ from jax.sharding import Mesh
 from zf_jax import bounds
 from zf_jax.models.base import Model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.particle import particle_bound
 from zf_jax.sharding import by_row, replicated
 from zf_jax.typing import Array, Batch, Params
+
+BOUNDS = ("elbo", "iwae", "particle")
 
 
 class TrainState(NamedTuple):
@@ -138,9 +141,9 @@ def make_eval_step(
     """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats a sequence, not averaged.
 
     Args:
-      bound: ``"elbo"`` (one sample) or ``"iwae"``.
-      num_samples: K of the IWAE bound.
-      chunk_size: samples held in memory at once.
+      bound: ``"elbo"`` (one sample), ``"iwae"`` or ``"particle"``.
+      num_samples: K, samples of the IWAE bound or particles.
+      chunk_size: samples of every sequence held in memory at once.
 
     A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
     on the order of the sequences, nor on their padding (rule A8).
@@ -154,11 +157,12 @@ def make_eval_step(
         terms = bounds.step_terms(model, params, batch, keys)
         kl = jnp.sum(terms.kl, axis=1)
         value = jnp.sum(terms.emission_log_prob, axis=1) - kl
-        if bound == "iwae":
+        if bound == "particle":
+            # All particles of a sequence meet, so that it is sequences that go one after another.
+            at_once = max(1, (chunk_size or num_samples) * indices.shape[0] // num_samples)
+            value = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once).bound
+        elif bound == "iwae":
             value = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
         return {"bound": value, "kl": kl}
 
     return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)
-
-
-BOUNDS = ("elbo", "iwae")

@@ -15,6 +15,7 @@ import jax
 
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
 from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian, Values
+from zf_jax import chunked
 from zf_jax.networks import clipped_leaky_relu, init_linear, linear
 from zf_jax.typing import Array, Observation, Params
 
@@ -60,11 +61,23 @@ def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[i
 
 def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
     """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``."""
+    hidden = _through_hidden_layers(params, hidden)
+    return {name: linear(params[name], hidden) for name in emission.outputs}
+
+
+def emission_log_prob(params: Params, emission: Any, hidden: Array, x: Array) -> Array:
+    """log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``; the logits of a softmax never exist all at once."""
+    if isinstance(emission, Categorical):
+        return chunked.categorical_log_prob(params["logits"], _through_hidden_layers(params, hidden), x)
+    return emission.log_prob(emission_values(params, emission, hidden), x)
+
+
+def _through_hidden_layers(params: Params, hidden: Array) -> Array:
     index = 0
     while f"hidden_{index}" in params:
         hidden = clipped_leaky_relu(linear(params[f"hidden_{index}"], hidden))
         index += 1
-    return {name: linear(params[name], hidden) for name in emission.outputs}
+    return hidden
 
 
 __all__ = [
@@ -75,6 +88,7 @@ __all__ = [
     "DiscretisedLogistics",
     "GaussianMixture",
     "build_emission",
+    "emission_log_prob",
     "emission_values",
     "init_emission",
 ]

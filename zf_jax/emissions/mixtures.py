@@ -86,6 +86,12 @@ class GaussianMixture:
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
         return jnp.sum(weights * components.mean, axis=-1)
 
+    def share_of_scales_below(self, values: Values, threshold: float) -> Array:
+        """The share of a frame's standard deviations, by their weights, that are below ``threshold``: ``[...]``."""
+        log_weights, components = self._mixture(values)
+        weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
+        return jnp.mean(jnp.sum(weights * (components.log_std < math.log(threshold)), axis=-1), axis=-1)
+
 
 @dataclasses.dataclass(frozen=True)
 class DiscretisedLogistics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -121,3 +122,7 @@ class DiagonalGaussian:
     def mean(self, values: Values) -> Array:
         """E[x] ``[..., D]``."""
         return values["mean"]
+
+    def share_of_scales_below(self, values: Values, threshold: float) -> Array:
+        """The share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
+        return jnp.mean(self._gaussian(values).log_std < math.log(threshold), axis=-1)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.distributions import Bounds, Gaussian, gaussian_log_prob, gaussian_sample
-from zf_jax.emissions import build_emission, emission_values, init_emission
+from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
 from zf_jax.networks import (
     embed,
@@ -181,7 +181,6 @@ def readout(config: Config, params: Params, features: Features, sites: Sites) ->
 def score(config: Config, emission: Any, params: Params, features: Features, sites: Sites) -> StepTerms:
     """Every log-probability and divergence, of one step or of a whole trajectory, in a few large matmuls."""
     seen = features.observed
-    values = emission_values(params["emission"], emission, sites.state.hidden)
     aux_log_prob = reverse_log_prob = None
     if features.extra is not None:
         target = jax.lax.stop_gradient(features.extra)  # rule A1: b_t is a target, never moved by this term
@@ -191,17 +190,16 @@ def score(config: Config, emission: Any, params: Params, features: Features, sit
         raw = gaussian_head(params["auxiliary"], aux_input, config.aux_log_std_bounds)
         auxiliary = Gaussian(jnp.tanh(raw.mean), raw.log_std)  # rule A3: LSTM states lie in (-1, 1)
         aux_log_prob = jnp.sum(gaussian_log_prob(auxiliary, target), axis=-1)  # eq. (8)
-        reverse_values = emission_values(params["reverse"], emission, features.extra)
         # A start token is not one of the emission's classes; a safe one takes its place, and its term is dropped.
         data = seen.input_mask > 0
         is_data = data.reshape(data.shape + (1,) * (seen.inputs.ndim - data.ndim))
         inputs = jnp.where(is_data, seen.inputs, jnp.zeros_like(seen.inputs))
-        reverse_log_prob = jnp.where(data, emission.log_prob(reverse_values, inputs), 0.0)  # eq. (10), rule A6
+        reverse_log_prob = jnp.where(data, emission_log_prob(params["reverse"], emission, features.extra, inputs), 0.0)  # eq. (10), rule A6
     return step_terms(
         mask=seen.mask,
         sites=sites,
         prior=prior(config, params, features, sites),
-        emission_log_prob=emission.log_prob(values, seen.targets),
+        emission_log_prob=emission_log_prob(params["emission"], emission, sites.state.hidden, seen.targets),
         aux_log_prob=aux_log_prob,
         reverse_log_prob=reverse_log_prob,
     )

@@ -1,0 +1,192 @@
+"""The diagnostics against direct computation, and on models whose latents are known to be used or not."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import linear_gaussian_models as linear
+import numpy as np
+import pytest
+from models_under_test import KINDS, NAMES, random_batch, random_params, small, targets_batch, x64
+from scipy import integrate, stats
+
+from zf_jax import bounds
+from zf_jax.diagnostics import inspect, mutual_information, summarise
+from zf_jax.emissions import build_emission
+from zf_jax.models.base import replay, unroll
+from zf_jax.typing import Batch, Observation
+
+LENGTHS = (6, 3, 0, 5, 6)
+FRAMES = KINDS["frames"][0]
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    with x64():
+        yield
+
+
+@functools.cache
+def case(name):
+    model = small(name, "frames")
+    keys = jax.random.split(jax.random.key(1), len(LENGTHS))
+    look = jax.jit(functools.partial(inspect, model), static_argnames="quantisation_step")
+    return model, random_params(model, spread=0.1), random_batch(FRAMES, LENGTHS, 6), keys, look
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_against_direct_computation(name):
+    model, params, batch, keys, look = case(name)
+    result = summarise([look(params, batch, keys)])
+    assert result["num_sequences"] == 4
+    assert result["num_steps"] == sum(LENGTHS)
+    if name == "rnn":
+        assert "active_units" not in result
+        return
+
+    @jax.jit
+    def direct(params):
+        noise = bounds.draw_noise(keys, batch, model.latent_dim)
+        features = model.encode(params, batch)
+        sites = unroll(model, params, features, noise)[1]
+        zero = model.score(params, features, replay(model, params, features, jnp.zeros_like(sites.latent)))
+        return model.score(params, features, sites), sites.proposal.mean, zero.emission_log_prob
+
+    terms, means, zero = direct(params)
+    real = np.array(LENGTHS) > 0
+    kl = np.asarray(terms.kl)[real]
+    per_step = [kl[np.array(LENGTHS)[real] > t, t].mean() for t in range(6)]
+    np.testing.assert_allclose(result["kl_nats_per_sequence"], kl.sum(1).mean())
+    np.testing.assert_allclose(result["kl_nats_per_step"], per_step)
+    np.testing.assert_allclose(np.sum(result["kl_nats_per_step_and_dimension"], axis=1), per_step)
+    np.testing.assert_allclose(np.sum(result["kl_nats_per_dimension"]), kl.sum() / sum(LENGTHS))
+    emission = np.asarray(terms.emission_log_prob).sum(1)[real]
+    np.testing.assert_allclose(result["emission_nats_per_sequence"]["posterior"]["mean"], emission.mean())
+    lost = emission - np.asarray(zero).sum(1)[real]
+    found = result["emission_loss_nats_per_sequence"]["zero"]
+    np.testing.assert_allclose([found["mean"], found["stderr"]], [lost.mean(), lost.std(ddof=1) / 2.0])
+    variances, weights = [], []
+    for t in range(6):
+        rows = np.asarray(means)[np.array(LENGTHS) > t, t]
+        variances.append(rows.var(axis=0, ddof=1))
+        weights.append(len(rows))
+    expected = np.average(variances, axis=0, weights=weights)
+    np.testing.assert_allclose(result["posterior_mean_variance"], expected)
+    assert result["active_units"] == np.sum(expected > 0.01)
+
+
+def test_batches_and_buckets_change_nothing():
+    model, params, batch, keys, look = case("zforcing")
+    whole = summarise([look(params, batch, keys)])
+    short = Batch(*(x[1:2, :3] for x in batch[:4]), batch.lengths[1:2])
+    rest = np.array([0, 2, 3, 4])
+    parts = [look(params, Batch(*(x[rest] for x in batch)), keys[rest]), look(params, short, keys[1:2])]
+    cut = summarise(parts)
+    for name in ("kl_nats_per_step_and_dimension", "posterior_mean_variance", "sequences_per_step"):
+        np.testing.assert_allclose(cut[name], whole[name], rtol=1e-9)
+    for source in ("posterior", "prior", "zero"):  # with whom a sequence is shuffled does depend on its company
+        expected = whole["emission_nats_per_sequence"][source]
+        np.testing.assert_allclose(cut["emission_nats_per_sequence"][source]["mean"], expected["mean"], rtol=1e-9)
+
+
+def test_shuffling_swaps_two_sequences():
+    model, params, batch, keys, look = case("vrnn")
+    rows = np.array([0, 2, 4])  # the middle one is empty
+    pair, pair_keys = Batch(*(x[rows] for x in batch)), keys[rows]
+    found = look(params, pair, pair_keys).ablations
+
+    @jax.jit
+    def swapped(params):
+        features = model.encode(params, pair)
+        latents = unroll(model, params, features, bounds.draw_noise(pair_keys, pair, model.latent_dim))[1].latent
+        sites = replay(model, params, features, latents[::-1])
+        return model.score(params, features, sites).emission_log_prob.sum(axis=1)
+
+    np.testing.assert_allclose(found.shuffled, swapped(params), rtol=1e-9)
+    assert np.abs(found.shuffled - found.posterior)[[0, 2]].min() > 1e-3
+
+
+def test_latents_that_nothing_reads_and_latents_that_know_nothing():
+    model, params, batch, keys, look = case("storn")
+    deaf = params | {"latent_embedding": jax.tree.map(jnp.zeros_like, params["latent_embedding"])}
+    for loss in summarise([look(deaf, batch, keys)])["emission_loss_nats_per_sequence"].values():
+        assert abs(loss["mean"]) < 1e-9
+    posterior = params["posterior"]
+    blind = params | {"posterior": posterior | {"hidden": jax.tree.map(jnp.zeros_like, posterior["hidden"])}}
+    whole = random_batch(FRAMES, (6,) * 5, 6)
+    information = jax.jit(functools.partial(mutual_information, model))(blind, whole, keys)
+    np.testing.assert_allclose(information, 0.0, atol=1e-9)
+    assert summarise([look(blind, batch, keys)])["active_units"] == 0
+
+
+def test_latents_that_are_used_are_missed():
+    """A linear model with its exact posterior: any other z explains the data worse, and the wrong one worst."""
+    matrices = linear.separable("srnn")._replace(emission_log_std=np.full(linear.D, -1.0))
+    params = linear.parameters("srnn", matrices, linear.exact_posterior("srnn", matrices))
+    model = linear.build("srnn")
+    batch = random_batch(Observation("frames", linear.D), (4,) * 64, 4)
+    batch = batch._replace(targets=3.0 * batch.targets)
+    look = jax.jit(functools.partial(inspect, model))
+    result = summarise([look(params, batch, jax.random.key(0))])
+    assert result["active_units"] == linear.Z
+    for loss in result["emission_loss_nats_per_sequence"].values():
+        assert loss["mean"] > 5 * loss["stderr"] > 0
+
+
+def two_posteriors(distance):
+    """One step, one latent dimension that follows the first of two frames: means 0 and ``distance``, std 1."""
+    matrices = linear.separable("storn")
+    params = linear.parameters("storn", matrices, linear.exact_posterior("storn", matrices))
+    head = params["posterior"]
+    head["log_std"]["bias"] = np.zeros(linear.Z)
+    model = linear.build("storn")
+    batch = targets_batch(Observation("frames", linear.D), np.array([[[0.0, 0.0]], [[1.0, 0.0]]]))
+    means = model.encode(params, batch).posterior.mean[:, 0]
+    # Scale the head's way out of the hidden layer, around the means' middle, to set the distance.
+    factor = distance / float(jnp.linalg.norm(means[1] - means[0]))
+    head["mean"]["bias"] = head["mean"]["bias"] * factor
+    head["mean"]["kernel"] = head["mean"]["kernel"] * factor
+    return model, params, batch
+
+
+@pytest.mark.parametrize("distance", [1.0, 2.0, 12.0])
+def test_mutual_information_against_quadrature(distance):
+    model, params, batch = two_posteriors(distance)
+    information = jax.jit(jax.vmap(lambda key: mutual_information(model, params, batch, key)))
+    found = np.ravel(information(jax.random.split(jax.random.key(0), 4000)))
+
+    def integrand(z):
+        p, q = stats.norm.pdf(z), stats.norm.pdf(z, distance)
+        return p * np.log(2 * p / (p + q)) if p > 0 else 0.0
+
+    expected = integrate.quad(integrand, -8, 8)[0]
+    error = found.std(ddof=1) / len(found) ** 0.5
+    assert abs(found.mean() - expected) < 4 * error + 1e-6
+    assert found.max() <= np.log(2) + 1e-9
+    result = summarise([inspect(model, params, batch, jax.random.key(0))], found[:100])
+    assert result["mutual_information_nats"]["stderr"] > 0 or distance > 10
+    np.testing.assert_allclose(result["mutual_information_ceiling_nats"], np.log(100))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [("gaussian", {}), ("gmm", {"num_components": 2}), ("gmm", {"num_components": 2, "per_dimension": True})],
+)
+def test_share_of_scales_below_the_quantisation_step(name, options):
+    head = build_emission(name, Observation("frames", 2), log_std_bounds=(None, None), **options)
+    log_std = np.array([-3.0, 1.0, -1.0, -4.0]) if name == "gmm" else np.array([-3.0, 1.0])
+    logits = np.log([0.9, 0.1]) if not options.get("per_dimension") else np.log([0.9, 0.1, 0.6, 0.4])
+    values = {"mean": jnp.zeros(log_std.shape), "log_std": jnp.asarray(log_std), "logits": jnp.asarray(logits)}
+    share = head.share_of_scales_below(values, np.exp(-2.0))
+    expected = {"gaussian": 0.5, "gmm": (0.9 + (0.4 if options.get("per_dimension") else 0.1)) / 2}[name]
+    np.testing.assert_allclose(share, expected)
+
+
+def test_small_scales_are_counted_on_real_steps():
+    model, params, batch, keys, look = case("rnn")
+    emission = params["emission"]
+    params = params | {"emission": emission | {"log_std": jax.tree.map(jnp.zeros_like, emission["log_std"])}}
+    for step, share in ((0.5, 0.0), (2.0, 1.0)):
+        assert summarise([look(params, batch, keys, quantisation_step=step)])["small_scale_share"] == share
