@@ -105,6 +105,11 @@ def units(experiment: Experiment) -> Units:
     return found if experiment.model.emission.is_density else found._replace(std=None)
 
 
+def quantisation_step(experiment: Experiment) -> float | None:
+    """One integer step of the data in normalised units, where a density is put on them (rule A11)."""
+    return experiment.data.quantisation_step if experiment.model.emission.is_density else None
+
+
 def check(config: Any) -> None:
     """Refuse values that make no sense, each with a sentence of its own."""
     train = config.train

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from experiments.builder import units
+from experiments.builder import quantisation_step, units
 from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.restore import restore
@@ -39,7 +39,9 @@ def evaluate(
     exact = experiment.model.latent_dim == 0
     num_samples = 1 if exact or bound == "elbo" else num_samples
     try:
-        step = make_eval_step(experiment.model, experiment.mesh, bound, num_samples, chunk_size)
+        step = make_eval_step(
+            experiment.model, experiment.mesh, bound, num_samples, chunk_size, quantisation_step(experiment)
+        )
     except ValueError as error:
         raise UserError(str(error)) from error
     batches = eval_batches(
@@ -54,6 +56,7 @@ def evaluate(
         "bound": bound,
         "num_samples": num_samples,
         "exact": exact,
+        "density": experiment.model.emission.is_density,
         **summarise(totals, units(experiment)),
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from zf_jax.deferred import vary_like
 from zf_jax.typing import Array, Params
 
 CHUNK = 2**20  # logits of a chunk, for each sample of those that vmap holds side by side
@@ -25,7 +26,8 @@ def categorical_log_prob(layer: Params, hidden: Array, x: Array) -> Array:
       x: int32 ``[...]``, 0 .. V - 1.
     """
     rows, targets = hidden.reshape(-1, hidden.shape[-1]), x.reshape(-1).astype(jnp.int32)
-    return _log_prob(layer["kernel"], layer["bias"], rows, targets).reshape(hidden.shape[:-1])
+    kernel, bias = (vary_like(layer[name], rows) for name in ("kernel", "bias"))
+    return _log_prob(kernel, bias, rows, targets).reshape(hidden.shape[:-1])
 
 
 @jax.custom_vjp

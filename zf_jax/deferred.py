@@ -49,8 +49,7 @@ def scan(step: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple
     traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, jax.tree.map(lambda x: x[0], xs))
     known = dict(zip(traced.jaxpr.constvars, traced.consts))
     program = _Program(traced.jaxpr, known, len(jax.tree.leaves(carry)))
-    axes = _varying([carry, xs])
-    hoisted = [_vary(known[v], axes) for v in program.hoisted]
+    hoisted = [vary_like(known[v], [carry, xs]) for v in program.hoisted]
     run = jax.custom_vjp(partial(_run, program, reverse))
     run.defvjp(partial(_forward, program, reverse), partial(_backward, program, reverse))
     last, ys = run(hoisted, jax.tree.leaves(carry), jax.tree.leaves(xs))
@@ -243,7 +242,8 @@ def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
 
 
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """``x`` summed over the axes along which ``shape`` is 1: the transpose of broadcasting."""
+    """``x`` summed over the axes along which ``shape`` is 1 or has none: the transpose of broadcasting."""
+    x = jnp.sum(x, axis=tuple(range(x.ndim - len(shape))))
     axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape)) if n != m)
     return jnp.sum(x, axis=axes, keepdims=True) if axes else x
 
@@ -268,12 +268,11 @@ def _is_real(variable) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.inexact)
 
 
-def _varying(tree) -> frozenset:
-    """The mesh axes over which the leaves differ, inside a ``shard_map``."""
-    return frozenset().union(*(getattr(jax.typeof(x), "vma", frozenset()) for x in jax.tree.leaves(tree)))
+def vary_like(x: Array, tree: Any) -> Array:
+    """``x``, marked inside a ``shard_map`` as differing over the mesh axes over which ``tree`` does.
 
-
-def _vary(x: Array, axes: frozenset) -> Array:
-    """``x``, marked as differing over ``axes``, so that its gradient is summed over them where it came from."""
+    Its gradient is then summed over them where ``x`` came from, which a ``custom_vjp`` cannot do by itself.
+    """
+    axes = frozenset().union(*(getattr(jax.typeof(y), "vma", frozenset()) for y in jax.tree.leaves(tree)))
     missing = tuple(axes - getattr(jax.typeof(x), "vma", frozenset()))
     return jax.lax.pcast(x, missing, to="varying") if missing else x

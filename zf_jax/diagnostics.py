@@ -40,7 +40,8 @@ class Inspection(NamedTuple):
       mean: sum of the posterior's mean, ``[T, Z]``.
       mean_squared: sum of its square, ``[T, Z]``.
       ablations: of each row, 0 in an empty one.
-      small_scales: sum over steps of the share of the emission's scales under the quantisation step, ``[]``.
+      small_scales: sum over steps of the share of the emission's scales under the quantisation step, ``[]``; None
+        where there is no step, or the emission is no density.
       lengths: ``[B]``.
     """
 
@@ -49,7 +50,7 @@ class Inspection(NamedTuple):
     mean: Array
     mean_squared: Array
     ablations: Ablations
-    small_scales: Array
+    small_scales: Array | None
     lengths: Array
 
 
@@ -60,8 +61,7 @@ def inspect(
 
     Args:
       key: a PRNG key, or one a sequence ``[B]``.
-      quantisation_step: one integer step in the units of the targets; None where the data have none, which leaves
-        ``small_scales`` at 0.
+      quantisation_step: one integer step in the units of the targets; None where the data have none.
     """
     noise = draw_noise(key, batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -72,9 +72,8 @@ def inspect(
     def total(x):
         return jnp.sum(jnp.where(mask > 0, x, 0.0), axis=0)
 
-    if quantisation_step is None or not model.emission.is_density:
-        small = jnp.zeros(())
-    else:
+    small = None
+    if quantisation_step is not None and model.emission.is_density:
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         share = model.emission.share_of_scales_below(values, quantisation_step)
         small = jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0))
@@ -171,8 +170,9 @@ def summarise(inspections: Iterable[Inspection], information: Any = None) -> dic
     result: dict[str, Any] = {
         "num_sequences": int(real.sum()),
         "num_steps": int(lengths.sum()),
-        "small_scale_share": float(sum(part.small_scales for part in parts) / lengths.sum()),
     }
+    if parts[0].small_scales is not None:
+        result["small_scale_share"] = float(sum(part.small_scales for part in parts) / lengths.sum())
     if kl.shape[1] == 0:
         return result
     per_step = kl / count[:, None]

@@ -20,11 +20,13 @@ class Totals(NamedTuple):
       bound: ``[N]`` nats.
       kl: ``[N]`` nats.
       lengths: ``[N]`` steps.
+      small_scales: ``[N]``, the share of a density's scales below one quantisation step, where that was asked for.
     """
 
     bound: np.ndarray
     kl: np.ndarray
     lengths: np.ndarray
+    small_scales: np.ndarray | None = None
 
 
 class Units(NamedTuple):
@@ -54,18 +56,18 @@ def evaluate_split(
     mesh: Mesh,
 ) -> Totals:
     """Run a compiled bound over every sequence once; rows of length 0 only fill a batch and are left out (rule A8)."""
-    found: dict[str, list[np.ndarray]] = {"bound": [], "kl": [], "lengths": [], "indices": []}
+    found: dict[str, list[np.ndarray]] = {}
     for indices, batch in batches:
         # A filler's index is -1; any key will do for a row that is not counted.
         rows = global_batch((batch, np.maximum(indices, 0).astype(np.uint32), indices), mesh)
         result = eval_step(params, rows[0], key, rows[1])
         host = to_host({**result, "lengths": rows[0].lengths, "indices": rows[2]})
-        for name, values in found.items():
-            values.append(np.asarray(host[name]))
+        for name, values in host.items():
+            found.setdefault(name, []).append(np.asarray(values))
     joined = {name: np.concatenate(values) for name, values in found.items()}
-    real = joined["indices"] >= 0
-    order = np.argsort(joined["indices"][real], kind="stable")
-    return Totals(*(joined[name][real][order] for name in ("bound", "kl", "lengths")))
+    indices = joined.pop("indices")
+    order = np.argsort(indices, kind="stable")[np.count_nonzero(indices < 0) :]
+    return Totals(**{name: values[order] for name, values in joined.items()})
 
 
 def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
@@ -94,6 +96,8 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
         raw = bound.sum() - samples * math.log(units.std or 1.0)
         result["raw_nats_per_sequence"] = float(raw / count)
         result["nats_per_sample"] = float(bound.sum() / samples)
+        if totals.small_scales is not None:
+            result["share_of_scales_below_one_step"] = float(np.average(totals.small_scales, weights=totals.lengths))
         if units.integers:
             result["bits_per_sample"] = float(-raw / samples / math.log(2.0))
     return result

@@ -11,7 +11,8 @@ import optax
 from jax.sharding import Mesh
 
 from zf_jax import bounds
-from zf_jax.models.base import Model
+from zf_jax.emissions import emission_values
+from zf_jax.models.base import Model, unroll
 from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.particle import particle_bound
 from zf_jax.sharding import by_row, replicated
@@ -136,7 +137,12 @@ def make_train_step(
 
 
 def make_eval_step(
-    model: Model, mesh: Mesh, bound: str = "elbo", num_samples: int = 1, chunk_size: int | None = None
+    model: Model,
+    mesh: Mesh,
+    bound: str = "elbo",
+    num_samples: int = 1,
+    chunk_size: int | None = None,
+    quantisation_step: float | None = None,
 ) -> Callable[[Params, Batch, Array, Array], dict[str, Array]]:
     """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats a sequence, not averaged.
 
@@ -144,6 +150,8 @@ def make_eval_step(
       bound: ``"elbo"`` (one sample), ``"iwae"`` or ``"particle"``.
       num_samples: K, samples of the IWAE bound or particles.
       chunk_size: samples of every sequence held in memory at once.
+      quantisation_step: of integer data under a density: adds ``small_scales``, the share of the emission's scales
+        below one step, which says how much of the density is spikes on the grid (rule A11).
 
     A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
     on the order of the sequences, nor on their padding (rule A8).
@@ -154,7 +162,9 @@ def make_eval_step(
 
     def eval_step(params, batch, key, indices):
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-        terms = bounds.step_terms(model, params, batch, keys)
+        features = model.encode(params, batch)
+        sites = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1]
+        terms = model.score(params, features, sites)
         kl = jnp.sum(terms.kl, axis=1)
         value = jnp.sum(terms.emission_log_prob, axis=1) - kl
         if bound == "particle":
@@ -163,6 +173,12 @@ def make_eval_step(
             value = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once).bound
         elif bound == "iwae":
             value = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
-        return {"bound": value, "kl": kl}
+        result = {"bound": value, "kl": kl}
+        if quantisation_step is not None:
+            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+            share = model.emission.share_of_scales_below(values, quantisation_step)
+            steps = jnp.maximum(jnp.sum(features.observed.mask, axis=1), 1)
+            result["small_scales"] = jnp.sum(jnp.where(features.observed.mask > 0, share, 0), axis=1) / steps
+        return result
 
     return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)

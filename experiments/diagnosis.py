@@ -1,0 +1,119 @@
+"""A run in, what its latents do out: figures as JSON and pictures beside the run."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.command_line import UserError, progress
+from experiments.loop import eval_batch_size
+from experiments.pictures import save
+from experiments.restore import restore
+from zf_jax.data import eval_batches
+from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, summarise
+
+
+class Spaced:
+    """``number`` sequences of a source, evenly spaced."""
+
+    def __init__(self, source: Any, number: int):
+        self._source = source
+        self._places = np.unique(np.linspace(0, len(source) - 1, num=min(number, len(source))).astype(int))
+        self.lengths = np.asarray(source.lengths)[self._places]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._source[int(self._places[index])]
+
+
+def diagnose(
+    workdir: str,
+    *,
+    split: str = "valid",
+    num_sequences: int = 0,
+    num_mutual: int = 64,
+    seed: int = 0,
+    checkpoint: str = "best",
+) -> dict[str, Any]:
+    """Look at one split of the run in ``workdir``; what ``experiments.diagnose`` prints, and the lists beside it.
+
+    Raises:
+      UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
+    """
+    if num_sequences < 0 or num_mutual < 2:
+        raise UserError(f"--num_sequences must be at least 0 and --num_mutual at least 2: {num_sequences}, {num_mutual}")
+    if jax.process_count() > 1:
+        raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
+    experiment, state, path = restore(workdir, checkpoint)
+    model, data, key = experiment.model, experiment.data, jax.random.key(seed)
+    source = data.split(split)
+    source = Spaced(source, num_sequences or len(source))
+
+    look = jax.jit(partial(inspect, model), static_argnames="quantisation_step")
+
+    def inspections():
+        for indices, batch in progress(eval_batches(source, batch_size=eval_batch_size(experiment))):
+            keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(np.maximum(indices, 0))
+            yield jax.device_get(look(state.params, batch, keys, quantisation_step=data.quantisation_step))
+
+    information = None
+    few = Spaced(source, num_mutual)
+    if model.latent_dim and len(few) > 1:
+        _, batch = next(iter(eval_batches(few, batch_size=len(few))))
+        information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
+    result = {
+        "split": split,
+        **summarise(inspections(), information),
+        "model": experiment.config.model.name,
+        "data": experiment.config.data.name,
+        "step": int(state.step),
+        "seed": seed,
+    }
+    folder = path / "diagnostics"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if model.latent_dim:
+        draw(result, folder, data)
+    return result
+
+
+def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
+    """Draw what ``diagnose`` found: ``SPLIT_kl.png``, a heat map with its margins, and ``SPLIT_latents.png``."""
+    paths = [folder / f"{result['split']}_{name}.png" for name in ("kl", "latents")]
+    heat = np.array(result["kl_nats_per_step_and_dimension"]).T
+    order = np.argsort(-heat.sum(axis=1))  # the dimension that says most first
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    grid = figure.subplots(2, 2, width_ratios=(4, 1), height_ratios=(1, 3), sharex="col", sharey="row")
+    steps = np.arange(1, heat.shape[1] + 1)
+    grid[0, 0].plot(steps, heat.sum(axis=0), linewidth=0.8)
+    grid[0, 0].set(ylabel=f"KL, nats per {data.units}", title=f"{result['model']} on {result['data']}, {result['split']}")
+    grid[0, 1].set_axis_off()
+    extent = (0.5, heat.shape[1] + 0.5, heat.shape[0] - 0.5, -0.5)
+    drawn = grid[1, 0].imshow(heat[order], aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    grid[1, 0].set(xlabel=data.units, ylabel="latent dimension, by its KL")
+    figure.colorbar(drawn, ax=grid[1, 0], location="bottom", label="KL, nats", shrink=0.6)
+    grid[1, 1].barh(np.arange(len(order)), np.array(result["kl_nats_per_dimension"])[order])
+    grid[1, 1].set(xlabel=f"nats per {data.units}")
+    save(figure, paths[0])
+
+    figure = Figure(figsize=(10, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    variance = np.sort(result["posterior_mean_variance"])[::-1]
+    left.semilogy(np.arange(1, len(variance) + 1), np.maximum(variance, 1e-12), ".")
+    left.axhline(ACTIVE_VARIANCE, color="grey", linewidth=0.8)
+    left.set(xlabel="latent dimension, sorted", ylabel="variance of the posterior mean")
+    left.set_title(f"{result['active_units']} of {result['latent_dim']} active")
+    losses = result["emission_loss_nats_per_sequence"]
+    errors = [loss["stderr"] or 0.0 for loss in losses.values()]
+    right.bar(list(losses), [loss["mean"] for loss in losses.values()], yerr=errors)
+    right.set(ylabel="nats per sequence", title="log p(y | z) lost with z from elsewhere")
+    save(figure, paths[1])
+    return paths

@@ -1,0 +1,54 @@
+"""The benchmark's peer computes what we compute; the operations it counts are those of the compiled program."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.configurations import CONFIGURATIONS, TINY, model_of, operations, random_batch
+from zf_jax import bounds
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import peer, speed  # noqa: E402
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_loss_and_gradients_of_the_peer_are_ours(name):
+    gaps = speed.disagreement(TINY[name])
+    assert gaps["loss"] < 1e-5
+    assert gaps["gradients"] < 1e-4
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_iwae_of_the_peer_is_ours(name):
+    c, model, batch = TINY[name], model_of(TINY[name]), random_batch(TINY[name])
+    params = model.init(jax.random.key(0))
+    noise = np.random.default_rng(1).normal(size=(c.K, c.B, c.T, c.Z)).astype(np.float32)
+    ours = bounds.iwae(model, params, batch, noise=noise)
+    one = peer.Peer(c, jax.tree.map(np.asarray, params))
+    theirs = one.iwae(peer.to_torch(batch), torch.tensor(noise.transpose(2, 0, 1, 3).reshape(c.T, -1, c.Z)))
+    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_peer_samples_are_of_the_right_kind(name):
+    c = TINY[name]
+    drawn = peer.Peer(c, jax.tree.map(np.asarray, model_of(c).init(jax.random.key(0)))).sample(c.B)
+    frames = (c.observation.size,) if c.observation.kind == "frames" else ()
+    assert drawn.shape == (c.T, c.B, *frames)
+    assert not frames and drawn.max() < c.observation.size or frames
+
+
+def test_operations_of_the_issue():
+    gigaflop = [operations(CONFIGURATIONS[name])["update"] / 1e9 for name in "ABCD"]
+    np.testing.assert_allclose(gigaflop, [151, 68, 72, 2.8], rtol=0.06)
+
+
+def test_the_command_writes_what_it_promises(tmp_path):
+    path = tmp_path / "report.json"
+    speed.main(["--quick", "--configs=D", "--tasks=update", "--no-memory", f"--json={path}"])
+    report = json.loads(path.read_text())["configurations"]["D"]
+    assert {"time_over_peer", "fraction_of_peak", "compile_seconds", "temporary_bytes"} <= set(report)
+    assert path.with_suffix(".md").read_text().startswith("| |")
