@@ -49,7 +49,9 @@ def diagnose(
       UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
     """
     if num_sequences < 0 or num_mutual < 2:
-        raise UserError(f"--num_sequences must be at least 0 and --num_mutual at least 2: {num_sequences}, {num_mutual}")
+        raise UserError(
+            f"--num_sequences must be at least 0 and --num_mutual at least 2: {num_sequences}, {num_mutual}"
+        )
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
     experiment, state, path = restore(workdir, checkpoint)
@@ -94,7 +96,9 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     grid = figure.subplots(2, 2, width_ratios=(4, 1), height_ratios=(1, 3), sharex="col", sharey="row")
     steps = np.arange(1, heat.shape[1] + 1)
     grid[0, 0].plot(steps, heat.sum(axis=0), linewidth=0.8)
-    grid[0, 0].set(ylabel=f"KL, nats per {data.units}", title=f"{result['model']} on {result['data']}, {result['split']}")
+    grid[0, 0].set(
+        ylabel=f"KL, nats per {data.units}", title=f"{result['model']} on {result['data']}, {result['split']}"
+    )
     grid[0, 1].set_axis_off()
     extent = (0.5, heat.shape[1] + 0.5, heat.shape[0] - 0.5, -0.5)
     drawn = grid[1, 0].imshow(heat[order], aspect="auto", extent=extent, cmap="magma", interpolation="nearest")

@@ -16,8 +16,9 @@ from zf_jax.metrics import read_metrics
 Panels = dict[str, list[np.ndarray]]  # a title, and sequences without padding
 
 
-def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "") -> None:
-    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, as its kind is looked at."""
+def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: int | None = None) -> None:
+    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, on an axis of ``length`` steps, as its kind asks."""
+    length = length or len(values)
     axes.set(xticks=[], yticks=[])
     if data.image_shape is not None:
         pixels = np.full(data.image_shape[0] * data.image_shape[1], 0.5)
@@ -27,9 +28,10 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "") -> None:
         axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)
     elif data.normalisation is not None:
         axes.plot(np.ravel(values), linewidth=0.4)
-        axes.set(ylim=(-5, 5))
+        axes.set(xlim=(0, length * data.observation.size), ylim=(-5, 5))
     else:
         axes.imshow(values.T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
+        axes.set(xlim=(-0.5, length - 0.5))
     axes.set_title(title, fontsize=8)
 
 
@@ -38,9 +40,10 @@ def draw_rows(panels: Panels, data: DataSet, path: Path, columns: int = 8) -> np
     columns = min(columns, *(len(values) for values in panels.values()))
     figure = Figure(figsize=(1.3 * columns + 0.6, 1.3 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), columns, squeeze=False)
+    longest = [max(len(values[column]) for values in panels.values()) for column in range(columns)]
     for row, (title, values) in zip(grid, panels.items(), strict=True):
-        for axes, value in zip(row, values[:columns], strict=True):
-            show(axes, value, data)
+        for axes, value, length in zip(row, values[:columns], longest, strict=True):
+            show(axes, value, data, length=length)
         row[0].set_ylabel(textwrap.fill(title, 14), fontsize=7)
     return save(figure, path)
 

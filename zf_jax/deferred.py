@@ -273,6 +273,11 @@ def vary_like(x: Array, tree: Any) -> Array:
 
     Its gradient is then summed over them where ``x`` came from, which a ``custom_vjp`` cannot do by itself.
     """
-    axes = frozenset().union(*(getattr(jax.typeof(y), "vma", frozenset()) for y in jax.tree.leaves(tree)))
-    missing = tuple(axes - getattr(jax.typeof(x), "vma", frozenset()))
+    axes = frozenset().union(*(_varying(y) for y in jax.tree.leaves(tree)))
+    missing = tuple(axes - _varying(x))
     return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+
+def _varying(x: Array) -> frozenset:
+    kind = jax.typeof(x)  # which says it under one name up to JAX 0.9, and under another since
+    return getattr(kind, "vma", None) or getattr(getattr(kind, "manual_axis_type", None), "varying", frozenset())
