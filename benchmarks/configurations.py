@@ -1,9 +1,9 @@
 """The four sizes at which speed is measured, random data of those sizes, and the operations they cost.
 
-    A  real frames, as TIMIT and Blizzard       a wide network, 40 steps: limited by arithmetic
-    B  binary pixels, as sequential MNIST       a narrow network, 784 steps: limited by what a step costs besides
-    C  words, as IMDB                           17 steps, and a softmax over 16,000 words
-    D  binary pixels of the 8x8 digits          a small network, 64 steps
+A  real frames, as TIMIT and Blizzard       a wide network, 40 steps: limited by arithmetic
+B  binary pixels, as sequential MNIST       a narrow network, 784 steps: limited by what a step costs besides
+C  words, as IMDB                           17 steps, and a softmax over 16,000 words
+D  binary pixels of the 8x8 digits          a small network, 64 steps
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ CONFIGURATIONS = {
 }
 
 TINY = {
-    "A": dataclasses.replace(CONFIGURATIONS["A"], observation=Observation("frames", 6), H=8, Z=3, M=7, E=5, T=5, B=4, K=3),
+    "A": dataclasses.replace(
+        CONFIGURATIONS["A"], observation=Observation("frames", 6), H=8, Z=3, M=7, E=5, T=5, B=4, K=3
+    ),
     "B": dataclasses.replace(CONFIGURATIONS["B"], H=8, Z=3, M=7, E=5, T=9, B=4, K=3),
-    "C": dataclasses.replace(CONFIGURATIONS["C"], observation=Observation("tokens", 50), H=8, Z=3, M=7, E=5, T=5, B=4, K=3),
+    "C": dataclasses.replace(
+        CONFIGURATIONS["C"], observation=Observation("tokens", 50), H=8, Z=3, M=7, E=5, T=5, B=4, K=3
+    ),
     "D": dataclasses.replace(CONFIGURATIONS["D"], H=8, Z=3, M=7, E=5, T=6, B=4, K=3),
 }
 
@@ -110,7 +114,9 @@ def operations(configuration: Configuration) -> dict[str, float]:
     """
     c, n = configuration, multiply_adds(configuration)
     rows = c.B * c.T
-    once = n["embedding"] + n["backward inputs"] + n["backward recurrence"] + n["forward inputs"] + n["posterior from b"]
+    once = (
+        n["embedding"] + n["backward inputs"] + n["backward recurrence"] + n["forward inputs"] + n["posterior from b"]
+    )
     per_sample = n["forward recurrence"] + n["latent into gates"] + n["prior"] + n["posterior from h"] + n["emission"]
     generated = n["embedding"] // 2 + n["forward inputs"] + n["forward recurrence"] + n["latent into gates"]
     return {

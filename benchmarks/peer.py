@@ -45,7 +45,9 @@ def lstm_gates(gates, cell):
     return torch.sigmoid(o) * torch.tanh(cell), cell
 
 
-def posterior_step(hidden, cell, from_data, gates_data, noise, kernel_h, kernel_out, bias_out, kernel_z, bias_z, kernel_e):
+def posterior_step(
+    hidden, cell, from_data, gates_data, noise, kernel_h, kernel_out, bias_out, kernel_z, bias_z, kernel_e
+):
     """One step of eqs. (7) and (4), given what the data contribute."""
     from_h = hidden @ kernel_h  # [B, 4H + M]
     gates_h, hidden_q = from_h.split([gates_data.shape[-1], from_data.shape[-1]], dim=-1)
@@ -97,7 +99,9 @@ class Peer:
         return x @ kernel + bias
 
     def head(self, name, x, bounds):
-        return self.head_from_hidden(name, F.linear(x, self.params[name, "hidden", "kernel"].T, self.params[name, "hidden", "bias"]), bounds)
+        return self.head_from_hidden(
+            name, F.linear(x, self.params[name, "hidden", "kernel"].T, self.params[name, "hidden", "bias"]), bounds
+        )
 
     def head_from_hidden(self, name, hidden, bounds):
         hidden = activation(hidden)
@@ -142,12 +146,14 @@ class Peer:
         kernels = self.kernels("posterior")
         hidden = cell = torch.zeros(noise.shape[1], self.c.H)
         states, means, log_stds, latents = [hidden], [], [], []
-        for gates_t, from_t, noise_t in zip(gates.unbind(), from_data.unbind(), noise.unbind()):
+        for gates_t, from_t, noise_t in zip(gates.unbind(), from_data.unbind(), noise.unbind(), strict=True):
             hidden, cell, mean, log_std, latent = self.step(hidden, cell, from_t, gates_t, noise_t, *kernels)
             states.append(hidden), means.append(mean), log_stds.append(log_std), latents.append(latent)
         return torch.stack(states), torch.stack(means), torch.stack(log_stds), torch.stack(latents)
 
-    def _score(self, states, means, log_stds, latents, backward_states, inputs, targets, data, alpha, beta, kl_temperature):
+    def _score(
+        self, states, means, log_stds, latents, backward_states, inputs, targets, data, alpha, beta, kl_temperature
+    ):
         p_mean, p_log_std = self.head("prior", states[:-1], LATENT_BOUNDS)  # eq. (5)
         kl = gaussian_kl(means, log_stds, p_mean, p_log_std).sum(-1)
         a_mean, a_log_std = self.head("auxiliary", latents, AUX_BOUNDS)
@@ -199,7 +205,8 @@ class Peer:
             states, *rest = trajectory
             repeated_targets = targets.repeat(1, K)
             weights = sum(
-                self.weigh(states[t : t + 2], *(x[t : t + 1] for x in rest), repeated_targets[t : t + 1]) for t in range(self.c.T)
+                self.weigh(states[t : t + 2], *(x[t : t + 1] for x in rest), repeated_targets[t : t + 1])
+                for t in range(self.c.T)
             )
         else:
             weights = self.weigh(*trajectory, targets.repeat(1, K, *[1] * (targets.ndim - 2)))
@@ -228,7 +235,11 @@ class Peer:
         kernels = self.kernels("prior")
         hidden = cell = torch.zeros(num_samples, c.H)
         tokens = c.observation.kind == "tokens"
-        x = torch.full((num_samples,), c.observation.start_token) if tokens else torch.zeros(num_samples, c.observation.size)
+        x = (
+            torch.full((num_samples,), c.observation.start_token)
+            if tokens
+            else torch.zeros(num_samples, c.observation.size)
+        )
         noises = torch.randn(c.T, num_samples, c.Z)
         drawn = []
         for t in range(c.T):

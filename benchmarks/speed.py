@@ -145,11 +145,9 @@ def peak_run() -> Run:
 
 
 def interleaved(runs: dict[str, Run], rounds: int, repeats: dict[str, int] | None = None) -> dict[str, list[float]]:
-    """Seconds of each of ``runs`` in each round, one after another within a round; each has run once before."""
+    """Seconds of each of ``runs`` in each round, one after another within a round."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     clock = CLOCKS[clock_name]
-    for run in runs.values():
-        run()
     for _ in range(rounds):
         for name, run in runs.items():
             times = (repeats or {}).get(name, 1)
@@ -165,7 +163,9 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
     run, facts = ours(configuration, task)
     theirs = peers(configuration, task, kinds)
     runs = {"peak": peak_run(), "ours": run, **theirs}
-    once = {name: min(interleaved({name: r}, 1)[name]) for name, r in runs.items()}
+    for one in runs.values():
+        one()
+    once = {name: s[0] for name, s in interleaved(runs, 1).items()}
     repeats = {name: max(1, int(0.1 / seconds)) for name, seconds in once.items()}  # a tenth of a second at least
     seconds = interleaved(runs, rounds, repeats)
     median = {name: statistics.median(s) for name, s in seconds.items()}
@@ -178,12 +178,12 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
         # Within a round both stand under the same load: the ratio's median over rounds is steadier than of medians.
         "fraction_of_peak": statistics.median(
             operations(configuration)[task] / s / (2.0 * PEAK_SIZE**3 / p)
-            for s, p in zip(seconds["ours"], seconds["peak"])
+            for s, p in zip(seconds["ours"], seconds["peak"], strict=True)
         ),
         **facts,
     }
     if best:
-        ratios = [a / b for a, b in zip(seconds["ours"], seconds[best])]
+        ratios = [a / b for a, b in zip(seconds["ours"], seconds[best], strict=True)]
         result |= {
             "peer": best,
             "peer_seconds": median[best],
@@ -241,6 +241,8 @@ def growth(rounds: int) -> list[dict]:
         runs, facts = {}, {}
         for n, configuration in enumerate(configurations):
             runs[str(n)], facts[str(n)] = ours(configuration, task)
+        for run in runs.values():
+            run()
         seconds = {name: statistics.median(s) for name, s in interleaved(runs, rounds).items()}
         for n, configuration in enumerate(configurations):
             value = configuration.observation.size if axis == "V" else getattr(configuration, axis)
@@ -325,7 +327,10 @@ def main(arguments: list[str] | None = None) -> dict:
     report: dict = {"versions": versions(), "rounds": rounds, "clock": options.clock, "configurations": {}}
     for name in names:
         configuration = (TINY if options.quick else CONFIGURATIONS)[name]
-        entry: dict = {"sizes": dataclasses.asdict(configuration), "disagreement_with_peer": disagreement(configuration)}
+        entry: dict = {
+            "sizes": dataclasses.asdict(configuration),
+            "disagreement_with_peer": disagreement(configuration),
+        }
         for task in options.tasks.split(","):
             result = measure(configuration, task, rounds, kinds)
             entry = {**entry, **result} if task == "update" else {**entry, task: result}

@@ -15,9 +15,20 @@ from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
 from zf_jax.evaluation import Units
 from zf_jax.models import MODELS, Model, build_model
-from zf_jax.objective import Objective
+from zf_jax.objective import Objective, trainable
 from zf_jax.sharding import check_batch_size, data_mesh, replicated
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
+
+_OBJECTIVE = (
+    "aux_gradient",
+    "free_nats",
+    "kl_balance",
+    "word_dropout",
+    "bag_of_words_weight",
+    "bound",
+    "num_samples",
+    "doubly_reparametrised",
+)
 
 
 class Experiment(NamedTuple):
@@ -47,18 +58,16 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         if not any_batch_size:
             check_batch_size(config.train.batch_size, mesh)
         model = build_config_model(config, data)
-        objective = Objective(aux_gradient=config.objective.aux_gradient)
+        objective = build_objective(config, data)
+        model = trainable(model, objective)
+        kl_temperature = build_kl_temperature(config)
         rate = schedules.learning_rate(
             config.train.learning_rate, warmup_steps=config.train.warmup_steps, decay_steps=config.train.decay_steps
         )
     except ValueError as error:
         raise UserError(str(error)) from error
     weights = Schedules(
-        kl_temperature=schedules.linear_ramp(
-            config.objective.kl_temperature_start,
-            config.objective.kl_temperature,
-            config.objective.kl_temperature_steps,
-        ),
+        kl_temperature=kl_temperature,
         aux_weight=schedules.linear_ramp(0.0, config.objective.aux_weight, 0),
         reverse_weight=schedules.linear_ramp(0.0, config.objective.reverse_weight, 0),
     )
@@ -78,6 +87,22 @@ def build_config_model(config: Any, data: DataSet) -> Model:
         mean, std = data.normalisation["mean"], data.normalisation["std"]
         options["emission"] = build_emission("dmol", data.observation, step=1.0 / std, zero=-mean / std)
     return build_model(name, data.observation, **options)
+
+
+def build_objective(config: Any, data: DataSet) -> Objective:
+    """The settings of the objective that do not change during training."""
+    options = {name: config.objective[name] for name in _OBJECTIVE}
+    unknown = data.vocabulary.index("<unk>") if data.vocabulary is not None else None
+    return Objective(**options, unknown_word=unknown)
+
+
+def build_kl_temperature(config: Any) -> Any:
+    """The KL's weight as a function of the step."""
+    settings = config.objective
+    start, end, steps = settings.kl_temperature_start, settings.kl_temperature, settings.kl_temperature_steps
+    if settings.kl_temperature_cycles == 1:
+        return schedules.linear_ramp(start, end, steps)
+    return schedules.cyclical_ramp(start, end, steps, settings.kl_temperature_cycles)
 
 
 def initial_state(experiment: Experiment) -> TrainState:

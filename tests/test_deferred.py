@@ -12,7 +12,7 @@ from zf_jax.objective import loss_and_metrics
 from zf_jax.typing import Batch, Observation
 
 T, B, D, H = 5, 3, 2, 4
-CLOSE = dict(rtol=1e-11, atol=1e-12)
+CLOSE = {"rtol": 1e-11, "atol": 1e-12}
 
 
 @pytest.fixture(autouse=True)
@@ -144,9 +144,7 @@ def test_under_shard_map():
     def loss(p, carry, xs):
         return jax.lax.psum(value(deferred.scan, plain)(p, carry, xs), "data")
 
-    assert_close(
-        jax.grad(on_one_device(loss, specs))(p, carry, xs), jax.grad(value(jax.lax.scan, plain))(p, carry, xs)
-    )
+    assert_close(jax.grad(on_one_device(loss, specs))(p, carry, xs), jax.grad(value(jax.lax.scan, plain))(p, carry, xs))
 
 
 def test_a_model_keeps_less_than_with_the_plain_scan(monkeypatch):

@@ -72,7 +72,9 @@ def _backward(residuals, d: Array):
     size = max(1, KEPT // len(bias))
     pad = -len(rows) % size
     # Rows of zero cotangent fill the last chunk up.
-    chunks = [jnp.pad(a, ((0, pad), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:]) for a in (rows, targets, d)]
+    chunks = [
+        jnp.pad(a, ((0, pad), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:]) for a in (rows, targets, d)
+    ]
 
     def one(sums, chunk):
         rows, targets, d = chunk

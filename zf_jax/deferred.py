@@ -47,7 +47,7 @@ def scan(step: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple
     Values and gradients are those of ``lax.scan``, up to the order of summation.
     """
     traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, jax.tree.map(lambda x: x[0], xs))
-    known = dict(zip(traced.jaxpr.constvars, traced.consts))
+    known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
     program = _Program(traced.jaxpr, known, len(jax.tree.leaves(carry)))
     hoisted = [vary_like(known[v], [carry, xs]) for v in program.hoisted]
     run = jax.custom_vjp(partial(_run, program, reverse))
@@ -71,7 +71,7 @@ class _Program:
         sequential = []
         for eqn in jaxpr.eqns:
             if not eqn.effects and all(isinstance(v, Literal) or v in known for v in eqn.invars):
-                known.update(zip(eqn.outvars, self.evaluate(eqn, known)))
+                known.update(zip(eqn.outvars, self.evaluate(eqn, known), strict=True))
             else:
                 sequential.append(eqn)
         self.equations = _with_sums(sequential, known, self.x, Counter(map(id, _reads(sequential) + jaxpr.outvars)))
@@ -97,7 +97,7 @@ class _Program:
             if isinstance(e, _Sum):
                 values[e.result] = evaluate_sum(e, values)
             else:
-                values.update(zip(e.outvars, self.evaluate(e, values)))
+                values.update(zip(e.outvars, self.evaluate(e, values), strict=True))
         return values
 
 
@@ -111,23 +111,23 @@ def _forward(program: _Program, reverse: bool, hoisted, carry, xs):
     stacked = _unique([*program.kept, *program.y])
 
     def one(carry, x):
-        values = dict(zip([*program.hoisted, *program.carry, *program.x], [*hoisted, *carry, *x]))
+        values = dict(zip([*program.hoisted, *program.carry, *program.x], [*hoisted, *carry, *x], strict=True))
         program.execute(values, _total)
         return [_read(v, values) for v in program.new_carry], [_read(v, values) for v in stacked]
 
     last, stacks = jax.lax.scan(one, carry, xs, reverse=reverse)
-    stacks = {id(v): s for v, s in zip(stacked, stacks)}
+    stacks = {id(v): s for v, s in zip(stacked, stacks, strict=True)}
     kept = [stacks[id(v)] for v in program.kept]
     return (last, [stacks[id(v)] for v in program.y]), (hoisted, xs, kept)
 
 
 def _backward(program: _Program, reverse: bool, residuals, cotangents):
     hoisted, xs, kept = residuals
-    stacks = dict(zip([*program.x, *program.kept], [*xs, *kept]))
-    constants = dict(zip(program.hoisted, hoisted))
+    stacks = dict(zip([*program.x, *program.kept], [*xs, *kept], strict=True))
+    constants = dict(zip(program.hoisted, hoisted, strict=True))
     results = [s.result for s in program.sums]
     direct, carry, y = (list(filter(_is_real, v)) for v in (program.direct, program.carry, program.y))
-    new_carry = [n for n, old in zip(program.new_carry, program.carry) if _is_real(old)]
+    new_carry = [n for n, old in zip(program.new_carry, program.carry, strict=True) if _is_real(old)]
     x = [v for v in program.x if _is_real(v) and v not in program.only_added]
     wrt = [*direct, *carry, *x, *results]
     needed = [v for v in stacks if v not in program.only_added]
@@ -137,27 +137,33 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
     def one(state, at):
         d_carry, d_direct = state
         values_t, d_y = at
-        values_t = constants | dict(zip(needed, values_t))
+        values_t = constants | dict(zip(needed, values_t, strict=True))
 
         def replay(*differentiated):
-            values = program.execute(values_t | dict(zip(wrt, differentiated)), partial(_recalled_sum, turned))
+            values = program.execute(
+                values_t | dict(zip(wrt, differentiated, strict=True)), partial(_recalled_sum, turned)
+            )
             return [_read(v, values) for v in [*new_carry, *y]]
 
         pullback = jax.vjp(replay, *(values_t[v] for v in wrt))[1]
-        d = dict(zip(wrt, pullback([*d_carry, *d_y])))
-        return ([d[v] for v in carry], [a + d[v] for a, v in zip(d_direct, direct)]), [d[v] for v in [*x, *results]]
+        d = dict(zip(wrt, pullback([*d_carry, *d_y]), strict=True))
+        return ([d[v] for v in carry], [a + d[v] for a, v in zip(d_direct, direct, strict=True)]), [
+            d[v] for v in [*x, *results]
+        ]
 
     d_last, d_ys = cotangents
-    d_last = [d for d, old in zip(d_last, program.carry) if _is_real(old)]
-    d_ys = [d for d, v in zip(d_ys, program.y) if _is_real(v)]
+    d_last = [d for d, old in zip(d_last, program.carry, strict=True) if _is_real(old)]
+    d_ys = [d for d, v in zip(d_ys, program.y, strict=True) if _is_real(v)]
     zeros = [jnp.zeros_like(constants[v]) for v in direct]
     xs_back = ([stacks[v] for v in needed], d_ys)
     (d_carry, d_direct), d_stacks = jax.lax.scan(one, (d_last, zeros), xs_back, reverse=not reverse)
-    d = dict(zip([*carry, *direct], [*d_carry, *d_direct])) | dict(zip([*x, *results], d_stacks))
+    d = dict(zip([*carry, *direct], [*d_carry, *d_direct], strict=True)) | dict(
+        zip([*x, *results], d_stacks, strict=False)
+    )
 
     # The left operands, for all steps side by side.
     def lefts(*at):
-        values = program.execute(constants | dict(zip(needed, at)), lambda s, values: values[s.result])
+        values = program.execute(constants | dict(zip(needed, at, strict=True)), lambda s, values: values[s.result])
         return [_read(p.invars[0], values) for s in program.sums for p in s.products]
 
     lefts = iter(jax.vmap(lefts)(*(stacks[v] for v in needed)))
@@ -185,7 +191,7 @@ def _with_sums(eqns: Sequence, known: dict, x: Sequence, uses: Counter) -> list:
             for v in eqn.invars:
                 alone = not isinstance(v, Literal) and uses[id(v)] == 1 and v.aval.shape == shape
                 if alone and v in sums:
-                    parts = _Sum(result, *(a + b for a, b in zip(parts[1:], sums[v][1:])))
+                    parts = _Sum(result, *(a + b for a, b in zip(parts[1:], sums[v][1:], strict=True)))
                     drawn.append(v)
                 elif alone and v in x:
                     parts = parts._replace(inputs=(*parts.inputs, v))
@@ -244,7 +250,7 @@ def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:
     """``x`` summed over the axes along which ``shape`` is 1 or has none: the transpose of broadcasting."""
     x = jnp.sum(x, axis=tuple(range(x.ndim - len(shape))))
-    axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape)) if n != m)
+    axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if n != m)
     return jnp.sum(x, axis=axes, keepdims=True) if axes else x
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_base() -> Any:
@@ -52,4 +52,12 @@ def get_base() -> Any:
     config.objective.kl_temperature = 1.0  # where it ends
     config.objective.kl_temperature_start = 1.0
     config.objective.kl_temperature_steps = 0  # updates from start to end
+    config.objective.kl_temperature_cycles = 1  # how often within these steps it starts over
+    config.objective.free_nats = 0.0  # free bits of a step, in nats
+    config.objective.kl_balance = config_dict.placeholder(float)  # the prior's share of the KL's gradient
+    config.objective.word_dropout = 0.0  # share of the input words replaced by <unk>
+    config.objective.bag_of_words_weight = 0.0
+    config.objective.bound = "elbo"  # what is trained; or iwae
+    config.objective.num_samples = 1  # K of either
+    config.objective.doubly_reparametrised = False  # the iwae gradient of Tucker et al.
     return config

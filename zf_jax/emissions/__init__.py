@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 
+from zf_jax import chunked
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
 from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian, Values
-from zf_jax import chunked
 from zf_jax.networks import clipped_leaky_relu, init_linear, linear
 from zf_jax.typing import Array, Observation, Params
 

@@ -84,7 +84,7 @@ class States(NamedTuple):
 
 
 class InputFeatures(NamedTuple):
-    """e(u_t) as it enters the forward gates ``[..., 4H]`` and the prior's hidden layer ``[..., M]``, biases included."""
+    """e(u_t) as it enters the forward gates ``[..., 4H]`` and the prior's hidden layer ``[..., M]``, with biases."""
 
     gates: Array
     prior: Array
@@ -166,9 +166,10 @@ def step(config: Config, params: Params, carry: LSTMState, features: Features, n
     hidden = linear_part(params[head]["hidden"], carry.hidden, 0) + contribution
     proposal = gaussian_from_hidden(params[head], hidden, config.latent_log_std_bounds)  # eq. (7), or (5)
     latent = gaussian_sample(proposal, noise)
-    # W_z is linear and depends on the parameters alone, as all of its share in the gates: it leaves the scan.
-    latent_gates = {k: linear_part(params["forward"]["input"], w, config.embed_dim) for k, w in params["latent_embedding"].items()}
-    gates = features.inputs.gates + carry.hidden @ params["forward"]["recurrent"]["kernel"] + linear(latent_gates, latent)
+    # W_z is linear: its product with the gates' kernel depends on the parameters alone, and leaves the scan.
+    forward, w_z = params["forward"], params["latent_embedding"]
+    latent_gates = {name: linear_part(forward["input"], w_z[name], config.embed_dim) for name in ("kernel", "bias")}
+    gates = features.inputs.gates + carry.hidden @ forward["recurrent"]["kernel"] + linear(latent_gates, latent)
     state = lstm_gates(carry, gates)  # eq. (4)
     return state, Sites(latent, proposal, States(previous=carry.hidden, hidden=state.hidden))
 
@@ -194,7 +195,8 @@ def score(config: Config, emission: Any, params: Params, features: Features, sit
         data = seen.input_mask > 0
         is_data = data.reshape(data.shape + (1,) * (seen.inputs.ndim - data.ndim))
         inputs = jnp.where(is_data, seen.inputs, jnp.zeros_like(seen.inputs))
-        reverse_log_prob = jnp.where(data, emission_log_prob(params["reverse"], emission, features.extra, inputs), 0.0)  # eq. (10), rule A6
+        reverse_log_prob = emission_log_prob(params["reverse"], emission, features.extra, inputs)
+        reverse_log_prob = jnp.where(data, reverse_log_prob, 0.0)  # eq. (10), rule A6
     return step_terms(
         mask=seen.mask,
         sites=sites,
