@@ -18,10 +18,10 @@ train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.sample --workdir=$(WORKDIR) --num_samples=16
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses=8 --dist=loadfile
 
 test-slow: $(INSTALLED)
-	$(VENV)/bin/python -m pytest --slow
+	$(VENV)/bin/python -m pytest -m slow
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

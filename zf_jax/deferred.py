@@ -242,9 +242,9 @@ def _recalled_sum(turned: dict, s: _Sum, values: dict) -> Array:
 
 def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
     """sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
-    axes = tuple(range(lefts.ndim - 1))
     kind = {name: product.params[name] for name in ("precision", "preferred_element_type")}
-    return jax.lax.dot_general(lefts, d_products, ((axes, axes), ((), ())), **kind)
+    rows, d_rows = (a.reshape(-1, a.shape[-1]) for a in (lefts, d_products))
+    return jax.lax.dot_general(rows, d_rows, (((0,), (0,)), ((), ())), **kind)
 
 
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:

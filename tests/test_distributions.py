@@ -1,0 +1,76 @@
+"""Densities and divergences against numpyro, scipy and Monte Carlo; the heads built on them are in test_emissions."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as npd
+import pytest
+from models_under_test import x64
+from scipy import stats
+
+from zf_jax.distributions import Gaussian, bound_log_std, gaussian_kl, gaussian_log_prob, gaussian_sample
+
+
+@pytest.fixture(autouse=True)
+def _double_precision():
+    with x64():
+        yield
+
+
+def gaussians(seed=0, size=6):
+    rng = np.random.default_rng(seed)
+    return tuple(Gaussian(*(jnp.asarray(rng.normal(size=size)) for _ in range(2))) for _ in range(2))
+
+
+def theirs(gaussian):
+    return npd.Normal(gaussian.mean, np.exp(gaussian.log_std))
+
+
+def test_gaussian_log_prob():
+    p, _ = gaussians()
+    x = np.random.default_rng(1).normal(size=6)
+    np.testing.assert_allclose(gaussian_log_prob(p, x), stats.norm(p.mean, np.exp(p.log_std)).logpdf(x), rtol=1e-10)
+    np.testing.assert_allclose(gaussian_log_prob(p, x), theirs(p).log_prob(x), rtol=1e-10)
+
+
+def test_kl_is_the_closed_form_and_the_average_of_its_definition():
+    q, p = gaussians()
+    kl = gaussian_kl(q, p)
+    np.testing.assert_allclose(kl, npd.kl_divergence(theirs(q), theirs(p)), rtol=1e-10)
+    noise = np.random.default_rng(2).normal(size=(200_000, 6))
+    z = gaussian_sample(q, noise)
+    ratio = np.asarray(gaussian_log_prob(q, z) - gaussian_log_prob(p, z))
+    assert np.all(np.abs(ratio.mean(0) - kl) < 4 * ratio.std(0) / 200_000**0.5)
+    # The mutation: the other way round is another number.
+    assert np.all(np.abs(ratio.mean(0) - gaussian_kl(p, q)) > 4 * ratio.std(0) / 200_000**0.5)
+
+
+def test_kl_is_zero_where_equal_and_keeps_its_digits_nearby():
+    q, _ = gaussians()
+    np.testing.assert_array_equal(gaussian_kl(q, q), 0.0)
+    # In single precision, two Gaussians a hundredth apart; the truth from double precision.
+    near = q._replace(log_std=q.log_std + 1e-2)
+    single = gaussian_kl(*jax.tree.map(lambda x: x.astype(jnp.float32), (near, q)))
+    np.testing.assert_allclose(single, gaussian_kl(near, q), rtol=1e-3)
+
+
+def test_draws_have_the_mean_and_the_scale_of_the_density():
+    p, _ = gaussians(3)
+    z = np.asarray(gaussian_sample(p, np.random.default_rng(2).normal(size=(100_000, 6))))
+    np.testing.assert_allclose(z.mean(0), p.mean, atol=0.05)
+    np.testing.assert_allclose(np.log(z.std(0)), p.log_std, atol=0.02)
+
+
+def test_bounds_of_scales():
+    raw = jnp.linspace(-50.0, 50.0, 101)
+    np.testing.assert_array_equal(bound_log_std(raw, (None, None)), raw)
+    np.testing.assert_array_equal(bound_log_std(raw, None), raw)
+    bounded = bound_log_std(raw, (-7.0, 5.0))
+    assert np.all(bounded >= -7.0)
+    assert np.all(bounded <= 5.0)
+    np.testing.assert_allclose(bound_log_std(jnp.array([-1.0]), (-20.0, 20.0)), -1.0, atol=1e-8)
+    slope = jax.vmap(jax.grad(lambda r: bound_log_std(r, (-7.0, 5.0))))(raw)
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope >= 0.0)
