@@ -16,8 +16,8 @@ import pytest
 from experiments import loop
 from experiments.command_line import UserError
 from experiments.configs import base
-from experiments.scoring import evaluate
 from experiments.restore import restore
+from experiments.scoring import evaluate
 from zf_jax import training
 from zf_jax.checkpointing import CheckpointError, Checkpoints
 from zf_jax.data import DataError
@@ -158,7 +158,7 @@ def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_las
             **{
                 "train.num_steps": newest(tmp_path) + 1,
                 "train.eval_every": 100_000,
-                "train.learning_rate": 2e-3,
+                "train.learning_rate": 5e-3,
                 "train.decay_steps": 2000,
                 "train.clip_norm": 10.0,
             }

@@ -209,3 +209,19 @@ def test_wrong_arguments_are_refused():
         key = None if words == "key" else jax.random.key(0)
         with pytest.raises(ValueError, match=words):
             particle_bound(model, None, batch, key, **options)
+
+
+def test_memory_is_bounded_by_the_chunk():
+    """What the compiled programs say they need beside their arguments; features of all rows are held in any case."""
+    model = small("vrnn", "frames", rnn_dim=32)
+    params, batch = random_params(model), random_batch(KINDS["frames"][0], (40,) * 16, 40)
+
+    def needed(bound, **options):
+        compiled = jax.jit(lambda params, batch, key: bound(model, params, batch, key, **options)).lower(
+            params, batch, jax.random.key(0)
+        )
+        return compiled.compile().memory_analysis().temp_size_in_bytes
+
+    assert needed(bounds.iwae, num_samples=25, chunk_size=1) < 0.15 * needed(bounds.iwae, num_samples=25)
+    whole = needed(particle_bound, num_particles=1024)
+    assert needed(particle_bound, num_particles=1024, chunk_size=1) < 0.3 * whole

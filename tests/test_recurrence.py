@@ -1,4 +1,4 @@
-"""The recurrences against plain numpy loops, in both directions and behind padding; the LSTM's are in test_reference."""
+"""The recurrences against plain numpy loops, in both directions and behind padding; LSTMs also in test_reference."""
 
 from __future__ import annotations
 

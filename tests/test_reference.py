@@ -236,7 +236,7 @@ def test_the_random_problems_bend_every_nonlinearity(monkeypatch):
     for name in GRADIENT_CASES:
         reference_terms(name)
     seen = np.concatenate(seen)
-    for region in (seen < -9, (-9 < seen) & (seen < 0), (0 < seen) & (seen < 3), 3 < seen):
+    for region in (seen < -9, (seen > -9) & (seen < 0), (seen > 0) & (seen < 3), seen > 3):
         assert region.mean() > 0.001
 
 

@@ -15,18 +15,18 @@ def get_config():
     config.data.name = "digits"
 
     config.model.rnn_dim = 96
-    config.model.latent_dim = 16
+    config.model.latent_dim = 8
     config.model.mlp_dim = 64
     config.model.embed_dim = 16
 
-    config.objective.aux_weight = 0.001
-    config.objective.reverse_weight = 0.01
+    config.objective.aux_weight = 2e-4
+    config.objective.reverse_weight = 0.05
     config.objective.kl_temperature_start = 0.2
-    config.objective.kl_temperature_steps = 1000
+    config.objective.kl_temperature_steps = 400
 
     config.train.num_steps = 2000
-    config.train.batch_size = 64
-    config.train.learning_rate = 2e-3
+    config.train.batch_size = 32
+    config.train.learning_rate = 5e-3
     config.train.decay_steps = 2000
     config.train.clip_norm = 10.0
     config.train.eval_every = 200
