@@ -31,8 +31,11 @@ class Diverged(UserError):
     """Too many updates in a row were not finite."""
 
 
-def train(config: Any, workdir: str) -> dict[str, Any]:
+def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]:
     """Train what ``config`` names in ``workdir``, from its last checkpoint if it has one.
+
+    Args:
+      profile: write a trace of ten updates into ``workdir/profile``, for TensorBoard or Perfetto.
 
     Returns:
       ``{"step", "interrupted", "seconds_per_update"}``.
@@ -53,17 +56,23 @@ def train(config: Any, workdir: str) -> dict[str, Any]:
         )
         _say(describe(experiment, state))
         with MetricWriter(path, resume_step=start) as writer:
-            return _Run(experiment, path, checkpoints, writer, stop).until_done(state)
+            return _Run(experiment, path, checkpoints, writer, stop, profile).until_done(state)
 
 
 class _Run:
     """What the loop needs at every step, gathered once."""
 
     def __init__(
-        self, experiment: Experiment, path: Path, checkpoints: Checkpoints, writer: MetricWriter, stop: StopSignal
+        self,
+        experiment: Experiment,
+        path: Path,
+        checkpoints: Checkpoints,
+        writer: MetricWriter,
+        stop: StopSignal,
+        profile: bool,
     ):
         self.experiment, self.path, self.checkpoints, self.writer = experiment, path, checkpoints, writer
-        self.stop, self.settings = stop, experiment.config.train
+        self.stop, self.profile, self.settings = stop, profile, experiment.config.train
         self.key = jax.random.key(experiment.config.seed + 1)  # the initial parameters have a key of their own
         self.update = make_train_step(
             experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
@@ -75,7 +84,10 @@ class _Run:
 
     def until_done(self, state: TrainState) -> dict[str, Any]:
         """Update until ``num_steps``, a signal, or divergence."""
-        step, last = int(state.step), self.settings.num_steps
+        start, last = int(state.step), self.settings.num_steps
+        if self.profile and last - start < 20:
+            raise UserError(f"--profile needs 20 updates, and only {last - start} are left; raise config.train.num_steps")
+        step = start
         batches = train_batches(
             self.experiment.data.split("train"),
             batch_size=self.settings.batch_size,
@@ -92,6 +104,8 @@ class _Run:
                     step += 1
                     self.bar.update(1)
                     self.rate.begin(step)
+                    if self.profile:
+                        self._trace(step - start, metrics)
                     # Metrics are fetched one update late: they are there by then, and the device has new work.
                     self._log(pending)
                     pending = (step, metrics) if step % self.settings.log_every == 0 or step == last else None
@@ -115,6 +129,15 @@ class _Run:
             pictures.draw_curves(self.path)
             _say(f"done: step {step}; pictures are in {self.path / 'samples'}")
         return {"step": step, "interrupted": interrupted, "seconds_per_update": self.rate.seconds_per_update}
+
+    def _trace(self, done: int, metrics: dict[str, Any]) -> None:
+        """Trace the ten updates after the first ten, which compile and warm up."""
+        if done == 10:
+            jax.profiler.start_trace(str(self.path / "profile"))
+        elif done == 20:
+            jax.block_until_ready(metrics)
+            jax.profiler.stop_trace()
+            _say(f"wrote a trace of ten updates into {self.path / 'profile'}", self.bar)
 
     def _log(self, pending: tuple[int, dict[str, Any]] | None) -> None:
         if pending is None:

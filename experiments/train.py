@@ -13,6 +13,7 @@ from experiments import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that the run writes.", required=True)
+_PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
 command_line.define_distributed_flags()
 flags.mark_flag_as_required("config")
 
@@ -22,7 +23,7 @@ def main() -> None:
     command_line.join_processes()
     from experiments.loop import train
 
-    train(command_line.config_of(_CONFIG), _WORKDIR.value)
+    train(command_line.config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def params_of(workdir):
 def whole_run(tmp_path_factory):
     """A run of 40 updates, never interrupted; the tests that only read it share it."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir))
+    loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir), profile=True)
     return workdir
 
 
@@ -108,6 +108,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
     assert [line["step"] for line in valid] == [20, 40]
     for name in ("samples", "reconstructions", "completions", "curves"):
         assert (whole_run / "samples" / f"{name}.png").stat().st_size > 1000
+    assert list((whole_run / "profile").rglob("*.trace.json.gz"))
     # The best and the two latest are kept.
     assert {p.name for p in (whole_run / "checkpoints").iterdir() if p.is_dir()} <= {"20", "30", "40"}
 
