@@ -86,7 +86,7 @@ class _Run:
         """Update until ``num_steps``, a signal, or divergence."""
         start, last = int(state.step), self.settings.num_steps
         if self.profile and last - start < 20:
-            raise UserError(f"--profile needs 20 updates, and only {last - start} are left; raise config.train.num_steps")
+            raise UserError(f"--profile needs 20 updates, and {last - start} are left: raise config.train.num_steps")
         step = start
         batches = train_batches(
             self.experiment.data.split("train"),
