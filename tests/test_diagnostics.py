@@ -78,7 +78,7 @@ def test_figures_against_direct_computation(name):
 
 
 def test_batches_and_buckets_change_nothing():
-    model, params, batch, keys, look = case("zforcing")
+    _, params, batch, keys, look = case("zforcing")
     whole = summarise([look(params, batch, keys)])
     short = Batch(*(x[1:2, :3] for x in batch[:4]), batch.lengths[1:2])
     rest = np.array([0, 2, 3, 4])
@@ -185,7 +185,7 @@ def test_share_of_scales_below_the_quantisation_step(name, options):
 
 
 def test_small_scales_are_counted_on_real_steps():
-    model, params, batch, keys, look = case("rnn")
+    _, params, batch, keys, look = case("rnn")
     emission = params["emission"]
     params = params | {"emission": emission | {"log_std": jax.tree.map(jnp.zeros_like, emission["log_std"])}}
     for step, share in ((0.5, 0.0), (2.0, 1.0)):

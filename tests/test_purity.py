@@ -84,6 +84,19 @@ def test_each_term_moves_these_parameters_and_no_others(term, mode):
     assert {group for group, size in gradients.items() if size > 0.0} == MOVED_BY[term, mode]
 
 
+def test_the_target_is_never_moved():
+    """A head that reads no z leaves b_t one way into the auxiliary term, that of the target, and it is stopped."""
+    model = small("zforcing")
+    params, batch = random_params(model), random_batch(KINDS["binary"][0], LENGTHS, 6)
+    for part in ("mean", "log_std"):
+        params["auxiliary"][part]["kernel"] = jnp.zeros_like(params["auxiliary"][part]["kernel"])
+    noise = random_noise(model, batch)
+    total = jax.jit(jax.grad(lambda p: jnp.sum(objective_terms(model, p, batch, noise).aux_log_prob)))
+    gradients = total(params)
+    moved = {group for group, g in gradients.items() if any(np.any(x != 0.0) for x in jax.tree.leaves(g))}
+    assert moved == {"auxiliary"}
+
+
 @pytest.mark.parametrize("mode", ["target", "backward"])
 def test_more_readers_of_the_embedding(mode):
     """The options of rules A2 and A4 add ways to the auxiliary term, and none into the backward network."""
