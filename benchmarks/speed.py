@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import jax
@@ -36,6 +37,11 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 clock_name = "wall"
 TASKS = ("update", "iwae", "sample")
 Run = Callable[[], None]
+
+
+def temporary_bytes(compiled: Any) -> int:
+    """What a compiled program needs beside its arguments and results."""
+    return compiled.memory_analysis().temp_size_in_bytes
 
 
 def our_update(configuration: Configuration):
@@ -82,7 +88,7 @@ def ours(configuration: Configuration, task: str) -> tuple[Run, dict]:
         def run():
             compiled(params).block_until_ready()
 
-    return run, {"compile_seconds": seconds, "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes}
+    return run, {"compile_seconds": seconds, "temporary_bytes": temporary_bytes(compiled)}
 
 
 def peers(configuration: Configuration, task: str, kinds: tuple[str, ...]) -> dict[str, Run]:
@@ -127,7 +133,7 @@ def disagreement(configuration: Configuration) -> dict[str, float]:
     noise = rng.normal(size=(c.B, c.T, c.Z)).astype(np.float32)
     weights = Weights(1.0, 0.3, 0.2)
     loss, gradients = jax.jit(
-        jax.value_and_grad(lambda p: loss_and_metrics(model, p, batch, weights=weights, noise=noise)[0])
+        jax.value_and_grad(lambda p: loss_and_metrics(model, p, batch, weights=weights, noise=jnp.asarray(noise))[0])
     )(params)
     other = peer.Peer(c, jax.tree.map(np.asarray, params))
     other_loss = other.loss(peer.to_torch(batch), torch.tensor(noise.swapaxes(0, 1)), 0.3, 0.2)
@@ -171,7 +177,7 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
     repeats = {name: max(1, int(0.1 / seconds)) for name, seconds in once.items()}  # a tenth of a second at least
     seconds = interleaved(runs, rounds, repeats)
     median = {name: statistics.median(s) for name, s in seconds.items()}
-    best = min(theirs, key=median.get) if theirs else None
+    best = min(theirs, key=lambda name: median[name]) if theirs else None
     peak = 2.0 * PEAK_SIZE**3 / median["peak"]
     result = {
         "seconds": median["ours"],
@@ -200,7 +206,7 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
 def plain_scan_bytes(configuration: Configuration) -> int:
     """Temporary bytes of the update with ``lax.scan`` in the place of the deferred one."""
     with mock.patch.object(deferred, "scan", jax.lax.scan):
-        return our_update(configuration)[0].memory_analysis().temp_size_in_bytes
+        return temporary_bytes(our_update(configuration)[0])
 
 
 def peak_memory(name: str, who: str, tiny: bool) -> int:

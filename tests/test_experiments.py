@@ -130,9 +130,7 @@ def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tm
     assert pick == [line["elbo_nats_per_sequence"] for line in read_metrics(tmp_path / "run")]
 
 
-def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(
-    tmp_path, no_pictures
-):
+def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path, no_pictures):
     flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
     with subprocess.Popen(
         command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True

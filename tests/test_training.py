@@ -106,5 +106,5 @@ def test_an_unknown_bound_and_an_uneven_batch_are_refused(model):
     mesh = data_mesh(jax.devices()[:1])
     with pytest.raises(ValueError, match="elbo"):
         make_eval_step(model, mesh, "best")
-    with pytest.raises(ValueError, match="batch size of 0"):
+    with pytest.raises(ValueError, match="batch of 0"):
         check_batch_size(0, mesh)

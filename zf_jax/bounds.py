@@ -36,7 +36,7 @@ def step_terms(
       noise: standard normal, ``[B, T, Z]``.
     """
     if noise is None:
-        noise = draw_noise(_required(key), batch, model.latent_dim)
+        noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
     return model.score(params, features, unroll(model, params, features, noise)[1])
 
@@ -75,7 +75,7 @@ def iwae_log_weights(
     def one(k, noise_k):
         if noise_k is None:
             # A key for each sample by its number: the samples do not depend on how they are cut into chunks.
-            noise_k = draw_noise(_fold(_required(key), k), batch, model.latent_dim)
+            noise_k = draw_noise(_fold(required_key(key), k), batch, model.latent_dim)
         return log_weights(model.score(params, features, unroll(model, params, features, noise_k)[1]))
 
     # Samples of a chunk run side by side, chunks one after another: memory is bounded by the chunk.
@@ -116,7 +116,8 @@ def _fold(key: Array, data: Array) -> Array:
     return jax.vmap(lambda k: jax.random.fold_in(k, data))(key) if key.ndim else jax.random.fold_in(key, data)
 
 
-def _required(key: Array | None) -> Array:
+def required_key(key: Array | None) -> Array:
+    """The key, where one is needed; ``ValueError`` where there is none."""
     if key is None:
         raise ValueError("give a PRNG key, or the noise itself")
     return key

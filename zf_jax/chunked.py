@@ -68,7 +68,8 @@ def _gradients(kernel: Array, rows: Array, targets: Array, logits: Array, normal
 def _backward(residuals, d: Array):
     kernel, bias, rows, targets, kept = residuals
     if kept is not None:
-        return *_gradients(kernel, rows, targets, *kept, d), None
+        logits, normaliser = kept
+        return *_gradients(kernel, rows, targets, logits, normaliser, d), None
     size = max(1, KEPT // len(bias))
     pad = -len(rows) % size
     # Rows of zero cotangent fill the last chunk up.

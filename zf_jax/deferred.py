@@ -162,11 +162,11 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
     )
 
     # The left operands, for all steps side by side.
-    def lefts(*at):
+    def left_operands(*at):
         values = program.execute(constants | dict(zip(needed, at, strict=True)), lambda s, values: values[s.result])
         return [_read(p.invars[0], values) for s in program.sums for p in s.products]
 
-    lefts = iter(jax.vmap(lefts)(*(stacks[v] for v in needed)))
+    lefts = iter(jax.vmap(left_operands)(*(stacks[v] for v in needed)))
     for s in program.sums:
         for p in s.products:
             _accumulate(d, p.invars[1], _kernel_gradient(p, next(lefts), d[s.result]))

@@ -45,7 +45,7 @@ class Inspection(NamedTuple):
       lengths: ``[B]``.
     """
 
-    count: Array
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
     kl: Array
     mean: Array
     mean_squared: Array
@@ -159,7 +159,7 @@ def summarise(inspections: Iterable[Inspection], information: Any = None) -> dic
 
     def added(name):
         values = [getattr(part, name) for part in parts]
-        return sum(np.pad(v, [(0, steps - len(v))] + [(0, 0)] * (v.ndim - 1)) for v in values)
+        return np.sum([np.pad(v, [(0, steps - len(v))] + [(0, 0)] * (v.ndim - 1)) for v in values], axis=0)
 
     count, kl, mean, squared = (added(name) for name in ("count", "kl", "mean", "mean_squared"))
     used = count > 0

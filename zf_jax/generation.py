@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds import draw_noise
+from zf_jax.bounds import draw_noise, required_key
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.recurrence import scan_time
@@ -107,9 +107,7 @@ def _infer(
     model: Model, params: Params, batch: Batch, key: Array | None, noise: Array | None
 ) -> tuple[Features, Sites, Any]:
     if noise is None:
-        if key is None:
-            raise ValueError("give a PRNG key, or the noise itself")
-        noise = draw_noise(key, batch, model.latent_dim)
+        noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
     carry, sites = unroll(model, params, features, noise)
     return features, sites, carry
@@ -137,10 +135,8 @@ def _generate(model, params, carry, memory, inputs, is_data, length, key, noise)
 
     initial = (carry, memory, inputs, is_data)
     if noise is None:
-        if key is None:
-            raise ValueError("give a PRNG key, or the noise itself")
         # One key a step rather than all the noise at once: a large vocabulary's would not fit in memory.
-        _, drawn = jax.lax.scan(step, initial, jax.random.split(key, length))
+        _, drawn = jax.lax.scan(step, initial, jax.random.split(required_key(key), length))
         return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)
     return scan_time(step, initial, noise)[1]
 

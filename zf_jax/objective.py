@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bag_of_words import bag_log_prob, with_bag_of_words
-from zf_jax.bounds import draw_noise, log_mean_exp
+from zf_jax.bounds import draw_noise, log_mean_exp, required_key
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.doubly_reparametrised import surrogate
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
@@ -193,13 +193,13 @@ def loss_and_metrics(
     if key is None and (noise is None or settings.word_dropout):
         raise ValueError("give a PRNG key, or the noise itself; word dropout needs a key in any case")
     if noise is None:
-        noise = _draw(key, batch, model.latent_dim, settings.num_samples)
+        noise = _draw(required_key(key), batch, model.latent_dim, settings.num_samples)
     noise = noise[None] if noise.ndim == 3 else noise
     if noise.shape[0] != settings.num_samples:
         raise ValueError(f"the settings ask for {settings.num_samples} samples, and the noise has {noise.shape[0]}")
     seen = batch
     if settings.word_dropout:
-        seen = drop_words(batch, jax.random.fold_in(key, 1), settings)
+        seen = drop_words(batch, jax.random.fold_in(required_key(key), 1), settings)
     features = model.encode(params, seen)
     runs = _over_samples(lambda n: trajectory(model, params, batch, features, n, settings), noise)  # [K, B, T]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from zf_jax.bounds import required_key
 from zf_jax.models.base import Features, Model
 from zf_jax.typing import Array, Batch, Params
 
@@ -52,10 +53,7 @@ def particle_bound(
     Gradients go through the draws and the weights, not through the choice of ancestors, whose score term is left out
     for its variance, as in the source.
     """
-    if noise is not None:
-        num_particles = noise[0].shape[0]
-    elif key is None:
-        raise ValueError("give a PRNG key, or the noise itself")
+    num_particles = num_particles if noise is None else len(noise[0])
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, not {num_particles}")
     rows = batch.mask.shape[0]
@@ -63,6 +61,7 @@ def particle_bound(
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
     if noise is None:
+        key = required_key(key)
         keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
     else:
         keys, noise = None, (jnp.moveaxis(noise[0], 0, 2), noise[1])  # [B, T, K, Z]

@@ -38,7 +38,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raise ``ValueError`` where the rows of a global batch cannot be shared evenly by the devices."""
     if batch_size < 1 or batch_size % mesh.size:
         raise ValueError(
-            f"a batch size of {batch_size} cannot be shared by {mesh.size} devices: choose a positive multiple of {mesh.size}"
+            f"a batch of {batch_size} cannot be shared by {mesh.size} devices: choose a multiple of their number"
         )
 
 
