@@ -56,7 +56,7 @@ def particle_bound(
     num_particles = num_particles if noise is None else len(noise[0])
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, not {num_particles}")
-    rows = batch.mask.shape[0]
+    rows = int(batch.mask.shape[0])
     chunk_size = rows if chunk_size is None else min(chunk_size, rows)
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
