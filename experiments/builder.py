@@ -19,6 +19,15 @@ from zf_jax.objective import Objective, trainable
 from zf_jax.sharding import check_batch_size, data_mesh, replicated
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
 
+_AT_LEAST_ONE = (
+    "num_steps",
+    "batch_size",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "eval_batch_size",
+    "max_skipped_in_a_row",
+)
 _OBJECTIVE = (
     "aux_gradient",
     "free_nats",
@@ -83,7 +92,12 @@ def build_config_model(config: Any, data: DataSet) -> Model:
     known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
     options = {k: _hashable(v) for k, v in config.model.items() if k in known}
     options["emission"] = config.model.emission or data.default_emission
-    if options["emission"] == "dmol" and data.normalisation is not None:
+    if options["emission"] == "bernoulli" and data.normalisation is not None:
+        raise UserError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
+    if options["emission"] == "dmol" and data.normalisation is None:
+        raise UserError("a dmol emission needs audio, whose integer grid is known: use bernoulli or categorical")
+    if options["emission"] == "dmol":
+        assert data.normalisation is not None
         mean, std = data.normalisation["mean"], data.normalisation["std"]
         options["emission"] = build_emission("dmol", data.observation, step=1.0 / std, zero=-mean / std)
     return build_model(name, data.observation, **options)
@@ -138,7 +152,7 @@ def quantisation_step(experiment: Experiment) -> float | None:
 def check(config: Any) -> None:
     """Refuse values that make no sense, each with a sentence of its own."""
     train = config.train
-    for name in ("num_steps", "batch_size", "log_every", "eval_every", "checkpoint_every", "eval_batch_size"):
+    for name in _AT_LEAST_ONE:
         if train[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
     for name in ("warmup_steps", "decay_steps", "eval_sequences"):
@@ -150,6 +164,8 @@ def check(config: Any) -> None:
     for name, value in config.objective.items():
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")
+    if config.objective.kl_temperature_steps < 0 or config.objective.kl_temperature_cycles < 1:
+        raise UserError("config.objective.kl_temperature_steps must be at least 0 and kl_temperature_cycles at least 1")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"config.seed must be between 0 and 4294967295, not {config.seed}")
 

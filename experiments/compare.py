@@ -36,7 +36,7 @@ def main() -> None:
     rows = compare(
         command_line.config_of(_CONFIG),
         Path(_WORKDIR.value),
-        models=_MODELS.value,
+        models=[name for name in _MODELS.value if name],
         seeds=seeds,
         num_samples=_NUM_SAMPLES.value,
         split=_SPLIT.value,

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.builder import build, build_config_model, data_units
+from experiments.builder import build, build_config_model, units
 from experiments.command_line import UserError
 from experiments.loop import train
 from experiments.scoring import evaluate
@@ -32,8 +32,12 @@ def compare(
     match_parameters: bool = False,
 ) -> list[dict[str, Any]]:
     """One row a model and one a floor; figures are means over seeds, with their spread where there are several."""
+    if not models or not seeds or num_samples < 1:
+        raise UserError("a comparison needs at least one model, one seed and one sample")
     configs = [_for_model(config, name) for name in models]
     experiments = [build(one) for one in configs]  # every config is checked before the first is trained
+    data = experiments[0].data
+    data.split(split)
     if match_parameters:
         target = parameter_count(experiments[0].model)
         configs = [configs[0]] + [match(one, target) for one in configs[1:]]
@@ -62,9 +66,12 @@ def compare(
         row["seconds_per_update"] = float(np.median(times)) if times else None
         row["num_samples"] = num_samples
         rows.append(row)
-    data = experiments[0].data
     for name, totals in floors(data, split).items():
-        figures = {k: v for k, v in summarise(totals, data_units(data)).items() if isinstance(v, float)}
+        if not experiments[0].model.emission.is_density and data.normalisation is not None:
+            # The floors are densities of normalised samples; the mass of an integer is about that of the raw ones.
+            shift = totals.lengths * data.observation.size * math.log(data.normalisation["std"])
+            totals = totals._replace(bound=totals.bound - shift)
+        figures = {k: v for k, v in summarise(totals, units(experiments[0])).items() if isinstance(v, float)}
         rows.append(
             {"model": name, "parameters": None, **{f"elbo.{k}": v for k, v in figures.items() if "kl_" not in k}}
         )
@@ -85,7 +92,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         ("elbo.perplexity", "perplexity (ELBO)"),
         ("iwae.perplexity", f"perplexity (IWAE-{samples})"),
         ("elbo.raw_nats_per_sequence", "ELBO, raw nats/sequence"),
-        ("elbo.bits_per_sample", "bits/sample (density)"),
+        ("elbo.bits_per_sample", "bits/sample"),
+        ("elbo.share_of_scales_below_one_step", "scales < 1 step"),
         ("seconds_per_update", "seconds/update"),
     ]
     columns = [(name, title) for name, title in columns if any(row.get(name) is not None for row in rows)]

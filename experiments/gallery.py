@@ -33,6 +33,8 @@ class Gallery:
         length = max(self.lengths)
         self.given = max(min(self.lengths) // 2, 1)
         model, real, given = experiment.model, self.real, self.given
+        # Under the srnn protocol a model never saw a start frame: its samples begin from real first frames.
+        first = real.inputs[jnp.arange(count) % len(examples), 0] if self.data.protocol == "srnn" else None
         half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
 
         @jax.jit  # the key is an argument: drawn at every validation, compiled once
@@ -42,7 +44,7 @@ class Gallery:
                 generation.continue_prefix(model, params, half, k, length=max(length - given, 1)) for k in keys[2:]
             ]
             return (
-                generation.sample(model, params, keys[0], num_samples=count, length=length),
+                generation.sample(model, params, keys[0], num_samples=count, length=length, first=first),
                 generation.reconstruct(model, params, real, keys[1]),
                 completed,
             )

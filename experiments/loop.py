@@ -17,7 +17,7 @@ from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError
 from experiments.gallery import Gallery
-from experiments.workdir import open_workdir
+from experiments.workdir import check_fingerprint, fingerprint, open_workdir
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, train_batches
 from zf_jax.data.dataset import Example, Source
@@ -49,6 +49,7 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
         state = initial_state(experiment)
         saved = checkpoints.latest_step
         if saved is not None:
+            check_fingerprint(checkpoints.config(saved), experiment.data)
             state = checkpoints.restore(state, saved)
         start = int(state.step)
         _say(
@@ -79,6 +80,7 @@ class _Run:
         )
         self.bound = make_eval_step(experiment.model, experiment.mesh)
         self.rate = _Rate()
+        self.fingerprint = fingerprint(experiment.data)
         # Drawing is a program of one process; after a run of several, experiments.sample draws from the checkpoint.
         self.gallery = Gallery(experiment) if jax.process_count() == 1 else None
 
@@ -186,8 +188,7 @@ class _Run:
 
     def _save(self, state: TrainState, elbo: float | None) -> None:
         saved = json.loads(self.experiment.config.to_json())
-        normalisation = self.experiment.data.normalisation
-        saved["normalisation"] = None if normalisation is None else dict(normalisation)  # rule A11
+        saved["data_fingerprint"] = self.fingerprint
         self.checkpoints.save(state, saved, elbo)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments.builder import Experiment, build, initial_state
 from experiments.command_line import UserError
-from experiments.workdir import read_config
+from experiments.workdir import check_fingerprint, read_config
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.training import TrainState
 
@@ -25,4 +25,5 @@ def restore(workdir: str, checkpoint: str = "best") -> tuple[Experiment, TrainSt
             raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
         # Batches are shared by all devices here, so a size that suited training need not suit this machine.
         experiment = build(config, any_batch_size=True)
+        check_fingerprint(checkpoints.config(step), experiment.data)
         return experiment, checkpoints.restore(initial_state(experiment), step), Path(workdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.command_line import UserError
+from zf_jax.data import DataSet
 
 # What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
 _MAY_CHANGE = {
@@ -62,6 +64,28 @@ def read_config(workdir: str) -> Any:
     if not (path / "config.json").is_file():
         raise UserError(f"there is no run in {workdir}: train one there first, with experiments.train")
     return ConfigDict(_read(path))
+
+
+def fingerprint(data: DataSet) -> dict[str, Any]:
+    """What a checkpoint remembers of its data (rule A11): other data of the same shapes must not pass for them."""
+    train = data.split("train")
+    words = None if data.vocabulary is None else hashlib.sha256("\n".join(data.vocabulary).encode()).hexdigest()
+    return {
+        "normalisation": None if data.normalisation is None else dict(data.normalisation),
+        "protocol": data.protocol,
+        "training_sequences": len(train),
+        "training_steps": int(train.lengths.sum()),
+        "vocabulary_sha256": words,
+    }
+
+
+def check_fingerprint(saved: dict[str, Any], data: DataSet) -> None:
+    """Raise ``UserError`` where the data are not those of the checkpoint that ``saved`` came with."""
+    theirs, mine = saved.get("data_fingerprint"), fingerprint(data)
+    if theirs is None or theirs == mine:
+        return
+    changed = "; ".join(f"{k} was {theirs.get(k)} and is {v}" for k, v in mine.items() if theirs.get(k) != v)
+    raise UserError(f"the data of {data.name} are not those that the run was trained on: {changed}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, x64
+from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, targets_batch, x64
 
 from zf_jax import bounds
 from zf_jax.typing import Batch
@@ -74,6 +74,13 @@ def test_samples_drawn_from_a_key_depend_on_nothing_else():
     np.testing.assert_allclose(cut(params, Batch(*(x[order] for x in batch)), keys[order]), together[order], rtol=1e-10)
     narrow = Batch(*(x[:, :4] for x in batch[:4]), batch.lengths)
     np.testing.assert_array_equal(bounds.draw_noise(keys, batch, 3)[:, :4], bounds.draw_noise(keys, narrow, 3))
+
+
+def test_a_key_of_the_old_kind_is_refused():
+    model = small("zforcing")
+    batch = targets_batch(model.config.observation, [[0, 1]])
+    with pytest.raises(ValueError, match="typed PRNG key"):
+        bounds.elbo(model, random_params(model), batch, jax.random.PRNGKey(0))
 
 
 def test_wrong_arguments_are_refused():

@@ -33,6 +33,15 @@ def test_the_best_and_the_two_latest_are_kept_and_another_reader_finds_them(tmp_
     jax.tree.map(np.testing.assert_array_equal, restored, state(2))
 
 
+def test_a_bound_that_is_not_finite_is_never_the_best(tmp_path):
+    save_run(tmp_path, {1: -5.0, 2: float("nan"), 3: -6.0, 4: -7.0, 5: float("inf")})
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"1", "4", "5"}
+    with Checkpoints(tmp_path, create=False) as checkpoints:
+        assert checkpoints.best_step == 1
+        assert checkpoints.config(1) == {"seed": 0}
+        assert checkpoints.config(99) == {}
+
+
 def test_a_run_that_was_never_validated_has_its_latest_as_best(tmp_path):
     save_run(tmp_path, {1: None, 2: None})
     with Checkpoints(tmp_path, create=False) as checkpoints:

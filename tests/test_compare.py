@@ -8,6 +8,7 @@ from test_experiments import tiny_config
 
 from experiments import comparison
 from experiments.command_line import UserError
+from zf_jax.data import DataError
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,13 @@ def test_a_model_without_latents_has_an_exact_likelihood(rows):
 
 def test_parameter_counts_are_matched(rows):
     assert abs(rows["rnn"]["parameters"] / rows["zforcing"]["parameters"] - 1) < 0.1
+
+
+def test_a_comparison_of_nothing_is_refused(tmp_path):
+    with pytest.raises(UserError, match="at least one model"):
+        comparison.compare(tiny_config(), tmp_path, models=[], seeds=[0], num_samples=2)
+    with pytest.raises(DataError, match="no split 'dev'"):
+        comparison.compare(tiny_config(), tmp_path, models=["rnn"], seeds=[0], num_samples=2, split="dev")
 
 
 def test_an_unknown_model_is_refused_before_any_is_trained(tmp_path):

@@ -51,6 +51,14 @@ def test_an_unknown_variant_is_refused(name):
         config(name, "huge")
 
 
+@pytest.mark.parametrize("variant", ["", "small"])
+def test_the_gates_of_a_scored_batch_of_mnist_fit_in_half_a_gigabyte(variant):
+    # 784 steps a sequence, four gates a unit, four bytes a number: the largest of the arrays that every step leaves.
+    settings = config("mnist", variant)
+    gates = settings.train.eval_batch_size * 784 * 4 * settings.model.rnn_dim * 4
+    assert 2**27 < gates < 2**29  # and no smaller than need be
+
+
 def look(name, folder, out, *flags):
     command = [sys.executable, "-m", "experiments.inspect_data", f"--config=experiments/configs/{name}.py:small"]
     command += [f"--config.data.dir={folder}", f"--out={out}", *flags]

@@ -69,6 +69,13 @@ def test_srnn_leaves_out_and_counts_sequences_without_a_scored_step(tmp_path):
     assert found.describe()["sequences_without_a_scored_step"] == 2
 
 
+@pytest.mark.parametrize("protocol", ["SRNN", "half", None])
+def test_an_unknown_protocol_is_refused(tmp_path, protocol):
+    as_npz(tmp_path / "jsb_chorales.npz")
+    with pytest.raises(data.DataError, match=f"protocol is 'full' or 'srnn', not {protocol!r}"):
+        data.load("jsb_chorales", data_dir=str(tmp_path), protocol=protocol)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -80,6 +87,26 @@ def test_srnn_leaves_out_and_counts_sequences_without_a_scored_step(tmp_path):
 def test_a_damaged_npz_is_named(tmp_path, changes, sentence):
     as_npz(tmp_path / "muse_data.npz", **changes)
     with pytest.raises(data.DataError, match=rf"muse_data\.npz, {sentence}"):
+        data.load("muse_data", data_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("lengths", [["two", "three"], [2.5, 2.5], [np.nan, 5.0], [np.inf, 5.0], [2j, 3j]])
+def test_lengths_that_are_no_whole_numbers_are_named(tmp_path, lengths):
+    as_npz(tmp_path / "muse_data.npz", train_lengths=np.array(lengths))
+    with pytest.raises(data.DataError, match=r"muse_data\.npz, train_lengths: lengths are whole numbers"):
+        data.load("muse_data", data_dir=str(tmp_path))
+
+
+def test_lengths_that_are_whole_floats_are_lengths(tmp_path):
+    as_npz(tmp_path / "muse_data.npz", train_lengths=np.array([2.0, 3.0]))
+    assert [len(t) for t in targets(data.load("muse_data", data_dir=str(tmp_path)), "train")] == [2, 3]
+
+
+@pytest.mark.parametrize("note", [np.nan, np.inf, -np.inf, 60.5])
+def test_a_note_that_is_no_whole_number_is_named(tmp_path, note):
+    # The json module writes NaN and Infinity, and reads them again.
+    (tmp_path / "muse_data.json").write_text(json.dumps({**PIECES, "valid": [[[60.0, note]]]}))
+    with pytest.raises(data.DataError, match=rf"muse_data\.json, valid, sequence 0, step 0: {note!r} is not a"):
         data.load("muse_data", data_dir=str(tmp_path))
 
 

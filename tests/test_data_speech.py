@@ -293,6 +293,13 @@ def test_a_bad_recording_is_named_or_counted_and_skipped(folder, load, kind):
         load("audio_folder", folder)
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_link_to_nothing_is_named(folder, load, skip):
+    (folder / "speaker03" / "moved.wav").symlink_to(folder / "elsewhere.wav")
+    with pytest.raises(data.DataError, match=r"speaker03/moved\.wav is a link to nothing"):
+        load("audio_folder", folder, skip_bad_files=skip)
+
+
 def test_several_bad_recordings_are_counted_in_one_sentence(folder, load):
     spoil(folder, "text")
     write(folder / "speaker01" / "3.wav", np.zeros(100, np.int16))

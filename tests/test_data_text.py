@@ -180,6 +180,13 @@ def test_a_file_that_is_not_utf8_stops_or_is_counted_and_skipped(folder, tmp_pat
         load(folder, tmp_path)
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_link_to_nothing_is_named(folder, tmp_path, skip):
+    (folder / "deep" / "moved.txt").symlink_to(tmp_path / "elsewhere.txt")
+    with pytest.raises(data.DataError, match=r"moved\.txt is a link to nothing"):
+        load(folder, tmp_path, skip_bad_files=skip)
+
+
 def test_a_binary_file_called_txt_is_named(folder, tmp_path):
     (folder / "binary.txt").write_bytes(b"abc\0def")
     with pytest.raises(data.DataError, match=r"binary\.txt is not text"):

@@ -10,7 +10,14 @@ import pytest
 from models_under_test import x64
 from scipy import stats
 
-from zf_jax.distributions import Gaussian, bound_log_std, gaussian_kl, gaussian_log_prob, gaussian_sample
+from zf_jax.distributions import (
+    Gaussian,
+    bound_log_std,
+    check_bounds,
+    gaussian_kl,
+    gaussian_log_prob,
+    gaussian_sample,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +81,15 @@ def test_bounds_of_scales():
     slope = jax.vmap(jax.grad(lambda r: bound_log_std(r, (-7.0, 5.0))))(raw)
     assert np.all(np.isfinite(slope))
     assert np.all(slope >= 0.0)
+
+
+@pytest.mark.parametrize("bounds", [(5.0, -7.0), (1.0, 1.0), (float("nan"), 1.0)])
+def test_bounds_that_leave_nothing_between_them_are_refused(bounds):
+    for refuse in (check_bounds, lambda bounds: bound_log_std(jnp.zeros(1), bounds)):
+        with pytest.raises(ValueError, match="must be below the upper one"):
+            refuse(bounds)
+
+
+@pytest.mark.parametrize("bounds", [None, (None, None), (-7.0, None), (None, 5.0), (-7.0, 5.0)])
+def test_bounds_that_can_be_kept_pass(bounds):
+    check_bounds(bounds)

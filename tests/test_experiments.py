@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from experiments import loop
+from experiments import workdir as workdir_room
 from experiments.command_line import UserError
 from experiments.configs import base
 from experiments.restore import restore
@@ -237,6 +238,9 @@ def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_
         ({"objective.aux_weight": float("nan")}, "aux_weight must be a finite number"),
         ({"objective.aux_gradient": "both"}, "aux_gradient must be"),
         ({"data.name": "nonesuch"}, "nonesuch"),
+        ({"model.emission": "dmol"}, "needs audio"),
+        ({"train.max_skipped_in_a_row": 0}, "max_skipped_in_a_row must be at least 1"),
+        ({"objective.kl_temperature_steps": -5}, "kl_temperature_steps must be at least 0"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, change, message):
@@ -250,6 +254,16 @@ def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run)
     with pytest.raises(UserError, match=r"config\.model\.rnn_dim was 8 and is now 9"):
         loop.train(tiny_config(**{"train.num_steps": 40, "model.rnn_dim": 9}), str(whole_run))
     assert (whole_run / "config.json").read_bytes() == before
+
+
+def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch, no_pictures):
+    real = workdir_room.fingerprint
+    monkeypatch.setattr(workdir_room, "fingerprint", lambda data: real(data) | {"training_steps": 1})
+    message = r"not those that the run was trained on: training_steps was 83008 and is 1"
+    with pytest.raises(UserError, match=message):
+        evaluate(str(whole_run))
+    with pytest.raises(UserError, match=message):
+        loop.train(tiny_config(**{"train.num_steps": 41}), str(whole_run))
 
 
 @pytest.mark.parametrize(

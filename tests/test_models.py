@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import jax
-import pytest
-from models_under_test import NAMES, small
+import dataclasses
+import re
 
-from zf_jax.models import build_model
+import jax
+import numpy as np
+import pytest
+from models_under_test import NAMES, random_batch, random_noise, random_params, small
+
+from zf_jax import chunked
+from zf_jax.models import MODELS, build_model
+from zf_jax.models.base import unroll
 from zf_jax.typing import Observation
 
 HEAD = "hidden mean log_std"
@@ -71,6 +77,39 @@ def test_wrong_configs_are_refused(name):
     ):
         with pytest.raises(ValueError, match=words):
             build_model(name, frames, **{"emission": "gaussian"} | options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_that_cross_are_refused_when_the_model_is_built(name):
+    fields = [f.name for f in dataclasses.fields(MODELS[name].Config) if f.name.endswith("_log_std_bounds")]
+    assert "emission_log_std_bounds" in fields
+    for field in fields:
+        with pytest.raises(ValueError, match=r"5\.0, must be below the upper one, -7\.0"):
+            build_model(name, Observation("frames", 2), emission="gaussian", **{field: (5.0, -7.0)})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_emission_layers_without_a_unit_are_refused(name):
+    with pytest.raises(ValueError, match=r"emission_layers must be at least 1 each, not \(4, 0\)"):
+        build_model(name, Observation("frames", 2), emission="gaussian", emission_layers=(4, 0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_logits_of_all_steps_never_exist_at_once(name, monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK", 1)  # so that five words are a large vocabulary
+    model = small(name, "words", rnn_dim=7)  # no size is 5 but the vocabulary's
+    words, batch = 5, random_batch(model.config.observation)
+    noise = random_noise(model, batch)
+
+    def score(params):
+        features = model.encode(params, batch)
+        return model.score(params, features, unroll(model, params, features, noise)[1])
+
+    program = str(jax.make_jaxpr(score)(random_params(model)))
+    shapes = [tuple(map(int, s.split(","))) for s in re.findall(r"f32\[([\d,]+)\]", program)]
+    logits = [np.prod(shape[:-1]) for shape in shapes if shape[-1] == words]
+    assert logits
+    assert max(logits) < batch.mask.size
 
 
 def test_an_unknown_model_is_refused():

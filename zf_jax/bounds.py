@@ -117,9 +117,11 @@ def _fold(key: Array, data: Array) -> Array:
 
 
 def required_key(key: Array | None) -> Array:
-    """The key, where one is needed; ``ValueError`` where there is none."""
+    """The key, where one is needed; ``ValueError`` where there is none, or one of the old kind."""
     if key is None:
         raise ValueError("give a PRNG key, or the noise itself")
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Checkpoints:
     def best_step(self) -> int | None:
         """The step of the best validation ELBO; the newest where none was validated; None where there is none."""
         scored = {step: self._metrics(step) for step in self._manager.all_steps()}
-        scored = {step: metrics[_METRIC] for step, metrics in scored.items() if metrics}
+        scored = {step: m[_METRIC] for step, m in scored.items() if m and math.isfinite(m[_METRIC])}
         return max(scored, key=lambda step: (scored[step], step)) if scored else self.latest_step
 
     def save(self, state: TrainState, config: dict[str, Any], elbo: float | None = None) -> None:
@@ -78,7 +79,8 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(config)),
-            metrics=None if elbo is None else {_METRIC: elbo},
+            # A bound that is not finite must not count as best, and push a good checkpoint out.
+            metrics={_METRIC: elbo} if elbo is not None and math.isfinite(elbo) else None,
             force=True,
         )
 
@@ -104,6 +106,13 @@ class Checkpoints:
                 f"the checkpoint {self.directory / str(step)} cannot be read, it is damaged or of another model; "
                 f"{advice} ({reason[:200]})"
             ) from error
+
+    def config(self, step: int) -> dict[str, Any]:
+        """What was saved beside the state of ``step``; empty where it cannot be read."""
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+        except Exception:  # the state itself may still be sound, and says so for itself
+            return {}
 
     def _metrics(self, step: int) -> dict[str, float] | None:
         try:

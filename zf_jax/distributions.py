@@ -34,6 +34,17 @@ def softplus(x: Array) -> Array:
 softplus.defjvps(lambda dx, _, x: jax.nn.sigmoid(x) * dx)
 
 
+def check_bounds(bounds: Bounds) -> None:
+    """Do nothing where the bounds can be kept.
+
+    Raises:
+      ValueError: the lower bound is not below the upper one.
+    """
+    lower, upper = bounds or (None, None)
+    if lower is not None and upper is not None and not lower < upper:
+        raise ValueError(f"the lower bound of a log standard deviation, {lower}, must be below the upper one, {upper}")
+
+
 def bound_log_std(raw: Array, bounds: Bounds) -> Array:
     """Bend ``raw`` smoothly into (lower, upper); a bound of None is not there (rule A5).
 
@@ -43,9 +54,8 @@ def bound_log_std(raw: Array, bounds: Bounds) -> Array:
     Raises:
       ValueError: the lower bound is not below the upper one.
     """
+    check_bounds(bounds)
     lower, upper = bounds or (None, None)
-    if lower is not None and upper is not None and not lower < upper:
-        raise ValueError(f"the lower bound of a log standard deviation, {lower}, must be below the upper one, {upper}")
     log_std = raw
     if lower is not None:
         log_std = lower + softplus(log_std - lower)

@@ -35,19 +35,23 @@ def sample(
     *,
     num_samples: int,
     length: int,
+    first: Array | None = None,
     noise: tuple[Array, Array] | None = None,
 ) -> Generated:
     """Draw ``num_samples`` sequences of ``length`` steps from the model: z from the prior, y from the emission.
 
     Args:
       key: a PRNG key; not read where ``noise`` is given.
+      first: a real first input, ``[B]`` or ``[B, D]``, as the ``srnn`` protocol gives it; a start token or a frame of
+        zeros by default.
       noise: standard normal ``[B, T, Z]`` for the latents, and ``model.emission.noise`` ``[B, T, ...]``.
     """
     _at_least_one(num_samples, length)
-    first = _first_input(model, num_samples)
+    is_data = jnp.full(num_samples, 0.0 if first is None else 1.0)
+    first = _first_input(model, num_samples) if first is None else _as_drawn(model, first)
     like = jnp.zeros((num_samples, 1), jnp.result_type(float))
     carry, memory = model.initial_carry(params, like), model.initial_memory(params, like)
-    return _generate(model, params, carry, memory, first, jnp.zeros(num_samples), length, key, noise)
+    return _generate(model, params, carry, memory, first, is_data, length, key, noise)
 
 
 def reconstruct(
@@ -93,7 +97,7 @@ def continue_prefix(
     memory = model.initial_memory(params, features.observed.mask)
     seen = (features.observed.inputs, features.observed.input_mask)
     memory, _ = scan_time(lambda m, xs: (model.observe(params, m, *xs)[0], None), memory, seen)
-    last = prefix.targets[:, -1]
+    last = _as_drawn(model, prefix.targets[:, -1])
     rows = prefix.targets.shape[0]
     drawn = _generate(model, params, carry, memory, last, jnp.ones(rows), length, key_rest, None)
     return Generated(
@@ -146,6 +150,11 @@ def _first_input(model: Model, rows: int) -> Array:
     if observation.kind == "tokens":
         return jnp.full((rows,), observation.start_token, jnp.int32)
     return jnp.zeros((rows, observation.size), jnp.result_type(float))
+
+
+def _as_drawn(model: Model, inputs: Array) -> Array:
+    """Inputs in the type in which the emission draws them, so that either can be the next step's."""
+    return jnp.asarray(inputs, jnp.int32 if model.config.observation.kind == "tokens" else jnp.result_type(float))
 
 
 def _at_least_one(rows: int, length: int) -> None:

@@ -199,7 +199,7 @@ def loss_and_metrics(
         raise ValueError(f"the settings ask for {settings.num_samples} samples, and the noise has {noise.shape[0]}")
     seen = batch
     if settings.word_dropout:
-        seen = drop_words(batch, jax.random.fold_in(required_key(key), 1), settings)
+        seen = drop_words(batch, jax.random.fold_in(required_key(key), 2**31), settings)
     features = model.encode(params, seen)
     runs = _over_samples(lambda n: trajectory(model, params, batch, features, n, settings), noise)  # [K, B, T]
 

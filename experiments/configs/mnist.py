@@ -39,6 +39,7 @@ def get_config(variant: str = ""):
     config.train.eval_every = 2000
     config.train.checkpoint_every = 2000
     config.train.eval_sequences = 2000
+    config.train.eval_batch_size = 32  # 784 steps: at this size, 256 sequences would fill gigabytes
     if variant == "small":
         config.objective.aux_weight = 0.00005
         config.objective.reverse_weight = 0.01
@@ -56,6 +57,7 @@ def get_config(variant: str = ""):
         config.train.eval_every = 250
         config.train.checkpoint_every = 250
         config.train.eval_sequences = 256
+        config.train.eval_batch_size = 256
     elif variant:
         raise ValueError(f"mnist.py has no variant {variant!r}: use mnist.py or mnist.py:small")
     return config

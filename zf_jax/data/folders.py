@@ -24,7 +24,11 @@ def need_folder(data_dir: str | None, name: str) -> str:
 
 
 def walk(root: str) -> list[str]:
-    """Return every file under a folder (or the file itself), sorted, hidden ones left out, links followed once."""
+    """Return every file under a folder (or the file itself), sorted, hidden ones left out, links followed once.
+
+    Raises:
+      DataError: a link leads to nothing.
+    """
     if os.path.isfile(root):
         return [root]
     found, seen = [], set()
@@ -36,7 +40,12 @@ def walk(root: str) -> list[str]:
         seen.add(real)
         folders[:] = [f for f in folders if not f.startswith(".")]
         found += [os.path.join(folder, f) for f in files if not f.startswith(".")]
-    return sorted(found)
+    found.sort()
+    for path in found:
+        # Not a bad file to skip: what the link stood for may well be a whole folder, or half of the set.
+        if os.path.islink(path) and not os.path.exists(path):
+            raise DataError(f"{path} is a link to nothing: mend it or remove it")
+    return found
 
 
 def cache_dir(given: str | None, raw: str) -> str:

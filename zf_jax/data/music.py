@@ -39,9 +39,11 @@ def load_music(
       skip_bad_files: accepted as everywhere; there is one file, so a bad one always stops.
 
     Raises:
-      DataError: the file is missing, damaged, or holds something other than notes.
+      DataError: the file is missing, damaged, or holds something other than notes; or there is no such protocol.
     """
     del skip_bad_files
+    if protocol not in ("full", "srnn"):
+        raise DataError(f"protocol is 'full' or 'srnn', not {protocol!r}")
     from zf_jax.data import folders
 
     path = _find(folders.need_folder(data_dir, name), name)
@@ -86,7 +88,7 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         missing = [key for key in (split, f"{split}_lengths") if key not in arrays]
         if missing:
             raise DataError(f"{path} lacks {' and '.join(missing)}: it must hold train, valid and test, with lengths")
-        roll, lengths = arrays[split], arrays[f"{split}_lengths"].astype(np.int64)
+        roll, lengths = arrays[split], _whole(arrays[f"{split}_lengths"], f"{path}, {split}_lengths")
         if roll.ndim != 2 or roll.shape[1] != NOTES:
             raise DataError(f"{path}, {split}: an array of shape {roll.shape} where (steps, {NOTES}) belongs")
         if lengths.ndim != 1 or lengths.sum() != len(roll) or (lengths < 1).any():
@@ -95,6 +97,14 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             raise DataError(f"{path}, {split}: a piano roll holds 0 and 1 only; binarise it first")
         found[split] = (roll.astype(np.uint8), lengths)
     return found
+
+
+def _whole(lengths: np.ndarray, where: str) -> np.ndarray:
+    # Floats that are whole are lengths too; a cast alone would cut off fractions, and make something of NaN.
+    numbers = lengths.dtype.kind in "iuf" and np.isfinite(lengths).all() and (lengths == np.floor(lengths)).all()
+    if not numbers:
+        raise DataError(f"{where}: lengths are whole numbers of steps; some of these, {lengths.dtype}, are not")
+    return lengths.astype(np.int64)
 
 
 def _read_json(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -120,7 +130,9 @@ def _roll(sequence, where: str) -> np.ndarray:
     roll = np.zeros((len(sequence), NOTES), np.uint8)
     for step, notes in enumerate(sequence):
         for note in notes if isinstance(notes, list) else [notes]:
-            if not isinstance(note, int | float) or note != int(note) or note >= LOWEST_NOTE + NOTES:
+            # Python's JSON reads NaN and Infinity, which int() would not take; is_integer refuses both.
+            whole = isinstance(note, int) or (isinstance(note, float) and note.is_integer())
+            if not whole or note >= LOWEST_NOTE + NOTES:
                 raise DataError(f"{where}, step {step}: {note!r} is not a MIDI note from {LOWEST_NOTE} to 108")
             if note < 0:
                 continue  # a rest

@@ -9,8 +9,8 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-from zf_jax.distributions import Bounds, Gaussian
-from zf_jax.emissions import build_emission, emission_values, init_emission
+from zf_jax.distributions import Bounds, Gaussian, check_bounds
+from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
 from zf_jax.networks import embed, init_embedding, linear, split_keys
 from zf_jax.recurrence import LSTMState, init_lstm, lstm_gates, zero_lstm_state
@@ -41,6 +41,9 @@ class Config:
         for name in ("rnn_dim", "embed_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if any(width < 1 for width in self.emission_layers):
+            raise ValueError(f"emission_layers must be at least 1 each, not {self.emission_layers}")
+        check_bounds(self.emission_log_std_bounds)
 
 
 def init(config: Config, emission: Any, key: Array) -> Params:
@@ -78,12 +81,11 @@ def readout(config: Config, params: Params, features: Features, sites: Sites) ->
 
 def score(config: Config, emission: Any, params: Params, features: Features, sites: Sites) -> StepTerms:
     """The emission's log-probabilities; every other term is 0, so that the ELBO is the exact log-likelihood."""
-    values = emission_values(params["emission"], emission, sites.state)
     return step_terms(
         mask=features.observed.mask,
         sites=sites,
         prior=sites.proposal,
-        emission_log_prob=emission.log_prob(values, features.observed.targets),
+        emission_log_prob=emission_log_prob(params["emission"], emission, sites.state, features.observed.targets),
     )
 
 

@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.distributions import Bounds, Gaussian, gaussian_sample
-from zf_jax.emissions import build_emission, emission_values, init_emission
+from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_sample
+from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
 from zf_jax.networks import (
     embed,
@@ -70,6 +70,10 @@ class Config:
         for name in ("rnn_dim", "latent_dim", "mlp_dim", "embed_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if any(width < 1 for width in self.emission_layers):
+            raise ValueError(f"emission_layers must be at least 1 each, not {self.emission_layers}")
+        for bounds in (self.latent_log_std_bounds, self.emission_log_std_bounds):
+            check_bounds(bounds)
         if self.prior not in ("learned", "standard"):
             raise ValueError(f"prior must be 'learned' or 'standard', not {self.prior!r}")
 
@@ -160,12 +164,12 @@ def readout(config: Config, params: Params, features: Features, sites: Sites) ->
 
 def score(config: Config, emission: Any, params: Params, features: Features, sites: Sites) -> StepTerms:
     """Every log-probability and divergence, of one step or of a whole trajectory."""
-    values = emission_values(params["emission"], emission, readout(config, params, features, sites))
+    hidden = readout(config, params, features, sites)
     return step_terms(
         mask=features.observed.mask,
         sites=sites,
         prior=prior(config, params, features, sites),
-        emission_log_prob=emission.log_prob(values, features.observed.targets),
+        emission_log_prob=emission_log_prob(params["emission"], emission, hidden, features.observed.targets),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.distributions import Bounds, Gaussian, gaussian_log_prob, gaussian_sample
+from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_log_prob, gaussian_sample
 from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
 from zf_jax.networks import (
@@ -72,6 +72,10 @@ class Config:
         for name in ("rnn_dim", "latent_dim", "mlp_dim", "embed_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if any(width < 1 for width in self.emission_layers):
+            raise ValueError(f"emission_layers must be at least 1 each, not {self.emission_layers}")
+        for bounds in (self.latent_log_std_bounds, self.emission_log_std_bounds, self.aux_log_std_bounds):
+            check_bounds(bounds)
         if self.aux_input not in ("latent", "hidden_and_latent"):
             raise ValueError(f"aux_input must be 'latent' or 'hidden_and_latent', not {self.aux_input!r}")
 
