@@ -20,6 +20,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder
 _MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every model with.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score.")
 _MATCH = flags.DEFINE_bool("match_parameters", False, "Choose each rnn_dim so that all are as large as the first.")
 flags.mark_flag_as_required("config")
@@ -39,6 +40,7 @@ def main() -> None:
         models=[name for name in _MODELS.value if name],
         seeds=seeds,
         num_samples=_NUM_SAMPLES.value,
+        num_sequences=_NUM_SEQUENCES.value,
         split=_SPLIT.value,
         match_parameters=_MATCH.value,
     )

@@ -16,7 +16,7 @@ from experiments.builder import build, build_config_model, units
 from experiments.command_line import UserError
 from experiments.loop import train
 from experiments.scoring import evaluate
-from zf_jax.data import load
+from zf_jax.data import load, some_of
 from zf_jax.evaluation import summarise
 from zf_jax.floors import floors
 
@@ -28,6 +28,7 @@ def compare(
     models: list[str],
     seeds: list[int],
     num_samples: int,
+    num_sequences: int = 0,
     split: str = "test",
     match_parameters: bool = False,
 ) -> list[dict[str, Any]]:
@@ -51,8 +52,9 @@ def compare(
             trained = train(one, str(folder))
             if trained["interrupted"]:
                 raise UserError("stopped by a signal; run the same command again to go on")
-            elbo = evaluate(str(folder), split=split, bound="elbo")
-            iwae = evaluate(str(folder), split=split, bound="iwae", num_samples=num_samples)
+            scored = {"split": split, "num_sequences": num_sequences}
+            elbo = evaluate(str(folder), bound="elbo", **scored)
+            iwae = evaluate(str(folder), bound="iwae", num_samples=num_samples, **scored)
             found.append({"elbo": elbo, "iwae": iwae, "seconds_per_update": trained["seconds_per_update"]})
         row: dict[str, Any] = {"model": name, "parameters": parameter_count(experiment.model), "seeds": seeds}
         for bound in ("elbo", "iwae"):
@@ -66,7 +68,7 @@ def compare(
         row["seconds_per_update"] = float(np.median(times)) if times else None
         row["num_samples"] = num_samples
         rows.append(row)
-    for name, totals in floors(data, split).items():
+    for name, totals in floors(data.split("train"), some_of(data.split(split), num_sequences), data).items():
         if not experiments[0].model.emission.is_density and data.normalisation is not None:
             # The floors are densities of normalised samples; the mass of an integer is about that of the raw ones.
             shift = totals.lengths * data.observation.size * math.log(data.normalisation["std"])

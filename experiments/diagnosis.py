@@ -15,23 +15,8 @@ from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.pictures import save
 from experiments.restore import restore
-from zf_jax.data import eval_batches
+from zf_jax.data import eval_batches, some_of
 from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, summarise
-
-
-class Spaced:
-    """``number`` sequences of a source, evenly spaced."""
-
-    def __init__(self, source: Any, number: int):
-        self._source = source
-        self._places = np.unique(np.linspace(0, len(source) - 1, num=min(number, len(source))).astype(int))
-        self.lengths = np.asarray(source.lengths)[self._places]
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._source[int(self._places[index])]
 
 
 def diagnose(
@@ -56,8 +41,7 @@ def diagnose(
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
     experiment, state, path = restore(workdir, checkpoint)
     model, data, key = experiment.model, experiment.data, jax.random.key(seed)
-    source = data.split(split)
-    source = Spaced(source, num_sequences or len(source))
+    source = some_of(data.split(split), num_sequences)
 
     look = jax.jit(partial(inspect, model), static_argnames="quantisation_step")
 
@@ -67,7 +51,7 @@ def diagnose(
             yield jax.device_get(look(state.params, batch, keys, quantisation_step=data.quantisation_step))
 
     information = None
-    few = Spaced(source, num_mutual)
+    few = some_of(source, num_mutual)
     if model.latent_dim and len(few) > 1:
         _, batch = next(iter(eval_batches(few, batch_size=len(few))))
         information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))

@@ -16,6 +16,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
 _BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
@@ -32,6 +33,7 @@ def main() -> None:
         split=_SPLIT.value,
         bound=_BOUND.value,
         num_samples=_NUM_SAMPLES.value,
+        num_sequences=_NUM_SEQUENCES.value,
         chunk_size=_CHUNK.value,
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,

@@ -19,8 +19,7 @@ from experiments.command_line import UserError
 from experiments.gallery import Gallery
 from experiments.workdir import check_fingerprint, fingerprint, open_workdir
 from zf_jax.checkpointing import Checkpoints
-from zf_jax.data import eval_batches, train_batches
-from zf_jax.data.dataset import Example, Source
+from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation import evaluate_split, summarise
 from zf_jax.metrics import MetricWriter
 from zf_jax.sharding import global_batch
@@ -168,7 +167,7 @@ class _Run:
 
     def _validate(self, state: TrainState, step: int) -> float:
         data = self.experiment.data
-        source = _first(data.split("valid"), self.settings.eval_sequences)
+        source = some_of(data.split("valid"), self.settings.eval_sequences)
         batches = eval_batches(
             source,
             batch_size=eval_batch_size(self.experiment),
@@ -260,23 +259,6 @@ class _Rate:
     def seconds_per_update(self) -> float | None:
         """The median over the intervals between two log lines; None where there was none."""
         return float(np.median(self._intervals)) if self._intervals else None
-
-
-class _Head:
-    """The first sequences of a source."""
-
-    def __init__(self, source: Source, count: int):
-        self._source, self.lengths = source, np.asarray(source.lengths)[:count]
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._source[index]
-
-
-def _first(source: Source, count: int) -> Source:
-    return _Head(source, count) if 0 < count < len(source) else source
 
 
 def eval_batch_size(experiment: Experiment) -> int:

@@ -12,7 +12,7 @@ from experiments.builder import quantisation_step, units
 from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.restore import restore
-from zf_jax.data import eval_batches
+from zf_jax.data import eval_batches, some_of
 from zf_jax.evaluation import evaluate_split, summarise
 from zf_jax.training import make_eval_step
 
@@ -23,6 +23,7 @@ def evaluate(
     split: str = "test",
     bound: str = "elbo",
     num_samples: int = 25,
+    num_sequences: int = 0,
     chunk_size: int = 8,
     seed: int = 0,
     checkpoint: str = "best",
@@ -32,10 +33,12 @@ def evaluate(
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split or bound, no sample, a damaged checkpoint.
     """
+    if num_sequences < 0:
+        raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
     if num_samples < 1 or chunk_size < 1:
         raise UserError(f"--num_samples and --chunk_size must be at least 1: {num_samples}, {chunk_size}")
     experiment, state, path = restore(workdir, checkpoint)
-    source = experiment.data.split(split)
+    source = some_of(experiment.data.split(split), num_sequences)
     exact = experiment.model.latent_dim == 0
     num_samples = 1 if exact or bound == "elbo" else num_samples
     try:

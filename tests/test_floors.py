@@ -73,5 +73,5 @@ def test_every_kind_of_data_has_its_floors():
         ({"observation": tokens, "image_shape": (1, 2), "normalisation": None}, {"independent pixels"}),
         ({"observation": tokens, "image_shape": None, "normalisation": None}, {"unigram"}),
     ]:
-        data = types.SimpleNamespace(split=lambda name: source([0, 1]), **description)
-        assert set(floors.floors(data, "test")) == expected
+        data = types.SimpleNamespace(**description)
+        assert set(floors.floors(source([0, 1]), source([0, 1]), data)) == expected

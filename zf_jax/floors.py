@@ -20,9 +20,8 @@ LOG_TWO_PI = 1.8378770664093453
 _PREDICTOR_ORDER = 32
 
 
-def floors(data: DataSet, split: str) -> dict[str, Totals]:
-    """The floors that fit this kind of data, by name, each with its log-likelihood of every sequence of ``split``."""
-    train, scored = data.split("train"), data.split(split)
+def floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
+    """The floors that fit this kind of data, by name, each with its log-likelihood of every sequence of ``scored``."""
     if data.normalisation is not None:
         return {
             "unit Gaussian": _totals(scored, unit_gaussian),

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from zf_jax.data.dataset import Example
+from zf_jax.data.dataset import Example, Source
 
 Protocol = Literal["full", "srnn"]
 
@@ -92,3 +92,21 @@ class RaggedFrames:
     def __getitem__(self, index: int) -> Example:
         start = self._starts[index]
         return frame_example(self._flat[start : start + self._sizes[index]], self._protocol)
+
+
+def some_of(source: Source, number: int) -> Source:
+    """Return ``number`` evenly spaced sequences of a split, in their order; all of them for 0."""
+    return _Spaced(source, number) if 0 < number < len(source) else source
+
+
+class _Spaced:
+    def __init__(self, source: Source, number: int):
+        self._source = source
+        self._places = np.unique(np.linspace(0, len(source) - 1, num=number).astype(int))
+        self.lengths = np.asarray(source.lengths)[self._places]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._source[int(self._places[index])]
