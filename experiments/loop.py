@@ -55,6 +55,9 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
             f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"
         )
         _say(describe(experiment, state))
+        objective = config.objective
+        if not hasattr(experiment.model.config, "aux_input") and (objective.aux_weight or objective.reverse_weight):
+            _say(f"{config.model.name} has no auxiliary and no reverse head: those weights have no effect")
         with MetricWriter(path, resume_step=start) as writer:
             return _Run(experiment, path, checkpoints, writer, stop, profile).until_done(state)
 
