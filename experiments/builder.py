@@ -47,6 +47,7 @@ class Experiment(NamedTuple):
     data: DataSet
     model: Model
     optimizer: Any
+    learning_rate: Any
     schedules: Schedules
     objective: Objective
     mesh: Mesh
@@ -81,7 +82,7 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         reverse_weight=schedules.linear_ramp(0.0, config.objective.reverse_weight, 0),
     )
     optimizer = make_optimizer(rate, config.train.clip_norm)
-    return Experiment(config, data, model, optimizer, weights, objective, mesh)
+    return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
 
 
 def build_config_model(config: Any, data: DataSet) -> Model:

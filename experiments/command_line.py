@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,7 +44,7 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except _user_errors() as error:
-            _end(str(error))
+            _end(str(error), at_once=type(error).__name__ == "CheckpointError")
 
     app.run(guarded, flags_parser=_parse)
 
@@ -72,13 +73,21 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
 def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
+    except SystemExit:
+        sys.exit(0)  # --help, which absl ends with status 1
     except (KeyError, AttributeError) as error:
-        field = str(error.args[0]).strip("'\"")
-        _end(f"the config has no field {field!r}; --help lists the flags, the config file its fields")
+        told = str(error.args[0]).replace("\\n", "\n").replace("\\", "").strip("'\"").splitlines()
+        field, hint = told[0].strip("'\" "), " ".join(told[1:]).strip("'\" ")
+        _end(f"the config has no field {field!r}; {hint or 'the config file lists its fields'}")
     except Exception as error:  # absl's own, or whatever a config file raises when it is run
         # ml_collections hands on a whole traceback, whose last line is the config file's own sentence.
+        missing = re.match(r"flag --(\w+)=None", str(error))
+        if missing:
+            _end(f"--{missing[1]} is missing; see --help")
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        _end(lines[-1].strip() if "Traceback" in str(error) else " ".join(str(error).split()))
+        _end(
+            re.sub(r"^\w+Error: ", "", lines[-1].strip()) if "Traceback" in str(error) else " ".join(str(error).split())
+        )
     raise AssertionError
 
 
@@ -89,6 +98,10 @@ def _user_errors() -> tuple[type[Exception], ...]:
     return (UserError, CheckpointError, DataError)
 
 
-def _end(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _end(message: str, at_once: bool = False) -> None:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    if at_once:
+        # Reads of a damaged checkpoint that are still under way would each print a traceback on the way out.
+        sys.stdout.flush()
+        os._exit(1)
     sys.exit(1)

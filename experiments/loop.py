@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 import time
@@ -55,6 +56,8 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
             f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"
         )
         _say(describe(experiment, state))
+        if 0 < config.train.decay_steps < config.train.num_steps:
+            _say(f"the learning rate is 0 from step {config.train.decay_steps} on: see config.train.decay_steps")
         objective = config.objective
         if not hasattr(experiment.model.config, "aux_input") and (objective.aux_weight or objective.reverse_weight):
             _say(f"{config.model.name} has no auxiliary and no reverse head: those weights have no effect")
@@ -107,7 +110,8 @@ class _Run:
                     state, metrics = self.update(state, global_batch(next(batches), self.experiment.mesh), self.key)
                     step += 1
                     self.bar.update(1)
-                    self.rate.begin(step)
+                    if self.rate.begin(step):
+                        self.bar.unpause()  # the first update compiled
                     if self.profile:
                         self._trace(step - start, metrics)
                     # Metrics are fetched one update late: they are there by then, and the device has new work.
@@ -148,6 +152,7 @@ class _Run:
             return
         step, metrics = pending
         host = {name: value.item() for name, value in jax.device_get(metrics).items()}
+        host["learning_rate"] = float(self.experiment.learning_rate(step - 1))
         rate = self.rate.measure(step)
         if rate is not None:
             host["steps_per_second"] = rate
@@ -243,10 +248,12 @@ class _Rate:
         if self._since is not None:
             self._since = (self._since[0] + time.perf_counter() - self._entered, self._since[1])
 
-    def begin(self, step: int) -> None:
-        """Start the clock, once: after the first update, which compiled."""
-        if self._since is None:
+    def begin(self, step: int) -> bool:
+        """Start the clock, once: after the first update, which compiled; whether this was it."""
+        first = self._since is None
+        if first:
             self._since = (time.perf_counter(), step)
+        return first
 
     def measure(self, step: int) -> float | None:
         """Updates a second since the last call; None where there was no update in between."""
@@ -284,7 +291,8 @@ def describe(experiment: Experiment, state: TrainState) -> str:
 
 def _bar(start: int, last: int) -> tqdm:
     shown = sys.stderr.isatty() and jax.process_index() == 0
-    return tqdm(total=last, initial=start, disable=not shown, unit="step", dynamic_ncols=True, smoothing=0.1)
+    columns = shutil.get_terminal_size((100, 24)).columns  # some terminals say that they have none
+    return tqdm(total=last, initial=start, disable=not shown, unit="step", ncols=columns, smoothing=0.1)
 
 
 def _say(text: str, bar: tqdm | None = None) -> None:

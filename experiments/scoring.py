@@ -35,8 +35,9 @@ def evaluate(
     """
     if num_sequences < 0:
         raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
-    if num_samples < 1 or chunk_size < 1:
-        raise UserError(f"--num_samples and --chunk_size must be at least 1: {num_samples}, {chunk_size}")
+    for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
+        if value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
     experiment, state, path = restore(workdir, checkpoint)
     source = some_of(experiment.data.split(split), num_sequences)
     exact = experiment.model.latent_dim == 0

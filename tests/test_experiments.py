@@ -290,8 +290,15 @@ def test_a_damaged_checkpoint_is_named_and_the_way_out_told(whole_run, tmp_path,
     for path in (damaged / "checkpoints" / "40" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(CheckpointError, match=r"checkpoints/40 cannot be read.*go on from step"):
+    message = r"checkpoints/40 cannot be read.*go on from step"
+    with pytest.raises(CheckpointError, match=message):
         loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))
+    for path in (damaged / "checkpoints" / "40").glob("_CHECKPOINT_METADATA"):
+        path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(CheckpointError, match=message):
+        loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))
+    result = run("evaluate", f"--workdir={damaged}")
+    assert "checkpoints/40 cannot be read" in one_sentence(result)
     shutil.rmtree(damaged / "checkpoints" / "40")
     assert loop.train(tiny_config(**{"train.num_steps": 41}), str(damaged))["step"] == 41
 

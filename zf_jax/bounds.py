@@ -42,7 +42,12 @@ def step_terms(
 
 
 def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None) -> Array:
-    """sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ), the KL in closed form: ``[B]``, nats (rule A9)."""
+    """sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ), one sample a step, the KL in closed form: ``[B]``, nats.
+
+    Args:
+      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.
+      noise: standard normal, ``[B, T, Z]``.
+    """
     terms = step_terms(model, params, batch, key, noise=noise)
     return jnp.sum(terms.emission_log_prob - terms.kl, axis=1)
 
@@ -120,7 +125,7 @@ def required_key(key: Array | None) -> Array:
     """The key, where one is needed; ``ValueError`` where there is none, or one of the old kind."""
     if key is None:
         raise ValueError("give a PRNG key, or the noise itself")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,20 @@ class Checkpoints:
                 ),
             ]
         )
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(
-                best_fn=lambda metrics: metrics[_METRIC],  # without it the metrics are not written down
-                preservation_policy=keep,
-                create=create,
-                cleanup_tmp_directories=create,
-                read_only=not create,
-            ),
-            item_names=("state", "config"),
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    best_fn=lambda metrics: metrics[_METRIC],  # without it the metrics are not written down
+                    preservation_policy=keep,
+                    create=create,
+                    cleanup_tmp_directories=create,
+                    read_only=not create,
+                ),
+                item_names=("state", "config"),
+            )
+        except Exception as error:  # orbax reads what stands beside each state, and raises many kinds
+            raise CheckpointError(self._advice(error)) from error
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -99,13 +103,19 @@ class Checkpoints:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))
             return restored["state"]
         except Exception as error:  # orbax and its stores raise many kinds; all mean the same to the user
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            others = sorted(s for s in self._manager.all_steps() if s != step)
-            advice = f"remove that folder to go on from step {others[-1]}" if others else "train again in a new workdir"
-            raise CheckpointError(
-                f"the checkpoint {self.directory / str(step)} cannot be read, it is damaged or of another model; "
-                f"{advice} ({reason[:200]})"
-            ) from error
+            raise CheckpointError(self._advice(error, step)) from error
+
+    def _advice(self, error: Exception, step: int | None = None) -> str:
+        """Which checkpoint cannot be read, and what to do about it."""
+        steps = sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdigit())
+        damaged = {s for s in steps if s == step or not _whole_metadata(self.directory / str(s))}
+        sound = [s for s in steps if s not in damaged]
+        names = ", ".join(str(self.directory / str(s)) for s in sorted(damaged)) or str(self.directory)
+        advice = "train again in a new workdir"
+        if sound and damaged:
+            advice = f"remove what is named to go on from step {sound[-1]}"
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        return f"the checkpoint {names} cannot be read, it is damaged or of another model; {advice} ({reason})"
 
     def config(self, step: int) -> dict[str, Any]:
         """What was saved beside the state of ``step``; empty where it cannot be read."""
@@ -119,3 +129,13 @@ class Checkpoints:
             return self._manager.metrics(step)
         except Exception:  # a damaged metrics file must not hide the checkpoint itself
             return None
+
+
+def _whole_metadata(folder: Path) -> bool:
+    """Whether what orbax writes beside a state is whole JSON."""
+    try:
+        for path in (folder / "_CHECKPOINT_METADATA", *folder.glob("*/_METADATA")):
+            json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

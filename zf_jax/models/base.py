@@ -108,6 +108,9 @@ def unroll(model: Model, params: Any, features: Features, noise: Array, carry: A
     if carry is None:
         carry = model.initial_carry(params, features.observed.mask)
     sequential = Features(observed=None, inputs=features.inputs, posterior=features.posterior, extra=None)
+    shape = (*features.observed.mask.shape, model.latent_dim)
+    if noise.shape != shape:
+        raise ValueError(f"noise must have the shape [B, T, Z] = {shape}, not {noise.shape}")
     # Noise that a caller hands in may be anything behind the mask; NaN there would reach the gradients.
     noise = jnp.where(features.observed.mask[..., None] > 0, noise, jnp.zeros_like(noise))
 
