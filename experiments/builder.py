@@ -7,6 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import optax
 from jax.sharding import Mesh
 
 from experiments.command_line import UserError
@@ -78,8 +79,8 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         raise UserError(str(error)) from error
     weights = Schedules(
         kl_temperature=kl_temperature,
-        aux_weight=schedules.linear_ramp(0.0, config.objective.aux_weight, 0),
-        reverse_weight=schedules.linear_ramp(0.0, config.objective.reverse_weight, 0),
+        aux_weight=optax.constant_schedule(config.objective.aux_weight),
+        reverse_weight=optax.constant_schedule(config.objective.reverse_weight),
     )
     optimizer = make_optimizer(rate, config.train.clip_norm)
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)

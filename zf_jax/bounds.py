@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zf_jax.models.base import Features, Model, unroll
+from zf_jax.models.base import Model, unroll
 from zf_jax.typing import Array, Batch, Params, StepTerms
 
 
@@ -128,6 +128,3 @@ def required_key(key: Array | None) -> Array:
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
     return key
-
-
-__all__ = ["Features", "draw_noise", "elbo", "iwae", "iwae_log_weights", "log_mean_exp", "log_weights", "step_terms"]
