@@ -16,7 +16,7 @@ from experiments.builder import build, build_config_model, units
 from experiments.command_line import UserError
 from experiments.loop import train
 from experiments.scoring import evaluate
-from zf_jax.data import load, some_of
+from zf_jax.data import DataSet, some_of
 from zf_jax.evaluation import summarise
 from zf_jax.floors import floors
 
@@ -41,7 +41,7 @@ def compare(
     data.split(split)
     if match_parameters:
         target = parameter_count(experiments[0].model)
-        configs = [configs[0]] + [match(one, target) for one in configs[1:]]
+        configs = [configs[0]] + [match(one, data, target) for one in configs[1:]]
         experiments = [build(one) for one in configs]
     rows = []
     for name, one, experiment in zip(models, configs, experiments, strict=True):
@@ -113,11 +113,8 @@ def parameter_count(model: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
-def match(config: Any, target: int) -> Any:
+def match(config: Any, data: DataSet, target: int) -> Any:
     """The same config with the rnn_dim whose parameter count is nearest to ``target``."""
-
-    options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
-    data = load(config.data.name, data_dir=config.data.dir or None, **options)
 
     def count(size: int) -> int:
         trial = copy.deepcopy(config)
