@@ -28,6 +28,7 @@ _AT_LEAST_ONE = (
     "checkpoint_every",
     "eval_batch_size",
     "max_skipped_in_a_row",
+    "updates_per_call",
 )
 _OBJECTIVE = (
     "aux_gradient",
@@ -93,16 +94,26 @@ def build_config_model(config: Any, data: DataSet) -> Model:
         raise UserError(f"unknown model config.model.name={name!r}; choose one of {', '.join(sorted(MODELS))}")
     known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
     options = {k: _hashable(v) for k, v in config.model.items() if k in known}
-    options["emission"] = config.model.emission or data.default_emission
-    if options["emission"] == "bernoulli" and data.normalisation is not None:
+    return build_model(name, data.observation, **options | {"emission": build_config_emission(config, data)})
+
+
+def build_config_emission(config: Any, data: DataSet) -> Any:
+    """The emission a config names, or the data's own; options that it does not have are left aside."""
+    name, settings = config.model.emission or data.default_emission, config.model
+    if name == "bernoulli" and data.normalisation is not None:
         raise UserError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
-    if options["emission"] == "dmol" and data.normalisation is None:
+    if name == "dmol" and data.normalisation is None:
         raise UserError("a dmol emission needs audio, whose integer grid is known: use bernoulli or categorical")
-    if options["emission"] == "dmol":
-        assert data.normalisation is not None
+    options = {option: settings[option] for option in ("per_dimension", "levels", "coding")}
+    if settings.num_components is not None:
+        options["num_components"] = settings.num_components
+    if name == "dmol" and data.normalisation is not None and settings.levels > 0:
+        # Audio lies on a 16-bit scale whatever its own depth: of fewer levels, each is several of its integers.
         mean, std = data.normalisation["mean"], data.normalisation["std"]
-        options["emission"] = build_emission("dmol", data.observation, step=1.0 / std, zero=-mean / std)
-    return build_model(name, data.observation, **options)
+        options |= {"step": 2**16 / settings.levels / std, "zero": -mean / std}
+    return build_emission(
+        name, data.observation, log_std_bounds=_hashable(settings.emission_log_std_bounds), **options
+    )
 
 
 def build_objective(config: Any, data: DataSet) -> Objective:

@@ -3,7 +3,8 @@
     python -m experiments.compare --config=experiments/configs/digits.py --workdir=runs/compare --models=zforcing,rnn
 
 Every model is trained by the same config and evaluated with the same bounds on the test split, at its best validation
-checkpoint.  Run again it goes on where it was: runs that are finished are only read.  Writes WORKDIR/compare.json.
+checkpoint; updates are timed afterwards, in turns.  Run again it goes on where it was: runs that are finished are only
+read.  Writes WORKDIR/compare.json.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from experiments import command_line
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder each.", required=True)
-_MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name.")
+_MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name; or NAME:EMISSION, as vrnn:gmm.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every model with.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
@@ -28,7 +29,8 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     """Train, evaluate, print."""
-    from experiments.comparison import compare, table
+    from experiments.comparison import compare
+    from experiments.tables import table
 
     try:
         seeds = [int(seed) for seed in _SEEDS.value]

@@ -33,9 +33,9 @@ def diagnose(
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
     """
-    if num_sequences < 0 or num_mutual < 2:
+    if num_sequences < 0 or num_mutual < 0 or num_mutual == 1:
         raise UserError(
-            f"--num_sequences must be at least 0 and --num_mutual at least 2: {num_sequences}, {num_mutual}"
+            f"--num_sequences must be at least 0, and --num_mutual at least 2 or 0: {num_sequences}, {num_mutual}"
         )
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
@@ -52,7 +52,7 @@ def diagnose(
 
     information = None
     few = some_of(source, num_mutual)
-    if model.latent_dim and len(few) > 1:
+    if model.latent_dim and num_mutual and len(few) > 1:
         _, batch = next(iter(eval_batches(few, batch_size=len(few))))
         information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
     result = {

@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from experiments.command_line import UserError
+from experiments.configs.base import get_base
 from zf_jax.data import DataSet
 
 # What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
@@ -23,6 +24,7 @@ _MAY_CHANGE = {
     "train.eval_batch_size",
     "train.eval_sequences",
     "train.max_skipped_in_a_row",
+    "train.updates_per_call",
     "data.dir",
 }
 
@@ -90,9 +92,14 @@ def check_fingerprint(saved: dict[str, Any], data: DataSet) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads((path / "config.json").read_text(encoding="utf-8"))
+        written = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'config.json'} cannot be read ({error}); choose another --workdir") from error
+    # A field that is younger than the run has its default there.
+    return {
+        name: value | written[name] if isinstance(value, dict) else written.get(name, value)
+        for name, value in json.loads(get_base().to_json()).items()
+    }
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

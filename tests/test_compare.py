@@ -8,6 +8,7 @@ from test_experiments import tiny_config
 
 from experiments import comparison
 from experiments.command_line import UserError
+from experiments.tables import table
 from zf_jax.data import DataError
 
 
@@ -24,7 +25,7 @@ def rows(tmp_path_factory):
 
 def test_models_and_floors_stand_in_one_table(rows):
     assert set(rows) == {"zforcing", "rnn", "independent pixels"}
-    text = comparison.table(list(rows.values())).splitlines()
+    text = table(list(rows.values())).splitlines()
     assert len(text) == 5
     assert len({len(line) for line in text}) == 1
     assert "IWAE-2" in text[0]

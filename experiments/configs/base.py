@@ -20,6 +20,10 @@ def get_base() -> Any:
     config.model.mlp_dim = 512
     config.model.embed_dim = 512
     config.model.emission_layers = ()
+    config.model.num_components = config_dict.placeholder(int)  # of gmm and dmol; None for the emission's own
+    config.model.per_dimension = False  # gmm: every dimension of a frame chooses a component of its own
+    config.model.levels = 65536  # dmol: how many integers; 256 for audio of 8 bits
+    config.model.coding = "linear"  # dmol: the logistics' axis; or mu_law
     config.model.prior_input = False  # rule A4
     config.model.posterior_input = False
     config.model.aux_input = "latent"  # rule A2; or hidden_and_latent
@@ -34,6 +38,7 @@ def get_base() -> Any:
     config.train = ConfigDict()
     config.train.num_steps = 1000
     config.train.batch_size = 32
+    config.train.updates_per_call = 1  # of the device, where small updates leave it waiting for the host
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 0
     config.train.decay_steps = 0  # a cosine down to 0 at this update; 0 keeps the rate

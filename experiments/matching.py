@@ -1,0 +1,37 @@
+"""How many parameters a config's model has, and the width that gives it as many as another."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import jax
+
+from experiments.builder import build_config_model
+from zf_jax.data import DataSet
+
+
+def parameter_count(model: Any) -> int:
+    """The number of trained scalars."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+def match(config: Any, data: DataSet, target: int) -> Any:
+    """The same config with the rnn_dim whose parameter count is nearest to ``target``."""
+
+    def count(size: int) -> int:
+        trial = copy.deepcopy(config)
+        trial.model.rnn_dim = size
+        return parameter_count(build_config_model(trial, data))
+
+    low, high = 1, 2
+    while count(high) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) < target else (low, middle)
+    matched = copy.deepcopy(config)
+    matched.model.rnn_dim = min((low, high), key=lambda size: abs(count(size) - target))
+    return matched

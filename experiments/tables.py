@@ -1,0 +1,43 @@
+"""The rows of a comparison as a Markdown table whose columns are aligned, so that it reads as plain text too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows of ``comparison.compare``; the columns that this kind of data has."""
+    samples = next((row["num_samples"] for row in rows if "num_samples" in row), 0)
+    columns = [
+        ("model", "model"),
+        ("parameters", "parameters"),
+        ("elbo.nats_per_sequence", "ELBO, nats/sequence"),
+        ("iwae.nats_per_sequence", f"IWAE-{samples}, nats/sequence"),
+        ("elbo.kl_nats_per_sequence", "KL, nats/sequence"),
+        ("active_units", "active units"),
+        ("elbo.nats_per_step", "ELBO, nats/step"),
+        ("iwae.nats_per_step", f"IWAE-{samples}, nats/step"),
+        ("elbo.perplexity", "perplexity (ELBO)"),
+        ("iwae.perplexity", f"perplexity (IWAE-{samples})"),
+        ("elbo.raw_nats_per_sequence", "ELBO, raw nats/sequence"),
+        ("elbo.bits_per_sample", "bits/sample (ELBO)"),
+        ("iwae.bits_per_sample", f"bits/sample (IWAE-{samples})"),
+        ("elbo.share_of_scales_below_one_step", "scales < 1 step"),
+        ("seconds_per_update", "seconds/update"),
+    ]
+    columns = [(name, title) for name, title in columns if any(row.get(name) is not None for row in rows)]
+    lines = [[title for _, title in columns]]
+    for row in rows:
+        lines.append([_cell(row.get(name), row.get(f"{name}.spread")) for name, _ in columns])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return "\n".join(f"| {line} |" for line in [text[0], " | ".join("-" * width for width in widths), *text[1:]])
+
+
+def _cell(value: Any, spread: float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        form = ".4f" if abs(value) < 1e4 else ",.0f"
+        return f"{value:{form}}" + ("" if spread is None else f" ± {spread:{form}}")
+    return f"{value:,}" if isinstance(value, int) else str(value)
