@@ -111,9 +111,7 @@ def build_config_emission(config: Any, data: DataSet) -> Any:
         # Audio lies on a 16-bit scale whatever its own depth: of fewer levels, each is several of its integers.
         mean, std = data.normalisation["mean"], data.normalisation["std"]
         options |= {"step": 2**16 / settings.levels / std, "zero": -mean / std}
-    return build_emission(
-        name, data.observation, log_std_bounds=_hashable(settings.emission_log_std_bounds), **options
-    )
+    return build_emission(name, data.observation, log_std_bounds=_hashable(settings.emission_log_std_bounds), **options)
 
 
 def build_objective(config: Any, data: DataSet) -> Objective:

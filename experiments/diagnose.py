@@ -16,7 +16,9 @@ from experiments import command_line
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "valid", "Which split to look at: train, valid, test or another the data have.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "How many sequences of the split, evenly spaced; 0 for all.")
-_NUM_MUTUAL = flags.DEFINE_integer("num_mutual", 64, "How many of them to take the mutual information over; 0 for none.")
+_NUM_MUTUAL = flags.DEFINE_integer(
+    "num_mutual", 64, "How many of them to take the mutual information over; 0 for none."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 
