@@ -27,6 +27,7 @@ import numpy as np
 import optax
 
 from benchmarks.configurations import CONFIGURATIONS, TINY, Configuration, model_of, operations, random_batch
+from experiments.huge_pages import VARIABLE, use_huge_pages
 from zf_jax import bounds, deferred, generation
 from zf_jax.objective import Weights, loss_and_metrics
 from zf_jax.typing import Observation
@@ -274,6 +275,7 @@ def versions() -> dict:
         "cores": len(os.sched_getaffinity(0)),
         "load_average": os.getloadavg(),
         "avx512": "avx512f" in cpuinfo,
+        VARIABLE: os.environ.get(VARIABLE, ""),
     }
 
 
@@ -370,4 +372,5 @@ def _write(report: dict, path: str) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # as the experiments do; for ours and the peer alike
     main()

@@ -10,6 +10,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from experiments.huge_pages import use_huge_pages
+
 
 class UserError(Exception):
     """Something the user can put right: one sentence that says what is wrong and what to do."""
@@ -34,6 +36,7 @@ def join_processes() -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
+    use_huge_pages()
     # Other libraries' informational lines would bury the run's own.
     logging.set_verbosity(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

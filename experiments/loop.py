@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,14 @@ from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError
 from experiments.gallery import Gallery
-from experiments.workdir import check_fingerprint, fingerprint, open_workdir
+from experiments.workdir import check_fingerprint, fingerprint, held, open_workdir
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation import evaluate_split, summarise
 from zf_jax.metrics import MetricWriter
 from zf_jax.sharding import global_batch
-from zf_jax.training import TrainState, make_eval_step, make_train_step
+from zf_jax.training import TrainState, global_batches, make_eval_step, make_train_step, make_train_steps
+from zf_jax.typing import Batch
 
 
 class Diverged(UserError):
@@ -45,7 +49,7 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
     """
     experiment = build(config)
     path = open_workdir(workdir, config)
-    with Checkpoints(path) as checkpoints, StopSignal() as stop:
+    with held(path), Checkpoints(path) as checkpoints, StopSignal() as stop:
         state = initial_state(experiment)
         saved = checkpoints.latest_step
         if saved is not None:
@@ -80,9 +84,8 @@ class _Run:
         self.experiment, self.path, self.checkpoints, self.writer = experiment, path, checkpoints, writer
         self.stop, self.profile, self.settings = stop, profile, experiment.config.train
         self.key = jax.random.key(experiment.config.seed + 1)  # the initial parameters have a key of their own
-        self.update = make_train_step(
-            experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
-        )
+        parts = experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
+        self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(experiment.model, experiment.mesh)
         self.rate = _Rate()
         self.fingerprint = fingerprint(experiment.data)
@@ -103,13 +106,15 @@ class _Run:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+        calls = grouped(batches, step, self.settings.updates_per_call, lambda step: self._is_due(step, start))
         pending = None
         with _bar(step, last) as self.bar:
             try:
-                while step < last and not self.stop.requested(step):
-                    state, metrics = self.update(state, global_batch(next(batches), self.experiment.mesh), self.key)
-                    step += 1
-                    self.bar.update(1)
+                while step < last and not self.stop.requested():
+                    group = next(calls)
+                    state, metrics = self._update(state, group)
+                    step += len(group)
+                    self.bar.update(len(group))
                     if self.rate.begin(step):
                         self.bar.unpause()  # the first update compiled
                     if self.profile:
@@ -137,6 +142,18 @@ class _Run:
             pictures.draw_curves(self.path)
             _say(f"done: step {step}; pictures are in {self.path / 'samples'}")
         return {"step": step, "interrupted": interrupted, "seconds_per_update": self.rate.seconds_per_update}
+
+    def _is_due(self, step: int, start: int) -> bool:
+        """Whether the host has something to do right after update ``step`` of a run that went on from ``start``."""
+        s = self.settings
+        regularly = any(step % every == 0 for every in (s.log_every, s.eval_every, s.checkpoint_every))
+        return regularly or step == s.num_steps or (self.profile and step - start in (10, 20))
+
+    def _update(self, state: TrainState, group: list[Batch]) -> tuple[TrainState, dict[str, Any]]:
+        """One call of the device: an update for every batch of the group."""
+        if len(group) == 1:
+            return self.update(state, global_batch(group[0], self.experiment.mesh), self.key)
+        return self.updates(state, global_batches(group, self.experiment.mesh), self.key)
 
     def _trace(self, done: int, metrics: dict[str, Any]) -> None:
         """Trace the ten updates after the first ten, which compile and warm up."""
@@ -199,11 +216,32 @@ class _Run:
         self.checkpoints.save(state, saved, elbo)
 
 
+def grouped(batches: Iterator[Batch], step: int, size: int, due: Callable[[int], bool]) -> Iterator[list[Batch]]:
+    """Yield the batches of one call of the device after another: ``size`` of them, or a single one.
+
+    A single one where the padded lengths of the next ``size`` differ, or where ``due`` says of a step inside that
+    something is to be done after it.  A group depends on its first step alone, so that a run that went on from where
+    a group begins makes the same calls as one that was never stopped.
+
+    Args:
+      batches: those of updates ``step + 1``, ``step + 2``, ... without end.
+    """
+    ahead: deque[Batch] = deque()
+    while True:
+        wanted = 1 if any(due(inside) for inside in range(step + 1, step + size)) else size
+        ahead.extend(itertools.islice(batches, max(0, wanted - len(ahead))))
+        if len({batch.mask.shape for batch in itertools.islice(ahead, wanted)}) > 1:
+            wanted = 1
+        yield [ahead.popleft() for _ in range(wanted)]
+        step += wanted
+
+
 class StopSignal:
-    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two updates."""
+    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two calls of the device."""
 
     def __init__(self):
         self._received = False
+        self._looks = 0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
@@ -221,12 +259,15 @@ class StopSignal:
         self._received = True
         signal.signal(number, self._previous[number])  # a second signal ends the program at once
 
-    def requested(self, step: int) -> bool:
-        """Whether to stop before the update after ``step``; the same answer in every process."""
+    def requested(self) -> bool:
+        """Whether to stop now; the same answer in every process, all of which must ask equally often."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            return multihost_utils.reached_preemption_sync_point(step)
+            # The processes agree on the number of a look that none has had yet: looks are counted, since a call of
+            # several updates would jump over the number of a step.
+            self._looks += 1
+            return multihost_utils.reached_preemption_sync_point(self._looks)
         return self._received
 
 

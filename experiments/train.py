@@ -11,7 +11,11 @@ from ml_collections import config_flags
 
 from experiments import command_line
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "The experiment, e.g. experiments/configs/digits.py or timit.py:VARIANT; a wrong VARIANT lists those there are.",
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that the run writes.", required=True)
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
 command_line.define_distributed_flags()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,28 @@ def open_workdir(workdir: str, config: Any) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep a second run out of the folder while this one trains in it.
+
+    Raises:
+      UserError: one is training there.
+    """
+    if jax.process_index() > 0:  # of one run's processes the first speaks for all
+        yield
+        return
+    with open(path / ".training", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another run is training in {path}: wait for its end, or choose another --workdir"
+            ) from None
+        except OSError:
+            pass  # a file system that has no locks
+        yield
+
+
 def read_config(workdir: str) -> Any:
     """The config of the run in ``workdir``.
 
@@ -97,7 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path / 'config.json'} cannot be read ({error}); choose another --workdir") from error
     # A field that is younger than the run has its default there.
     return {
-        name: value | written[name] if isinstance(value, dict) else written.get(name, value)
+        name: value | written.get(name, {}) if isinstance(value, dict) else written.get(name, value)
         for name, value in json.loads(get_base().to_json()).items()
     }
 

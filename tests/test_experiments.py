@@ -256,6 +256,28 @@ def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run)
     assert (whole_run / "config.json").read_bytes() == before
 
 
+def test_a_second_run_is_kept_out_of_a_workdir_in_which_one_trains(tmp_path):
+    with (
+        workdir_room.held(tmp_path),
+        pytest.raises(UserError, match="another run is training"),
+        workdir_room.held(tmp_path),
+    ):
+        pass
+    with workdir_room.held(tmp_path):  # given back
+        pass
+
+
+def test_a_run_older_than_a_field_has_its_default(tmp_path):
+    workdir_room.open_workdir(str(tmp_path), tiny_config())
+    path = tmp_path / "config.json"
+    older = json.loads(path.read_text())
+    del older["train"]["updates_per_call"]
+    older["model"]["rnn_dim"] = 9
+    path.write_text(json.dumps(older))
+    found = workdir_room.read_config(str(tmp_path))
+    assert (found.train.updates_per_call, found.model.rnn_dim, found.data.name) == (1, 9, "digits")
+
+
 def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch, no_pictures):
     real = workdir_room.fingerprint
     monkeypatch.setattr(workdir_room, "fingerprint", lambda data: real(data) | {"training_steps": 1})

@@ -8,7 +8,7 @@ import pytest
 
 from zf_jax import Batch, Observation, build_model, init_state, make_optimizer, update
 from zf_jax.sharding import check_batch_size, data_mesh, replicated
-from zf_jax.training import Schedules, make_eval_step, make_train_step
+from zf_jax.training import Schedules, global_batches, make_eval_step, make_train_step, make_train_steps
 
 ROWS, STEPS = 4, 6
 
@@ -78,6 +78,30 @@ def test_the_train_step_compiles_once_and_equals_the_pure_update(model, batch):
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), state, expected)
     assert step._cache_size() == 1
     np.testing.assert_allclose(metrics["kl_temperature"], 0.2 + 0.8 * 2 / 10, rtol=1e-6)
+
+
+def test_several_updates_in_one_call_are_those_of_several_calls(model, batch):
+    optimizer, mesh, key = make_optimizer(1e-2, 10.0), data_mesh(jax.devices()[:1]), jax.random.key(1)
+    schedules = Schedules(kl_temperature=optax.linear_schedule(0.2, 1.0, 10))
+    batches = [
+        batch,
+        batch._replace(targets=np.full_like(batch.targets, np.nan)),
+        batch._replace(targets=batch.targets[::-1]),
+    ]
+
+    def start():
+        return jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+
+    step, expected = make_train_step(model, optimizer, mesh, schedules), start()
+    for one in batches:
+        expected, metrics = step(expected, one, key)
+    steps = make_train_steps(model, optimizer, mesh, schedules)
+    found, last = steps(start(), global_batches(batches, mesh), key)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), (found, last), (expected, metrics)
+    )
+    assert int(found.step) == 3
+    assert int(last["skipped_updates"]) == 1
 
 
 def test_every_update_draws_noise_of_its_own(model, batch):

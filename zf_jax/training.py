@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from zf_jax import bounds
 from zf_jax.emissions import emission_values
@@ -134,6 +135,50 @@ def make_train_step(
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
+
+
+def make_train_steps(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    schedules: Schedules = Schedules(),
+    settings: Objective = Objective(),
+) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
+    """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
+
+    The updates are those of ``make_train_step``, one a batch of ``[N, B, T, ...]``, without a return to the host in
+    between, for which a device with small updates would have to wait.  The metrics are the last update's; what the
+    others skipped is counted in the state.
+    """
+    everywhere = replicated(mesh)
+
+    def train_steps(state, batches, key):
+        def one(state, batch):
+            return update(model, optimizer, state, batch, key, schedules(state.step), settings)
+
+        state, metrics = jax.lax.scan(one, state, batches)
+        return state, jax.tree.map(lambda metric: metric[-1], metrics)
+
+    return jax.jit(
+        train_steps,
+        in_shardings=(everywhere, _stacked_by_row(mesh), everywhere),
+        out_shardings=(everywhere, everywhere),
+        donate_argnums=0,
+    )
+
+
+def global_batches(batches: Sequence[Batch], mesh: Mesh) -> Batch:
+    """Assemble N global batches of one shape, ``[N, B, T, ...]``, from the rows this process holds of each."""
+
+    def assemble(*leaves):
+        return jax.make_array_from_process_local_data(_stacked_by_row(mesh), np.stack(leaves))
+
+    return jax.tree.map(assemble, *batches)
+
+
+def _stacked_by_row(mesh: Mesh) -> NamedSharding:
+    """Every batch of a stack cut as one alone is."""
+    return NamedSharding(mesh, PartitionSpec(None, *by_row(mesh).spec))
 
 
 def make_eval_step(

@@ -12,13 +12,16 @@ and skips them.
 
 There is no number to meet.  Every frame is scored (``full``).  ``audio_folder.py:small`` trains in minutes on two CPU
 cores: BUILD_NOTES.md has its numbers for 249 speakers of LibriSpeech, beside the trivial floors.
+
+``audio_folder.py:srnn``, ``audio_folder.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """TIMIT's sizes, or ``small``."""
+    """TIMIT's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "audio_folder"
     config.data.protocol = "full"
@@ -67,6 +70,5 @@ def get_config(variant: str = ""):
         config.train.checkpoint_every = 500
         config.train.eval_batch_size = 16
         config.train.eval_sequences = 64
-    elif variant:
-        raise ValueError(f"audio_folder.py has no variant {variant!r}: use audio_folder.py or audio_folder.py:small")
-    return config
+        return config
+    return of_family(config, "audio_folder.py", variant)

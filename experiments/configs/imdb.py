@@ -13,13 +13,16 @@ The paper (Table 3, test perplexity as ELBO / IWAE-25; KL): alpha = beta = 0: 54
 
 ``imdb.py:small`` trains in minutes on two CPU cores with the 4,000 commonest words; its perplexity counts the others as
 one word, ``<unk>``, and stands beside a plain LSTM's and the unigram's on the same words only.
+
+``imdb.py:srnn``, ``imdb.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """The paper's sizes, or ``small``."""
+    """The paper's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "imdb"
     config.data.vocabulary_size = 16000
@@ -58,6 +61,5 @@ def get_config(variant: str = ""):
         config.train.eval_every = 500
         config.train.checkpoint_every = 500
         config.train.eval_sequences = 2000
-    elif variant:
-        raise ValueError(f"imdb.py has no variant {variant!r}: use imdb.py or imdb.py:small")
-    return config
+        return config
+    return of_family(config, "imdb.py", variant)

@@ -10,13 +10,16 @@ test-clean (7 GB); no speaker is in two splits.  With training folders alone add
 
 The paper has no number for this set.  Every frame is scored (``full``).  ``librispeech.py:small`` trains in minutes on
 two CPU cores: BUILD_NOTES.md has its numbers for one speaker, beside the trivial floors.
+
+``librispeech.py:srnn``, ``librispeech.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """TIMIT's sizes, or ``small``."""
+    """TIMIT's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "librispeech"
     config.data.protocol = "full"
@@ -65,6 +68,5 @@ def get_config(variant: str = ""):
         config.train.checkpoint_every = 500
         config.train.eval_batch_size = 16
         config.train.eval_sequences = 64
-    elif variant:
-        raise ValueError(f"librispeech.py has no variant {variant!r}: use librispeech.py or librispeech.py:small")
-    return config
+        return config
+    return of_family(config, "librispeech.py", variant)

@@ -9,13 +9,16 @@ so 85 / 5 / 10 of the files, by seed.  ``--config.data.sample_rate=16000 --confi
 
 The paper has no number for this set.  Every frame is scored (``full``).  ``ljspeech.py:small`` trains in minutes on two
 CPU cores, on as few clips as there are.
+
+``ljspeech.py:srnn``, ``ljspeech.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """TIMIT's sizes, or ``small``."""
+    """TIMIT's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "ljspeech"
     config.data.protocol = "full"
@@ -62,6 +65,5 @@ def get_config(variant: str = ""):
         config.train.eval_every = 250
         config.train.checkpoint_every = 250
         config.train.eval_batch_size = 16
-    elif variant:
-        raise ValueError(f"ljspeech.py has no variant {variant!r}: use ljspeech.py or ljspeech.py:small")
-    return config
+        return config
+    return of_family(config, "ljspeech.py", variant)

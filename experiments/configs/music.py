@@ -8,13 +8,16 @@ On disk: DIR/jsb_chorales.npz (or .json); for the others ``--config.data.name=no
 
 The paper has no number for these sets.  ``nats_per_step`` is what the literature compares; every step is scored
 (``full``).  ``music.py:small`` trains in minutes on two CPU cores: BUILD_NOTES.md has its number.
+
+``music.py:srnn``, ``music.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """Sizes for these small sets, or ``small``."""
+    """Sizes for these small sets, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "jsb_chorales"  # or nottingham, piano_midi, muse_data
     config.data.protocol = "full"
@@ -49,6 +52,5 @@ def get_config(variant: str = ""):
         config.train.decay_steps = 1000
         config.train.eval_every = 100
         config.train.checkpoint_every = 100
-    elif variant:
-        raise ValueError(f"music.py has no variant {variant!r}: use music.py or music.py:small")
-    return config
+        return config
+    return of_family(config, "music.py", variant)

@@ -8,13 +8,16 @@ On disk: UTF-8 text; what stands between blank lines is a document (in a long li
 cache.  The vocabulary is that of the training sentences: the commonest ``--config.data.vocabulary_size`` words.
 
 There is no number to meet.  ``text_folder.py:small`` trains in minutes on two CPU cores.
+
+``text_folder.py:srnn``, ``text_folder.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """IMDB's sizes, or ``small``."""
+    """IMDB's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "text_folder"
     config.data.vocabulary_size = 16000
@@ -53,6 +56,5 @@ def get_config(variant: str = ""):
         config.train.eval_every = 500
         config.train.checkpoint_every = 500
         config.train.eval_sequences = 2000
-    elif variant:
-        raise ValueError(f"text_folder.py has no variant {variant!r}: use text_folder.py or text_folder.py:small")
-    return config
+        return config
+    return of_family(config, "text_folder.py", variant)

@@ -13,13 +13,16 @@ The paper (Table 1, normalised nats a sequence, higher is better): 68,132; with 
 1e-2.  ``--split=test_chunks`` scores the same utterances in pieces of 40 frames with fresh state.
 
 ``timit.py:small`` trains in minutes on two CPU cores and shows that all is connected; its numbers are no result.
+
+``timit.py:srnn``, ``timit.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
 """
 
 from experiments.configs.base import get_base
+from experiments.configs.family import of_family
 
 
 def get_config(variant: str = ""):
-    """The paper's sizes, or ``small``."""
+    """The paper's sizes, ``small``, or one of the family."""
     config = get_base()
     config.data.name = "timit"
     config.data.protocol = "srnn"
@@ -63,6 +66,5 @@ def get_config(variant: str = ""):
         config.train.eval_every = 500
         config.train.checkpoint_every = 500
         config.train.eval_batch_size = 16
-    elif variant:
-        raise ValueError(f"timit.py has no variant {variant!r}: use timit.py or timit.py:small")
-    return config
+        return config
+    return of_family(config, "timit.py", variant)

@@ -31,7 +31,7 @@ class Config:
     """
 
     observation: Observation
-    emission: str = "bernoulli"
+    emission: Any = "bernoulli"
     rnn_dim: int = 1024
     embed_dim: int = 512
     emission_layers: tuple[int, ...] = ()

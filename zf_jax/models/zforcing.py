@@ -43,7 +43,7 @@ class Config:
 
     Attributes:
       observation: what one element of a sequence is.
-      emission: the head of p(y_t | .) and of the reverse prediction.
+      emission: the head of p(y_t | .) and of the reverse prediction, by name or built.
       rnn_dim: H, of the forward and of the backward LSTM.
       latent_dim: Z.
       mlp_dim: width of W_z and of the hidden layer of f_p, f_q and f_a.
@@ -55,7 +55,7 @@ class Config:
     """
 
     observation: Observation
-    emission: str = "bernoulli"
+    emission: Any = "bernoulli"
     rnn_dim: int = 1024
     latent_dim: int = 256
     mlp_dim: int = 512

@@ -1,0 +1,66 @@
+"""Print how many parameters every model of the family has at paper size; no data are needed:
+
+    python -m experiments.family
+
+Each row is what ``--config=experiments/configs/FILE:VARIANT`` trains, heads that only training reads among them; the
+last column is beside SRNN's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from experiments import command_line
+from experiments.configs.family import RNN_DIMS
+
+
+def main() -> None:
+    """Print the table; files of equal sizes share their rows."""
+    shared: dict[str, list[str]] = {}
+    for file in RNN_DIMS:
+        lines = [f"  {name or '(none)':<10}{h:>8,}{count:>14,}{ratio:>9.4f}" for name, h, count, ratio in sizes(file)]
+        shared.setdefault("\n".join(lines), []).append(file)
+    print(f"  {'variant':<10}{'rnn_dim':>8}{'parameters':>14}{'/ SRNN':>9}")
+    for lines, files in shared.items():
+        print(f"{', '.join(files)}\n{lines}")
+
+
+def sizes(file: str) -> list[tuple[str, int, int, float]]:
+    """Of every variant of a config file, SRNN first and the plain file last: name, rnn_dim, parameters, their ratio."""
+    from experiments.matching import parameter_count
+
+    rows = []
+    for variant in (*RNN_DIMS[file], ""):
+        config = get_config(file, variant)
+        rows.append((variant, config.model.rnn_dim, parameter_count(model_of(config))))
+    return [(*row, row[-1] / rows[0][-1]) for row in rows]
+
+
+def get_config(file: str, variant: str) -> Any:
+    """The config that ``--config=experiments/configs/FILE:VARIANT`` names."""
+    return importlib.import_module(f"experiments.configs.{file.removesuffix('.py')}").get_config(variant)
+
+
+def model_of(config: Any) -> Any:
+    """The model that a config names, for data of its kind of which not one sequence is at hand."""
+    from experiments.builder import build_config_model
+    from zf_jax.data import DataSet
+    from zf_jax.data.music import NOTES
+    from zf_jax.typing import Observation
+
+    name, normalisation = config.data.name, None
+    if name == "mnist":
+        observation, emission = Observation("tokens", 2), "bernoulli"
+    elif "vocabulary_size" in config.data:
+        observation, emission = Observation("tokens", config.data.vocabulary_size), "categorical"
+    elif "frame_size" in config.data:
+        observation, emission = Observation("frames", config.data.frame_size), "gaussian"
+        normalisation = {"mean": 0.0, "std": 1.0}
+    else:
+        observation, emission = Observation("frames", NOTES), "bernoulli"
+    return build_config_model(config, DataSet(name, observation, emission, splits={}, normalisation=normalisation))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,116 @@
+"""Several updates in one call of the device: which ones, and that nothing else changes."""
+
+import itertools
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import loop
+from experiments.configs import base
+from experiments.restore import restore
+from zf_jax import Batch
+from zf_jax.metrics import read_metrics
+
+
+def of_length(steps):
+    return Batch(*(np.zeros((2, steps)) for _ in range(4)), np.full(2, steps))
+
+
+def sizes(lengths, step, size, due):
+    """How many updates each call holds, from ``step`` on, of batches padded to ``lengths``."""
+    batches = (of_length(length) for length in itertools.chain(lengths[step:], itertools.repeat(lengths[-1])))
+    groups = loop.grouped(batches, step, size, due)
+    found = []
+    while step < len(lengths):
+        group = next(groups)
+        assert [batch.mask.shape[1] for batch in group] == lengths[step : step + len(group)]
+        found.append(len(group))
+        step += len(group)
+    return found
+
+
+def test_no_group_runs_past_a_step_at_which_something_is_due():
+    every_five = lambda step: step % 5 == 0  # noqa: E731
+    assert sizes([9] * 15, 0, 3, every_five) == [3, 1, 1] * 3
+    assert sizes([9] * 15, 0, 5, every_five) == [5, 5, 5]
+    assert sizes([9] * 15, 0, 6, every_five) == [1] * 15
+    assert sizes([9] * 4, 0, 1, every_five) == [1] * 4
+
+
+def test_no_group_mixes_padded_lengths():
+    assert sizes([9, 9, 9, 4, 4, 9, 9, 9, 9], 0, 3, lambda step: step == 9) == [3, 1, 1, 3, 1]
+
+
+def test_groups_that_start_where_a_group_started_are_the_same_groups():
+    lengths = [int(n) for n in np.random.default_rng(0).choice([4, 9], 60, p=[0.1, 0.9])]
+    due = lambda step: step % 11 == 0 or step == 60  # noqa: E731
+    whole = sizes(lengths, 0, 4, due)
+    assert set(whole) == {1, 4}
+    for calls, start in enumerate(itertools.accumulate(whole[:-1]), 1):
+        assert sizes(lengths, start, 4, due) == whole[calls:]
+
+
+def tiny_config(updates_per_call):
+    config = base.get_base()
+    config.data.name = "digits"
+    config.model.update(rnn_dim=8, latent_dim=2, mlp_dim=8, embed_dim=4)
+    config.objective.update(kl_temperature_start=0.2, kl_temperature_steps=12, aux_weight=0.01, reverse_weight=0.01)
+    config.train.update(num_steps=20, batch_size=8, log_every=5, eval_every=20, checkpoint_every=10, eval_sequences=8)
+    config.train.updates_per_call = updates_per_call
+    return config
+
+
+def state_of(workdir):
+    return jax.device_get(restore(str(workdir), "latest")[1])
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A run with three updates a call, never interrupted."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "Gallery", lambda experiment: None)
+        loop.train(tiny_config(3), str(workdir))
+    return workdir
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch):
+    monkeypatch.setattr(loop, "Gallery", lambda experiment: None)
+
+
+def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_run, tmp_path):
+    loop.train(tiny_config(1), str(tmp_path))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state_of(whole_run), state_of(tmp_path)
+    )
+    for three, one in zip(read_metrics(whole_run), read_metrics(tmp_path), strict=True):
+        for name in ("step", "split", "loss", "kl_temperature", "grad_norm", "skipped_updates", "learning_rate"):
+            assert (name in three) == (name in one)
+            if isinstance(three.get(name), float):
+                np.testing.assert_allclose(three[name], one[name], rtol=1e-3)
+            else:
+                assert three.get(name) == one.get(name)
+
+
+def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(whole_run, tmp_path, monkeypatch):
+    real, calls = loop.make_train_steps, []
+
+    def make_signalled(*parts):
+        updates = real(*parts)
+
+        def signalled(*arguments):
+            calls.append(1)
+            if len(calls) == 2:
+                signal.raise_signal(signal.SIGTERM)
+            return updates(*arguments)
+
+        return signalled
+
+    monkeypatch.setattr(loop, "make_train_steps", make_signalled)
+    stopped = loop.train(tiny_config(3), str(tmp_path))
+    assert (stopped["interrupted"], stopped["step"]) == (True, 8)  # the calls: 1-3, 4, 5, 6-8
+    assert loop.train(tiny_config(3), str(tmp_path))["step"] == 20
+    jax.tree.map(np.testing.assert_array_equal, state_of(whole_run), state_of(tmp_path))
