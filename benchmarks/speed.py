@@ -147,6 +147,14 @@ def disagreement(configuration: Configuration) -> dict[str, float]:
     return {"loss": abs(float(loss) - other_loss.item()) / abs(float(loss)), "gradients": largest}
 
 
+def peer_peak_run() -> Run:
+    """The same matmul in PyTorch: how much of a ratio is the library of matmuls, and how much the program."""
+    import torch
+
+    square = torch.ones(PEAK_SIZE, PEAK_SIZE)
+    return lambda: torch.matmul(square, square)
+
+
 def peak_run() -> Run:
     square = jnp.ones((PEAK_SIZE, PEAK_SIZE))
     multiply = jax.jit(jnp.matmul)
@@ -172,6 +180,8 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
     run, facts = ours(configuration, task)
     theirs = peers(configuration, task, kinds)
     runs = {"peak": peak_run(), "ours": run, **theirs}
+    if theirs:
+        runs["peer_peak"] = peer_peak_run()
     for one in runs.values():
         one()
     once = {name: s[0] for name, s in interleaved(runs, 1).items()}
@@ -197,6 +207,7 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
             "peer": best,
             "peer_seconds": median[best],
             "peer_fraction_of_peak": operations(configuration)[task] / median[best] / peak,
+            "peer_matmul_over_ours": median["peer_peak"] / median["peak"],
             "time_over_peer": statistics.median(ratios),
             "time_over_peer_range": [min(ratios), max(ratios)],
         }
@@ -282,8 +293,9 @@ def versions() -> dict:
 def as_table(report: dict) -> str:
     """The report as Markdown."""
     lines = [
-        "| | task | GFLOP | ours, ms | peer, ms | ours / peer | of peak | peer of peak | compile, s | memory, MB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| | task | GFLOP | ours, ms | peer, ms | ours / peer | bare matmul, ours / peer | of peak | peer of peak "
+        "| compile, s | memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, tasks in report["configurations"].items():
         for task in TASKS:
@@ -293,8 +305,9 @@ def as_table(report: dict) -> str:
             peer_ms = f"{r['peer_seconds'] * 1e3:.1f} ({r['peer']})" if "peer" in r else ""
             ratio = f"{r['time_over_peer']:.2f}" if "peer" in r else ""
             of_peak = f"{r['peer_fraction_of_peak']:.0%}" if "peer" in r else ""
+            matmul = f"{1 / r['peer_matmul_over_ours']:.2f}" if "peer" in r else ""
             lines.append(
-                f"| {name} | {task} | {r['gflop']:.1f} | {r['seconds'] * 1e3:.1f} | {peer_ms} | {ratio} | "
+                f"| {name} | {task} | {r['gflop']:.1f} | {r['seconds'] * 1e3:.1f} | {peer_ms} | {ratio} | {matmul} | "
                 f"{r['fraction_of_peak']:.0%} | {of_peak} | {r['compile_seconds']:.1f} | "
                 f"{r['temporary_bytes'] / 1e6:.0f} |"
             )
