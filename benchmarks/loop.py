@@ -30,8 +30,8 @@ from ml_collections import config_flags
 from experiments import builder, command_line, loop
 from zf_jax.data import train_batches
 from zf_jax.metrics import read_metrics
-from zf_jax.sharding import global_batch
-from zf_jax.training import global_batches, make_train_step, make_train_steps
+from zf_jax.sharding import global_batch, global_batches
+from zf_jax.training import make_train_step, make_train_steps
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _CONFIG = config_flags.DEFINE_config_file("config", "experiments/configs/digits.py", "The experiment.")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jax
 
+from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import Configuration, model_of, random_batch
 from zf_jax import bounds
 from zf_jax.particle import particle_bound
@@ -27,20 +28,16 @@ def measure(sizes: Configuration) -> list[dict]:
     model, batch, key = model_of(sizes), random_batch(sizes), jax.random.key(0)
     shapes = jax.eval_shape(model.init, key)
 
-    def temporary_bytes(bound):
-        return jax.jit(bound).lower(shapes).compile().memory_analysis().temp_size_in_bytes
+    def memory(bound):
+        return temporary_bytes(jax.jit(bound).lower(shapes).compile())
 
     rows = []
     for chunk in (1, 5, SAMPLES):
-        found = temporary_bytes(
-            lambda p, chunk=chunk: bounds.iwae(model, p, batch, key, num_samples=SAMPLES, chunk_size=chunk)
-        )
+        found = memory(lambda p, chunk=chunk: bounds.iwae(model, p, batch, key, num_samples=SAMPLES, chunk_size=chunk))
         rows.append({"bound": f"IWAE-{SAMPLES}", "at_once": f"{chunk} samples", "temporary_bytes": found})
     for chunk in (1, 4, sizes.B):
-        found = temporary_bytes(
-            lambda p, chunk=chunk: (
-                particle_bound(model, p, batch, key, num_particles=PARTICLES, chunk_size=chunk).bound
-            )
+        found = memory(
+            lambda p, chunk=chunk: particle_bound(model, p, batch, key, num_particles=PARTICLES, chunk_size=chunk).bound
         )
         rows.append({"bound": f"{PARTICLES} particles", "at_once": f"{chunk} sequences", "temporary_bytes": found})
     return rows

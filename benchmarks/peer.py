@@ -9,6 +9,7 @@ come from one product.  Arrays are time-major, ``[T, B, ...]``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,16 +67,17 @@ class Peer:
       params: the parameters of ``zf_jax``, nested dicts of numpy arrays.
       compiled: run the step and the scoring through ``torch.compile``; the loop over time stays in Python, since
         unrolling it would make compiling take as long as T is.
+      device: where parameters lie and everything runs; batches and noise are expected there.
     """
 
-    def __init__(self, configuration: Configuration, params: Any, compiled: bool = False):
-        self.c = configuration
-        self.lstm = torch.nn.LSTM(configuration.E, configuration.H)
+    def __init__(self, configuration: Configuration, params: Any, compiled: bool = False, device: str = "cpu"):
+        self.c, self.device = configuration, device
+        self.lstm = torch.nn.LSTM(configuration.E, configuration.H, device=device)
         self.params = {}
         for path, leaf in _flatten(params):
             if path[0] == "backward":
                 continue
-            self.params[path] = torch.tensor(np.asarray(leaf)).requires_grad_()
+            self.params[path] = torch.tensor(np.asarray(leaf), device=device).requires_grad_()
         backward = params["backward"]
         with torch.no_grad():
             self.lstm.weight_ih_l0.copy_(torch.tensor(np.asarray(backward["input"]["kernel"]).T))
@@ -84,7 +86,8 @@ class Peer:
             self.lstm.bias_hh_l0.zero_()
         self.lstm.bias_hh_l0.requires_grad_(False)  # ours has one bias
         trained = [*self.params.values(), *(p for p in self.lstm.parameters() if p.requires_grad)]
-        self.optimizer = torch.optim.Adam(trained, lr=1e-3, fused=True)
+        # Capturable: its step counts lie on the device, so that a CUDA graph can hold the whole update.
+        self.optimizer = torch.optim.Adam(trained, lr=1e-3, fused=True, capturable=device == "cuda")
         compile_ = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self.step, self.score, self.weigh = compile_(posterior_step), compile_(self._score), compile_(self._weigh)
         self.prior_step = compile_(self._prior_step)
@@ -144,7 +147,7 @@ class Peer:
     def unroll(self, gates, from_data, noise):
         """States h_0..h_T ``[T + 1, B, H]`` and the posterior along the trajectory."""
         kernels = self.kernels("posterior")
-        hidden = cell = torch.zeros(noise.shape[1], self.c.H)
+        hidden = cell = noise.new_zeros(noise.shape[1], self.c.H)
         states, means, log_stds, latents = [hidden], [], [], []
         for gates_t, from_t, noise_t in zip(gates.unbind(), from_data.unbind(), noise.unbind(), strict=True):
             hidden, cell, mean, log_std, latent = self.step(hidden, cell, from_t, gates_t, noise_t, *kernels)
@@ -180,10 +183,10 @@ class Peer:
 
     def gradients(self):
         """The gradients of the last backward pass under our names, numpy."""
-        gradients = {path: p.grad.numpy() for path, p in self.params.items()}
-        gradients["backward", "input", "kernel"] = self.lstm.weight_ih_l0.grad.numpy().T
-        gradients["backward", "input", "bias"] = self.lstm.bias_ih_l0.grad.numpy()
-        gradients["backward", "recurrent", "kernel"] = self.lstm.weight_hh_l0.grad.numpy().T
+        gradients = {path: p.grad.numpy(force=True) for path, p in self.params.items()}
+        gradients["backward", "input", "kernel"] = self.lstm.weight_ih_l0.grad.numpy(force=True).T
+        gradients["backward", "input", "bias"] = self.lstm.bias_ih_l0.grad.numpy(force=True)
+        gradients["backward", "recurrent", "kernel"] = self.lstm.weight_hh_l0.grad.numpy(force=True).T
         return gradients
 
     def _weigh(self, states, means, log_stds, latents, targets):
@@ -231,6 +234,10 @@ class Peer:
     @torch.no_grad()
     def sample(self, num_samples):
         """Draw sequences from the model, step by step: time-major."""
+        with torch.device(self.device):
+            return self._sample(num_samples)
+
+    def _sample(self, num_samples):
         c = self.c
         kernels = self.kernels("prior")
         hidden = cell = torch.zeros(num_samples, c.H)
@@ -254,11 +261,25 @@ class Peer:
         return torch.stack(drawn)
 
 
-def to_torch(batch: Any) -> tuple:
+def captured(update: Callable[[], Any]) -> Callable[[], None]:
+    """The update as one CUDA graph, launched at once: what remains is what the device itself takes."""
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(3):  # libraries and optimiser set themselves up, which cannot be captured
+            update()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        update()
+    return graph.replay
+
+
+def to_torch(batch: Any, device: str = "cpu") -> tuple:
     """Our batch as the peer reads it: time-major (inputs, targets, 1 where the input is data)."""
 
     def tensor(x):
-        x = torch.tensor(np.asarray(x)).transpose(0, 1).contiguous()
+        x = torch.tensor(np.asarray(x), device=device).transpose(0, 1).contiguous()
         return x.long() if x.dtype == torch.int32 else x
 
     return tensor(batch.inputs), tensor(batch.targets), tensor(batch.input_mask)

@@ -5,29 +5,28 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import signal
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError
 from experiments.gallery import Gallery
+from experiments.interruption import StopSignal
+from experiments.rate import Rate
 from experiments.workdir import check_fingerprint, fingerprint, held, open_workdir
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation import evaluate_split, summarise
 from zf_jax.metrics import MetricWriter
-from zf_jax.sharding import global_batch
-from zf_jax.training import TrainState, global_batches, make_eval_step, make_train_step, make_train_steps
+from zf_jax.sharding import global_batch, global_batches
+from zf_jax.training import TrainState, make_eval_step, make_train_step, make_train_steps
 from zf_jax.typing import Batch
 
 
@@ -87,7 +86,7 @@ class _Run:
         parts = experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(experiment.model, experiment.mesh)
-        self.rate = _Rate()
+        self.rate = Rate()
         self.fingerprint = fingerprint(experiment.data)
         # Drawing is a program of one process; after a run of several, experiments.sample draws from the checkpoint.
         self.gallery = Gallery(experiment) if jax.process_count() == 1 else None
@@ -234,82 +233,6 @@ def grouped(batches: Iterator[Batch], step: int, size: int, due: Callable[[int],
             wanted = 1
         yield [ahead.popleft() for _ in range(wanted)]
         step += wanted
-
-
-class StopSignal:
-    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two calls of the device."""
-
-    def __init__(self):
-        self._received = False
-        self._looks = 0
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignal:
-        # Of several processes only some may be told to stop; there JAX's own handler makes them agree on a step.
-        if jax.process_count() == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: Any) -> None:
-        self._received = True
-        signal.signal(number, self._previous[number])  # a second signal ends the program at once
-
-    def requested(self) -> bool:
-        """Whether to stop now; the same answer in every process, all of which must ask equally often."""
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
-            # The processes agree on the number of a look that none has had yet: looks are counted, since a call of
-            # several updates would jump over the number of a step.
-            self._looks += 1
-            return multihost_utils.reached_preemption_sync_point(self._looks)
-        return self._received
-
-
-class _Rate:
-    """Updates a second, not counting validation and checkpoints."""
-
-    def __init__(self):
-        self._since: tuple[float, int] | None = None
-        self._intervals: list[float] = []
-
-    def paused(self) -> _Rate:
-        """A context whose time is not counted."""
-        return self
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(self, *_) -> None:
-        if self._since is not None:
-            self._since = (self._since[0] + time.perf_counter() - self._entered, self._since[1])
-
-    def begin(self, step: int) -> bool:
-        """Start the clock, once: after the first update, which compiled; whether this was it."""
-        first = self._since is None
-        if first:
-            self._since = (time.perf_counter(), step)
-        return first
-
-    def measure(self, step: int) -> float | None:
-        """Updates a second since the last call; None where there was no update in between."""
-        assert self._since is not None
-        now, (then, before) = time.perf_counter(), self._since
-        self._since = (now, step)
-        if step == before:
-            return None
-        self._intervals.append((now - then) / (step - before))
-        return 1.0 / self._intervals[-1]
-
-    @property
-    def seconds_per_update(self) -> float | None:
-        """The median over the intervals between two log lines; None where there was none."""
-        return float(np.median(self._intervals)) if self._intervals else None
 
 
 def eval_batch_size(experiment: Experiment) -> int:

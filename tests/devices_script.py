@@ -9,8 +9,8 @@ import numpy as np
 from zf_jax import Observation, build_model, init_state, make_optimizer
 from zf_jax.data import eval_batches, load, train_batches
 from zf_jax.evaluation import evaluate_split
-from zf_jax.sharding import data_mesh, global_batch, initialize_distributed, replicated, to_host
-from zf_jax.training import Schedules, make_eval_step, make_train_step
+from zf_jax.sharding import data_mesh, global_batch, global_batches, initialize_distributed, replicated, to_host
+from zf_jax.training import Schedules, make_eval_step, make_train_step, make_train_steps
 
 
 def main() -> None:
@@ -26,9 +26,12 @@ def main() -> None:
     data = load("digits")
     batches = train_batches(data.split("train"), batch_size=16, seed=0, **mine)
     losses = []
-    for _ in range(20):
+    for _ in range(15):
         state, metrics = step(state, global_batch(next(batches), mesh), jax.random.key(1))
         losses.append(float(metrics["loss"]))
+    steps = make_train_steps(model, optimizer, mesh, schedules)  # the same, five in one call
+    state, metrics = steps(state, global_batches([next(batches) for _ in range(5)], mesh), jax.random.key(1))
+    losses.append(float(metrics["loss"]))
     # 96 rows and 250 sequences: the last batch is short.
     bound = make_eval_step(model, mesh, "iwae", num_samples=2)
     served = eval_batches(data.split("test"), batch_size=96, **mine)

@@ -7,6 +7,7 @@ become collectives, and nothing else in the library knows how many devices there
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -34,6 +35,11 @@ def by_row(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
+def stacked_by_row(mesh: Mesh) -> NamedSharding:
+    """The second axis cut into one piece a device: every batch of a stack as one alone is."""
+    return NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
+
+
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Raise ``ValueError`` where the rows of a global batch cannot be shared evenly by the devices."""
     if batch_size < 1 or batch_size % mesh.size:
@@ -46,6 +52,15 @@ def global_batch(batch: Batch | Any, mesh: Mesh) -> Any:
     """Assemble the global batch from the rows this process holds; every leaf ``[b, ...]`` numpy."""
     sharding = by_row(mesh)
     return jax.tree.map(functools.partial(jax.make_array_from_process_local_data, sharding), batch)
+
+
+def global_batches(batches: Sequence[Batch], mesh: Mesh) -> Batch:
+    """Assemble N global batches of one shape, ``[N, B, T, ...]``, from the rows this process holds of each."""
+
+    def assemble(*leaves):
+        return jax.make_array_from_process_local_data(stacked_by_row(mesh), np.stack(leaves))
+
+    return jax.tree.map(assemble, *batches)
 
 
 def to_host(tree: Any) -> Any:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from zf_jax import bounds
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Model, unroll
 from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.particle import particle_bound
-from zf_jax.sharding import by_row, replicated
+from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
 
 BOUNDS = ("elbo", "iwae", "particle")
@@ -161,24 +160,10 @@ def make_train_steps(
 
     return jax.jit(
         train_steps,
-        in_shardings=(everywhere, _stacked_by_row(mesh), everywhere),
+        in_shardings=(everywhere, stacked_by_row(mesh), everywhere),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
-
-
-def global_batches(batches: Sequence[Batch], mesh: Mesh) -> Batch:
-    """Assemble N global batches of one shape, ``[N, B, T, ...]``, from the rows this process holds of each."""
-
-    def assemble(*leaves):
-        return jax.make_array_from_process_local_data(_stacked_by_row(mesh), np.stack(leaves))
-
-    return jax.tree.map(assemble, *batches)
-
-
-def _stacked_by_row(mesh: Mesh) -> NamedSharding:
-    """Every batch of a stack cut as one alone is."""
-    return NamedSharding(mesh, PartitionSpec(None, *by_row(mesh).spec))
 
 
 def make_eval_step(
