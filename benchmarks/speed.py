@@ -27,7 +27,7 @@ import optax
 
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import CONFIGURATIONS, TINY, Configuration, model_of, operations, random_batch
-from experiments.huge_pages import VARIABLE, use_huge_pages
+from experiments.kept_memory import keep_memory
 from zf_jax import bounds, deferred, generation
 from zf_jax.objective import Weights, loss_and_metrics
 from zf_jax.typing import Observation
@@ -285,7 +285,6 @@ def versions() -> dict:
         "cores": len(os.sched_getaffinity(0)),
         "load_average": os.getloadavg(),
         "avx512": "avx512f" in cpuinfo,
-        VARIABLE: os.environ.get(VARIABLE, ""),
     }
 
 
@@ -384,5 +383,5 @@ def _write(report: dict, path: str) -> None:
 
 
 if __name__ == "__main__":
-    use_huge_pages()  # as the experiments do; for ours and the peer alike
+    keep_memory()  # as the experiments do; it serves ours and the peer alike
     main()

@@ -107,8 +107,10 @@ def build_config_emission(config: Any, data: DataSet) -> Any:
     options = {option: settings[option] for option in ("per_dimension", "levels", "coding")}
     if settings.num_components is not None:
         options["num_components"] = settings.num_components
-    if name == "dmol" and data.normalisation is not None and settings.levels > 0:
+    if name == "dmol" and data.normalisation is not None:
         # Audio lies on a 16-bit scale whatever its own depth: of fewer levels, each is several of its integers.
+        if settings.levels < 2 or 2**16 % settings.levels:
+            raise UserError(f"config.model.levels must divide 65536, as 256 does for 8 bits: {settings.levels}")
         mean, std = data.normalisation["mean"], data.normalisation["std"]
         options |= {"step": 2**16 / settings.levels / std, "zero": -mean / std}
     return build_emission(name, data.observation, log_std_bounds=_hashable(settings.emission_log_std_bounds), **options)
@@ -175,6 +177,11 @@ def check(config: Any) -> None:
     for name, value in config.objective.items():
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")
+    for name in ("log_every", "eval_every", "checkpoint_every"):
+        if train[name] % train.updates_per_call:
+            raise UserError(
+                f"config.train.updates_per_call={train.updates_per_call} must divide config.train.{name}={train[name]}"
+            )
     if config.objective.kl_temperature_steps < 0 or config.objective.kl_temperature_cycles < 1:
         raise UserError("config.objective.kl_temperature_steps must be at least 0 and kl_temperature_cycles at least 1")
     if not 0 <= config.seed < 2**32:

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments.huge_pages import use_huge_pages
+from experiments.kept_memory import keep_memory
 
 
 class UserError(Exception):
@@ -36,7 +36,7 @@ def join_processes() -> None:
 
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
-    use_huge_pages()
+    keep_memory()
     # Other libraries' informational lines would bury the run's own.
     logging.set_verbosity(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

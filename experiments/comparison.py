@@ -16,9 +16,10 @@ from ml_collections import ConfigDict
 
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError
-from experiments.diagnosis import diagnose
+from experiments.diagnosis import latent_figures
 from experiments.loop import train
 from experiments.matching import match, parameter_count
+from experiments.restore import restore
 from experiments.scoring import evaluate
 from zf_jax.data import some_of, train_batches
 from zf_jax.evaluation import summarise
@@ -44,7 +45,7 @@ def compare(
     """One row a model and one a floor; figures are means over seeds, with their spread where there are several.
 
     Args:
-      models: ``"vrnn"``, or with an emission that is not the data's own, ``"vrnn:gmm"``.
+      models: ``"vrnn"``, or with another emission than the config's, ``"vrnn:gmm"``.
       match_parameters: choose each rnn_dim so that all are about as large as the first.
     """
     if not models or not seeds or num_samples < 1:
@@ -57,6 +58,8 @@ def compare(
         target = parameter_count(experiments[0].model)
         configs = [configs[0]] + [match(one, data, target) for one in configs[1:]]
         experiments = [build(one) for one in configs]
+    if len({one.model.emission.is_density for one in experiments}) > 1:
+        raise UserError("densities and probabilities of integers (dmol) do not compare in nats: compare them apart")
     scored = {"split": split, "num_sequences": num_sequences}
     rows = []
     for name, one, experiment in zip(models, configs, experiments, strict=True):
@@ -64,13 +67,28 @@ def compare(
         for seed in seeds:
             folder = str(workdir / f"{name.replace(':', '-')}-seed{seed}")
             found.append(_train_and_score(_with_seed(one, seed), folder, scored, num_samples))
-        size = {"parameters": parameter_count(experiment.model), "rnn_dim": one.model.rnn_dim}
-        rows.append({"model": name, **size, "seeds": seeds, "num_samples": num_samples} | _over_seeds(found))
-    for row, seconds in zip(rows, seconds_per_update(experiments), strict=True):
-        row["seconds_per_update"] = seconds
+        emission = one.model.emission or data.default_emission
+        facts = {
+            "model": one.model.name if emission == data.default_emission else f"{one.model.name}:{emission}",
+            "parameters": parameter_count(experiment.model),
+            "rnn_dim": one.model.rnn_dim,
+            "emission": emission,
+            "density": experiment.model.emission.is_density,
+            "num_steps": one.train.num_steps,
+            "seeds": seeds,
+            "num_samples": num_samples,
+        }
+        rows.append(facts | _over_seeds(found))
     rows += _floors(experiments[0], **scored)
-    (workdir / "compare.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    _write(rows, workdir)  # before the last step, which holds all models at once
+    for row, seconds in zip(rows, seconds_per_update(experiments), strict=False):
+        row["seconds_per_update"] = seconds
+    _write(rows, workdir)
     return rows
+
+
+def _write(rows: list[dict[str, Any]], workdir: Path) -> None:
+    (workdir / "compare.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 def seconds_per_update(experiments: list[Experiment]) -> list[float]:
@@ -101,16 +119,22 @@ def seconds_per_update(experiments: list[Experiment]) -> list[float]:
 
 def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_samples: int) -> dict[str, float]:
     """Figures of one run, ``{"elbo.nats_per_sequence": ..., ...}``; what is trained already is only read."""
-    if train(config, folder)["interrupted"]:
+    trained = train(config, folder)
+    if trained["interrupted"]:
         raise UserError("stopped by a signal; run the same command again to go on")
+    if trained["step"] != config.train.num_steps:
+        raise UserError(
+            f"{folder} holds a run of {trained['step']} updates, and the comparison is of {config.train.num_steps}: "
+            "choose another --workdir"
+        )
     bounds = {
         "elbo": evaluate(folder, bound="elbo", **scored),
         "iwae": evaluate(folder, bound="iwae", num_samples=num_samples, **scored),
     }
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
-    diagnosed = diagnose(folder, split=scored["split"], num_sequences=few, num_mutual=0)
-    return figures | {"active_units": float(diagnosed.get("active_units", 0))}
+    found = latent_figures(restore(folder, "best"), split=scored["split"], num_sequences=few, num_mutual=0)
+    return figures | {"active_units": float(found.get("active_units", 0))}
 
 
 def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:
@@ -129,9 +153,9 @@ def _floors(experiment: Experiment, split: str, num_sequences: int) -> list[dict
     data, rows = experiment.data, []
     for name, totals in floors(data.split("train"), some_of(data.split(split), num_sequences), data).items():
         if not experiment.model.emission.is_density and data.normalisation is not None:
-            # The floors are densities of normalised samples; the mass of an integer is about that of the raw ones.
-            shift = totals.lengths * data.observation.size * math.log(data.normalisation["std"])
-            totals = totals._replace(bound=totals.bound - shift)
+            # The floors are densities of normalised samples; the mass of a bin is about the density times its width.
+            shift = totals.lengths * data.observation.size * math.log(experiment.model.emission.step)
+            totals = totals._replace(bound=totals.bound + shift)
         figures = {k: v for k, v in summarise(totals, units(experiment)).items() if isinstance(v, float)}
         rows.append(
             {"model": name, "parameters": None, **{f"elbo.{k}": v for k, v in figures.items() if "kl_" not in k}}

@@ -11,12 +11,14 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.builder import Experiment
 from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.pictures import save
 from experiments.restore import restore
 from zf_jax.data import eval_batches, some_of
 from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, summarise
+from zf_jax.training import TrainState
 
 
 def diagnose(
@@ -33,13 +35,35 @@ def diagnose(
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
     """
+    restored = restore(workdir, checkpoint)
+    experiment, state, path = restored
+    found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
+    facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}
+    result = {"split": split, **found, **facts, "seed": seed}
+    folder = path / "diagnostics"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if experiment.model.latent_dim:
+        draw(result, folder, experiment.data)
+    return result
+
+
+def latent_figures(
+    restored: tuple[Experiment, TrainState, Path],
+    *,
+    split: str,
+    num_sequences: int = 0,
+    num_mutual: int = 64,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What ``zf_jax.diagnostics`` finds in a split of a run that ``restore`` gave; nothing is written."""
     if num_sequences < 0 or num_mutual < 0 or num_mutual == 1:
         raise UserError(
             f"--num_sequences must be at least 0, and --num_mutual at least 2 or 0: {num_sequences}, {num_mutual}"
         )
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
-    experiment, state, path = restore(workdir, checkpoint)
+    experiment, state, _ = restored
     model, data, key = experiment.model, experiment.data, jax.random.key(seed)
     source = some_of(data.split(split), num_sequences)
 
@@ -55,20 +79,7 @@ def diagnose(
     if model.latent_dim and num_mutual and len(few) > 1:
         _, batch = next(iter(eval_batches(few, batch_size=len(few))))
         information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
-    result = {
-        "split": split,
-        **summarise(inspections(), information),
-        "model": experiment.config.model.name,
-        "data": experiment.config.data.name,
-        "step": int(state.step),
-        "seed": seed,
-    }
-    folder = path / "diagnostics"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if model.latent_dim:
-        draw(result, folder, data)
-    return result
+    return summarise(inspections(), information)
 
 
 def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:

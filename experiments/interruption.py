@@ -13,7 +13,7 @@ class StopSignal:
 
     def __init__(self):
         self._received = False
-        self._looks = 0
+        self._asked: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
@@ -31,13 +31,15 @@ class StopSignal:
         self._received = True
         signal.signal(number, self._previous[number])  # a second signal ends the program at once
 
-    def requested(self) -> bool:
-        """Whether to stop now; the same answer in every process, all of which must ask equally often."""
+    def requested(self, step: int) -> bool:
+        """Whether to stop before the update after ``step``; the same answer in every process."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            # The processes agree on the number of a look that none has had yet: looks are counted, since a call of
-            # several updates would jump over the number of a step.
-            self._looks += 1
-            return multihost_utils.reached_preemption_sync_point(self._looks)
+            # The processes agree on one step at which all of them stop, and are told when it is asked for, so that
+            # none may be left out, and a call of several updates asks for several; orbax asks with steps too.
+            first = step if self._asked is None else self._asked + 1
+            self._asked = step
+            answers = [multihost_utils.reached_preemption_sync_point(one) for one in range(first, step + 1)]
+            return any(answers)
         return self._received

@@ -20,7 +20,7 @@ from experiments.command_line import UserError
 from experiments.gallery import Gallery
 from experiments.interruption import StopSignal
 from experiments.rate import Rate
-from experiments.workdir import check_fingerprint, fingerprint, held, open_workdir
+from experiments.workdir import check_fingerprint, fingerprint, opened
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation import evaluate_split, summarise
@@ -47,8 +47,7 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
     """
     experiment = build(config)
-    path = open_workdir(workdir, config)
-    with held(path), Checkpoints(path) as checkpoints, StopSignal() as stop:
+    with opened(workdir, config) as path, Checkpoints(path) as checkpoints, StopSignal() as stop:
         state = initial_state(experiment)
         saved = checkpoints.latest_step
         if saved is not None:
@@ -109,7 +108,7 @@ class _Run:
         pending = None
         with _bar(step, last) as self.bar:
             try:
-                while step < last and not self.stop.requested():
+                while step < last and not self.stop.requested(step):
                     group = next(calls)
                     state, metrics = self._update(state, group)
                     step += len(group)

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
-from experiments.builder import build_config_model
+from experiments.builder import build_config_model, build_objective
 from zf_jax.data import DataSet
+from zf_jax.objective import trainable
 
 
 def parameter_count(model: Any) -> int:
@@ -24,7 +25,7 @@ def match(config: Any, data: DataSet, target: int) -> Any:
     def count(size: int) -> int:
         trial = copy.deepcopy(config)
         trial.model.rnn_dim = size
-        return parameter_count(build_config_model(trial, data))
+        return parameter_count(trainable(build_config_model(trial, data), build_objective(trial, data)))
 
     low, high = 1, 2
     while count(high) < target:

@@ -61,6 +61,8 @@ def evaluate(
         "num_samples": num_samples,
         "exact": exact,
         "density": experiment.model.emission.is_density,
+        # A probability is that of an integer of so many; of fewer than the data's own, the data were rounded to them.
+        **({"levels": experiment.model.emission.levels} if hasattr(experiment.model.emission, "levels") else {}),
         **summarise(totals, units(experiment)),
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.command_line import UserError
@@ -32,44 +33,37 @@ _MAY_CHANGE = {
 }
 
 
-def open_workdir(workdir: str, config: Any) -> Path:
-    """Make the folder, or check that the run it holds is this config's; write ``config.json``.
+@contextlib.contextmanager
+def opened(workdir: str, config: Any) -> Iterator[Path]:
+    """The folder to train in, made or found to hold this config's run, ``config.json`` written, kept from other runs.
 
     Raises:
-      UserError: the folder cannot be made, or holds a run of another config: the message says what differs.
+      UserError: the folder cannot be made, holds a run of another config (the message says what differs), or another
+        run is training in it.
     """
     path = Path(workdir)
-    mine = json.loads(config.to_json())
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the workdir {workdir} cannot be made: {error.strerror}") from error
-    if (path / "config.json").exists():
-        theirs = _read(path)
-        differing = sorted(_differences(theirs, mine))
-        changed = [name for name in differing if name not in _MAY_CHANGE]
-        if changed:
-            was, now = _flat(theirs), _flat(mine)
-            listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
-            raise UserError(f"{workdir} holds a run of another configuration: {listed}; choose another --workdir")
-    if jax.process_index() == 0:
-        unfinished = path / "config.json.tmp"
-        unfinished.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
-        os.replace(unfinished, path / "config.json")
-    return path
+    with contextlib.ExitStack() as stack:
+        refused = ""
+        if jax.process_index() == 0:
+            try:
+                stack.enter_context(_held(path))
+                _write_config(path, config)
+            except UserError as error:
+                refused = str(error)
+        if _anywhere(refused != ""):
+            raise UserError(refused or f"process 0 was refused the workdir {workdir}, and says why")
+        yield path
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Keep a second run out of the folder while this one trains in it.
-
-    Raises:
-      UserError: one is training there.
-    """
-    if jax.process_index() > 0:  # of one run's processes the first speaks for all
-        yield
-        return
-    with open(path / ".training", "w", encoding="utf-8") as file:
+def _held(path: Path) -> Iterator[None]:
+    """Keep other runs out of the folder."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = open(path / ".training", "w", encoding="utf-8")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UserError(f"the workdir {path} cannot be made or written: {error.strerror}") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,6 +73,30 @@ def held(path: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system that has no locks
         yield
+
+
+def _write_config(path: Path, config: Any) -> None:
+    mine = json.loads(config.to_json())
+    if (path / "config.json").exists():
+        theirs = _read(path)
+        differing = sorted(_differences(theirs, mine))
+        changed = [name for name in differing if name not in _MAY_CHANGE]
+        if changed:
+            was, now = _flat(theirs), _flat(mine)
+            listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
+            raise UserError(f"{path} holds a run of another configuration: {listed}; choose another --workdir")
+    unfinished = path / "config.json.tmp"
+    unfinished.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, path / "config.json")
+
+
+def _anywhere(mine: bool) -> bool:
+    """Whether it is so in any process."""
+    if jax.process_count() == 1:
+        return mine
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(mine))))
 
 
 def read_config(workdir: str) -> Any:
@@ -121,10 +139,13 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'config.json'} cannot be read ({error}); choose another --workdir") from error
     # A field that is younger than the run has its default there.
-    return {
-        name: value | written.get(name, {}) if isinstance(value, dict) else written.get(name, value)
-        for name, value in json.loads(get_base().to_json()).items()
-    }
+    merged = json.loads(get_base().to_json())
+    try:
+        for name, value in written.items():
+            merged[name] = merged[name] | value if isinstance(merged.get(name), dict) else value
+    except (AttributeError, TypeError) as error:
+        raise UserError(f"{path / 'config.json'} is no config; choose another --workdir") from error
+    return merged
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,8 +3,29 @@
 import os
 from pathlib import Path
 
+import numpy as np
+import pytest
+import soundfile
+
 # Tests compile many small programs and run each a few times: compiling fast matters, running fast does not.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 " + os.environ.get("XLA_FLAGS", "")
 # Several tests start the binaries in processes of their own, which compile the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+@pytest.fixture(scope="session")
+def audio(tmp_path_factory):
+    """A folder of real files of 16 bits, some samples at either end of the scale, and a config that reads it."""
+    from experiments import family  # JAX reads what stands above when it is imported
+    from zf_jax import data
+
+    folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
+    for i in range(24):
+        samples = np.clip(rng.normal(5, 3000, 4000), -32768, 32767).astype(np.int16)
+        samples[[0, 1]] = -32768, 32767
+        soundfile.write(folder / f"{i}.wav", samples, 16000, subtype="PCM_16")
+    config = family.get_config("audio_folder.py", "small")
+    config.data.dir, config.data.cache_dir = str(folder), str(tmp_path_factory.mktemp("cache"))
+    options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
+    return config, data.load(config.data.name, data_dir=config.data.dir, **options)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from test_experiments import tiny_config
 
 from experiments import comparison
@@ -52,3 +53,33 @@ def test_an_unknown_model_is_refused_before_any_is_trained(tmp_path):
     with pytest.raises(UserError, match="unknown model"):
         comparison.compare(tiny_config(), tmp_path, models=["zforcing", "nonesuch"], seeds=[0], num_samples=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_figures_over_seeds_are_the_mean_and_the_deviation_of_a_sample():
+    row = comparison._over_seeds([{"elbo": 1.0}, {"elbo": 2.0}, {"elbo": 6.0}])
+    assert row == {"elbo": 3.0, "elbo.spread": pytest.approx(np.sqrt((4 + 1 + 9) / 2))}
+    assert comparison._over_seeds([{"elbo": 1.0}]) == {"elbo": 1.0}
+
+
+def test_a_run_of_another_length_is_no_part_of_the_comparison(rows, tmp_path):
+    short = {"models": ["rnn"], "seeds": [0], "num_samples": 1, "split": "valid"}
+    longer, shorter = (tiny_config(**{"train.num_steps": n, "train.log_every": 1}) for n in (3, 2))
+    comparison.compare(longer, tmp_path, **short)
+    with pytest.raises(UserError, match="holds a run of 3 updates"):
+        comparison.compare(shorter, tmp_path, **short)
+
+
+def test_a_mass_stands_beside_floors_of_masses_and_not_beside_densities(audio, tmp_path):
+    config, data = audio[0].copy_and_resolve_references(), audio[1]
+    config.model.update(rnn_dim=4, latent_dim=2, mlp_dim=4, embed_dim=4, num_components=2, levels=256)
+    config.train.update(num_steps=2, decay_steps=0, log_every=1, eval_every=2, checkpoint_every=2)
+    settings = {"seeds": [0], "num_samples": 1}
+    with pytest.raises(UserError, match="do not compare"):
+        comparison.compare(config, tmp_path, models=["rnn", "rnn:dmol"], **settings)
+    found = comparison.compare(config, tmp_path, models=["rnn:dmol"], **settings)
+    rows = {row["model"]: row for row in found}
+    assert (rows["rnn:dmol"]["emission"], rows["rnn:dmol"]["density"]) == ("dmol", False)
+    samples = np.concatenate([one.targets.ravel() for one in data.split("test")])
+    width = 256 / data.normalisation["std"]  # of a bin, in the units of the samples
+    bits = -np.mean(stats.norm.logpdf(samples) + np.log(width)) / np.log(2)
+    np.testing.assert_allclose(rows["unit Gaussian"]["elbo.bits_per_sample"], bits, rtol=1e-5)

@@ -12,11 +12,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
 from experiments import loop
 from experiments import workdir as workdir_room
 from experiments.command_line import UserError
 from experiments.configs import base
+from experiments.interruption import StopSignal
 from experiments.restore import restore
 from experiments.scoring import evaluate
 from zf_jax import training
@@ -256,26 +258,42 @@ def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run)
     assert (whole_run / "config.json").read_bytes() == before
 
 
-def test_a_second_run_is_kept_out_of_a_workdir_in_which_one_trains(tmp_path):
+def test_a_second_run_is_kept_out_of_a_workdir_in_which_one_trains(whole_run):
+    before = (whole_run / "config.json").read_bytes()
     with (
-        workdir_room.held(tmp_path),
+        workdir_room.opened(str(whole_run), tiny_config(**{"train.num_steps": 40})),
         pytest.raises(UserError, match="another run is training"),
-        workdir_room.held(tmp_path),
     ):
-        pass
-    with workdir_room.held(tmp_path):  # given back
-        pass
+        loop.train(tiny_config(**{"train.num_steps": 50}), str(whole_run))
+    assert (whole_run / "config.json").read_bytes() == before
+    loop.train(tiny_config(**{"train.num_steps": 40}), str(whole_run))  # given back
 
 
-def test_a_run_older_than_a_field_has_its_default(tmp_path):
-    workdir_room.open_workdir(str(tmp_path), tiny_config())
-    path = tmp_path / "config.json"
+def test_a_run_older_than_a_field_has_its_default_and_goes_on(tmp_path):
+    with workdir_room.opened(str(tmp_path), tiny_config()):
+        path = tmp_path / "config.json"
     older = json.loads(path.read_text())
     del older["train"]["updates_per_call"]
-    older["model"]["rnn_dim"] = 9
+    older["notes"] = "mine"
     path.write_text(json.dumps(older))
     found = workdir_room.read_config(str(tmp_path))
-    assert (found.train.updates_per_call, found.model.rnn_dim, found.data.name) == (1, 9, "digits")
+    assert (found.train.updates_per_call, found.model.rnn_dim, found.notes) == (1, 8, "mine")
+    del older["notes"]
+    path.write_text(json.dumps(older))
+    with workdir_room.opened(str(tmp_path), tiny_config()):
+        pass
+    path.write_text('{"model": null}')
+    with pytest.raises(UserError, match="is no config"):
+        workdir_room.read_config(str(tmp_path))
+
+
+def test_every_step_is_asked_for_once_where_processes_agree_on_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", lambda step: asked.append(step) or step == 8)
+    stop = StopSignal()
+    assert [stop.requested(step) for step in (5, 6, 9)] == [False, False, True]
+    assert asked == [5, 6, 7, 8, 9]
 
 
 def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch, no_pictures):

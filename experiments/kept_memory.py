@@ -1,0 +1,27 @@
+"""Memory that an update gives back is kept for the next: on a CPU worth more than most kernels.
+
+An update asks for hundreds of megabytes and gives them back.  The C library hands large blocks to the system at once,
+which gives them out again zeroed and page by page, at every update; BUILD_NOTES.md has what that costs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
+
+
+def keep_memory() -> None:
+    """Let this program's heap grow to what it needs at its highest, and stay; before other threads are started.
+
+    Nothing happens where the C library is not glibc, or where ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable is set.
+    """
+    chosen = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
+    if chosen or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_ARENA_MAX, 1)  # one heap for all threads: another's cannot hold a large block
+    libc.mallopt(M_MMAP_MAX, 0)  # no block is a mapping of its own, which would end with it
+    libc.mallopt(M_TRIM_THRESHOLD, -1)  # the heap's free end stays
