@@ -202,6 +202,14 @@ def test_draws_follow_the_head_s_own_probabilities(name, observation, options):
         assert abs(estimate.mean() - target) < 5 * (estimate.std() + product.std()) / 4000**0.5
 
 
+def test_no_class_without_probability_is_drawn_at_either_end_of_the_noise():
+    head = build_emission("categorical", Observation("tokens", 5))
+    logits = jnp.log(jnp.array([0.0, 0.25, 0.0, 0.75, 0.0]))
+    noise = jnp.array([0.0, 0.249, 0.25, 0.999, np.nextafter(np.float32(1), np.float32(0))], jnp.float32)
+    drawn = head.sample({"logits": jnp.broadcast_to(logits, (5, 5))}, noise)
+    np.testing.assert_array_equal(drawn, [1, 1, 3, 3, 3])
+
+
 def test_rescaling_the_data_moves_densities_and_not_probabilities():
     """Check 9: a density loses D log s; a probability of the same integers does not change."""
     x, s = frames(), 4.0

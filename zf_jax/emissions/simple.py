@@ -75,12 +75,16 @@ class Categorical:
         return distributions.categorical_log_prob(values["logits"], x)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """The randomness of one draw for each of ``shape``: a standard Gumbel for every class."""
-        return jax.random.gumbel(key, (*shape, self.observation.size), jnp.result_type(float))
+        """The randomness of one draw for each of ``shape``: uniform on [0, 1)."""
+        return jax.random.uniform(key, shape, jnp.result_type(float))
 
     def sample(self, values: Values, noise: Array) -> Array:
-        """Draw x, int32 ``[...]``, by the Gumbel-max trick."""
-        return jnp.argmax(values["logits"] + noise, axis=-1).astype(jnp.int32)
+        """Draw x, int32 ``[...]``: the class in which the noise falls, their probabilities laid end to end."""
+        # One random number a draw: over many words, a Gumbel for each costs more than the network.
+        logits = values["logits"]
+        ends = jnp.cumsum(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)), axis=-1)
+        passed = jnp.sum(ends <= noise[..., None] * ends[..., -1:], axis=-1)
+        return jnp.minimum(passed, logits.shape[-1] - 1).astype(jnp.int32)  # rounding may pass the last end
 
     def mean(self, values: Values) -> Array:
         """The probabilities of the classes, ``[..., C]``."""
