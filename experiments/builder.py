@@ -178,9 +178,10 @@ def check(config: Any) -> None:
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")
     for name in ("log_every", "eval_every", "checkpoint_every"):
-        if train[name] % train.updates_per_call:
+        if train.updates_per_call > train[name]:
             raise UserError(
-                f"config.train.updates_per_call={train.updates_per_call} must divide config.train.{name}={train[name]}"
+                f"config.train.updates_per_call={train.updates_per_call} cannot be above config.train.{name}="
+                f"{train[name]}: no call runs past a step at which something is due"
             )
     if config.objective.kl_temperature_steps < 0 or config.objective.kl_temperature_cycles < 1:
         raise UserError("config.objective.kl_temperature_steps must be at least 0 and kl_temperature_cycles at least 1")

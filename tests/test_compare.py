@@ -38,6 +38,12 @@ def test_a_model_without_latents_has_an_exact_likelihood(rows):
     assert rows["zforcing"]["iwae.nats_per_sequence"] > rows["zforcing"]["elbo.nats_per_sequence"]
 
 
+def test_latents_in_use_are_counted_and_updates_timed(rows):
+    assert 0 <= rows["zforcing"]["active_units"] <= 2
+    assert rows["rnn"]["active_units"] == 0.0
+    assert min(rows["zforcing"]["seconds_per_update"], rows["rnn"]["seconds_per_update"]) > 0
+
+
 def test_parameter_counts_are_matched(rows):
     assert abs(rows["rnn"]["parameters"] / rows["zforcing"]["parameters"] - 1) < 0.1
 

@@ -259,13 +259,11 @@ def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run)
 
 
 def test_a_second_run_is_kept_out_of_a_workdir_in_which_one_trains(whole_run):
-    before = (whole_run / "config.json").read_bytes()
-    with (
-        workdir_room.opened(str(whole_run), tiny_config(**{"train.num_steps": 40})),
-        pytest.raises(UserError, match="another run is training"),
-    ):
-        loop.train(tiny_config(**{"train.num_steps": 50}), str(whole_run))
-    assert (whole_run / "config.json").read_bytes() == before
+    with workdir_room.opened(str(whole_run), tiny_config(**{"train.num_steps": 40})):
+        before = (whole_run / "config.json").read_bytes()
+        with pytest.raises(UserError, match="another run is training"):
+            loop.train(tiny_config(**{"train.num_steps": 50}), str(whole_run))
+        assert (whole_run / "config.json").read_bytes() == before
     loop.train(tiny_config(**{"train.num_steps": 40}), str(whole_run))  # given back
 
 

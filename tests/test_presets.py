@@ -166,9 +166,9 @@ def test_the_coding_of_a_config_reaches_the_emission(audio):
 @pytest.mark.parametrize(
     "settings, sentence",
     [
-        ({"emission": "dmol", "levels": 0}, "levels must divide 65536, as 256 does for 8 bits: 0"),
-        ({"emission": "dmol", "levels": -256}, "levels must divide 65536, as 256 does for 8 bits: -256"),
-        ({"emission": "dmol", "levels": 255}, "levels must divide 65536, as 256 does for 8 bits: 255"),
+        ({"emission": "dmol", "levels": 0}, "config.model.levels must divide 65536, as 256 does for 8 bits: 0"),
+        ({"emission": "dmol", "levels": -256}, "config.model.levels must divide 65536, as 256 does for 8 bits: -256"),
+        ({"emission": "dmol", "levels": 255}, "config.model.levels must divide 65536, as 256 does for 8 bits: 255"),
         ({"emission": "dmol", "coding": "a_law"}, "coding must be 'linear' or 'mu_law', not 'a_law'"),
         ({"emission": "dmol", "num_components": 0}, "num_components must be at least 1, not 0"),
         ({"emission": "gmm", "num_components": 0}, "num_components must be at least 1, not 0"),
