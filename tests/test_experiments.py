@@ -22,7 +22,7 @@ from experiments.interruption import StopSignal
 from experiments.restore import restore
 from experiments.scoring import evaluate
 from zf_jax import training
-from zf_jax.checkpointing import CheckpointError, Checkpoints
+from zf_jax.checkpointing import CheckpointError
 from zf_jax.data import DataError
 from zf_jax.metrics import read_metrics
 
