@@ -104,6 +104,20 @@ def test_several_updates_in_one_call_are_those_of_several_calls(model, batch):
     assert int(last["skipped_updates"]) == 1
 
 
+@pytest.mark.parametrize("make", [make_train_step, make_train_steps])
+def test_an_update_holds_the_gradients_beside_the_state_and_no_copy_of_it(make, batch):
+    # A large table and few data: next to it nothing else counts.
+    model = build_model("rnn", Observation("tokens", 4000), emission="categorical", rnn_dim=64, embed_dim=64)
+    optimizer, mesh, words = make_optimizer(1e-3), data_mesh(jax.devices()[:1]), np.zeros((ROWS, STEPS), np.int32)
+    batch = batch._replace(inputs=words, targets=words)
+    state = init_state(model, optimizer, jax.random.key(0))
+    data = batch if make is make_train_step else global_batches([batch] * 3, mesh)
+    compiled = make(model, optimizer, mesh).lower(state, data, jax.random.key(1)).compile()
+    memory, of_params = compiled.memory_analysis(), sum(x.nbytes for x in jax.tree.leaves(state.params))
+    assert memory.temp_size_in_bytes < 1.5 * of_params
+    assert memory.alias_size_in_bytes >= 3 * of_params
+
+
 def test_every_update_draws_noise_of_its_own(model, batch):
     optimizer = make_optimizer(1e-9, 10.0)
     state = init_state(model, optimizer, jax.random.key(0))

@@ -88,11 +88,12 @@ def update(
     grad_norm = optax.global_norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    params, opt_state = jax.tree.map(
-        lambda new, old: jnp.where(finite, new, old), (params, opt_state), (state.params, state.opt_state)
-    )
+    def taken():
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        return optax.apply_updates(state.params, updates), opt_state
+
+    # A branch: a select between old and new would make XLA copy the parameters and the moments at every update.
+    params, opt_state = jax.lax.cond(finite, taken, lambda: (state.params, state.opt_state))
     skipped = 1 - finite.astype(jnp.int32)
     state = TrainState(
         step=state.step + 1,
