@@ -134,6 +134,31 @@ def test_all_bins_sum_to_one_in_single_precision(levels, coding):
 
 
 @pytest.mark.parametrize("coding", ["linear", "mu_law"])
+def test_each_bin_of_16_bits_has_its_mass_in_single_precision(coding):
+    """That they sum to 1 does not say it: errors of shared edges cancel in a sum."""
+    head = build_emission("dmol", Observation("frames", 1), num_components=1, coding=coding, **AUDIO[65536])
+    half = head.levels // 2
+    n = np.arange(-half, half)
+    edges = np.stack([n - 0.5, n + 0.5])
+    if coding == "mu_law":
+        edges = half * np.sign(edges) * np.log1p(65535 * np.abs(edges) / half) / np.log(65536)
+    log_prob = jax.jit(head.log_prob)
+    units = 60.0 if coding == "linear" else 1.0  # in which half the grid is about 1
+    for mean, scale in units * np.array([(0.0, 0.4), (0.4, 0.05), (-0.9, 0.15)]):
+        values = {"logits": [[0.0]], "mean": [[mean]], "log_scale": [[np.log(scale)]]}
+        values = jax.tree.map(jnp.asarray, values, is_leaf=lambda v: isinstance(v, list))
+        _, location, log_of_scale = (float(v.item()) for v in head._mixture(values))
+        a, b = (edges - location) / np.exp(log_of_scale)
+        mass = np.where(a > 0, special.expit(-a) - special.expit(-b), special.expit(b) - special.expit(a))
+        inner = slice(1, -1)  # the end bins are open
+        trusted = mass[inner] > 1e-30
+        found = np.asarray(log_prob(values, jnp.asarray(all_bins(head), jnp.float32)))[inner]
+        expected = np.log(mass[inner], where=trusted, out=np.zeros_like(mass[inner]))
+        assert trusted.mean() > 0.2
+        np.testing.assert_allclose(found[trusted], expected[trusted], atol=2e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("coding", ["linear", "mu_law"])
 @pytest.mark.parametrize("levels", [256, 65536])
 def test_gradients_are_finite_in_far_tails_and_for_tiny_scales(levels, coding):
     head = build_emission("dmol", Observation("frames", 1), num_components=2, coding=coding, **AUDIO[levels])
@@ -148,7 +173,7 @@ def test_a_naive_difference_is_found():
     """The textbook formula, which the tests above exist to keep out: a difference of two sigmoids, and its log."""
     a, b = jnp.float32(200.0), jnp.float32(201.0)
     assert np.isneginf(jnp.log(jax.nn.sigmoid(b) - jax.nn.sigmoid(a)))
-    ours = distributions.discretised_logistic_log_prob(0.0, 0.0, a, b, first=False, last=False)
+    ours = distributions.discretised_logistic_log_prob(0.0, 0.0, a, b - a, first=False, last=False)
     np.testing.assert_allclose(ours, -200.0 + np.log1p(-np.exp(-1.0)), rtol=1e-6)
 
 
@@ -156,7 +181,7 @@ def test_closed_end_bins_are_found():
     head = build_emission("dmol", Observation("frames", 1), num_components=2, levels=256, step=1 / 37.3)
     _, location, log_scale = head._mixture(extreme_values(head, 3.0, 0.0))
     n = np.arange(256)[:, None, None] - 128.0
-    closed = distributions.discretised_logistic_log_prob(location, log_scale, n - 0.5, n + 0.5, first=False, last=False)
+    closed = distributions.discretised_logistic_log_prob(location, log_scale, n - 0.5, 1.0, first=False, last=False)
     assert np.exp(closed).mean(-1).sum() < 0.9
 
 

@@ -96,19 +96,19 @@ def categorical_log_prob(logits: Array, x: Array) -> Array:
 
 
 def discretised_logistic_log_prob(
-    location: Array, log_scale: Array, lower: Array, upper: Array, *, first: Array, last: Array
+    location: Array, log_scale: Array, lower: Array, width: Array, *, first: Array, last: Array
 ) -> Array:
-    """Log-mass of Logistic(location, exp(log_scale)) between two edges, nats, exact in far tails too: ``[...]``.
+    """Log-mass of Logistic(location, exp(log_scale)) within bins, nats, exact in far tails too: ``[...]``.
 
     Args:
-      lower, upper: the edges of each bin, finite; neighbours must share an edge for all bins to sum to 1.
+      lower, width: of each bin, finite; a bin must end where the next begins for all to sum to 1.
       first, last: whether the bin is open below, or above.
     """
     precision = jnp.exp(-log_scale)
-    a, b = (lower - location) * precision, (upper - location) * precision
+    a, b = (lower - location) * precision, (lower + width - location) * precision
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no difference of nearly equal numbers, and
     # logs that grow no faster than linearly, so that values and gradients stay finite wherever the bin lies.
-    inside = jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1((lower - upper) * precision))
+    inside = jax.nn.log_sigmoid(b) + jax.nn.log_sigmoid(-a) + jnp.log(-jnp.expm1(-width * precision))
     return jnp.where(first, jax.nn.log_sigmoid(b), jnp.where(last, jax.nn.log_sigmoid(-a), inside))
 
 
