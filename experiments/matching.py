@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from experiments.builder import build_config_model, build_objective
+from experiments.command_line import UserError
 from zf_jax.data import DataSet
 from zf_jax.objective import trainable
 
@@ -28,6 +29,8 @@ def match(config: Any, data: DataSet, target: int) -> Any:
         return parameter_count(trainable(build_config_model(trial, data), build_objective(trial, data)))
 
     low, high = 1, 2
+    if count(low) == count(high):
+        raise UserError(f"the model {config.model.name!r} has no rnn_dim by which to match its number of parameters")
     while count(high) < target:
         low, high = high, 2 * high
     while high - low > 1:
