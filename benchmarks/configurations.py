@@ -119,8 +119,10 @@ def operations(configuration: Configuration) -> dict[str, float]:
     )
     per_sample = n["forward recurrence"] + n["latent into gates"] + n["prior"] + n["posterior from h"] + n["emission"]
     generated = n["embedding"] // 2 + n["forward inputs"] + n["forward recurrence"] + n["latent into gates"]
+    update = rows * (6.0 * sum(n.values()) - 2.0 * n["embedding"])
     return {
-        "update": rows * (6.0 * sum(n.values()) - 2.0 * n["embedding"]),
+        "update": update,
+        "train_step": update,
         "iwae": rows * 2.0 * (once + c.K * per_sample),
         "sample": rows * 2.0 * (generated + n["prior"] + n["emission"]),
     }

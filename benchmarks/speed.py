@@ -1,9 +1,11 @@
 """Our speed beside PyTorch's, in one run:  python -m benchmarks.speed [--configs=A,B,C,D] [--json=FILE] [--growth]
 
 Each round times a large float32 matmul (the peak), ours and the peer, one after another, so that a busy machine is
-busy for all of them; figures are medians over rounds.  An update is noise, forward, backward and Adam; the IWAE
-evaluation takes K samples; sampling draws as many sequences as a batch holds.  The peer is the faster of eager and
-compiled PyTorch.  Before anything is timed, loss and gradients of both are compared on the measured sizes.
+busy for all of them; figures are medians over rounds.  An update is noise, forward, backward and Adam; the train step
+is the library's own, which also clips, looks for values that are not finite, and computes metrics, beside the same
+update of the peer, which does none of these; the IWAE evaluation takes K samples; sampling draws as many sequences as a
+batch holds.  The peer is the faster of eager and compiled PyTorch.  Before anything is timed, loss and gradients of
+both are compared on the measured sizes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import optax
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import CONFIGURATIONS, TINY, Configuration, model_of, operations, random_batch
 from experiments.kept_memory import keep_memory
-from zf_jax import bounds, deferred, generation
+from zf_jax import bounds, deferred, generation, init_state, make_optimizer, update
 from zf_jax.objective import Weights, loss_and_metrics
 from zf_jax.typing import Observation
 
@@ -36,39 +38,52 @@ PEAK_SIZE = 2048
 AUX_WEIGHT, REVERSE_WEIGHT = 1e-3, 1e-3
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 clock_name = "wall"
-TASKS = ("update", "iwae", "sample")
+TASKS = ("update", "train_step", "iwae", "sample")
 Run = Callable[[], None]
 
 
 def our_update(configuration: Configuration):
-    """The compiled update, the state it starts from, and the seconds it took to compile."""
+    """The compiled update, the state that it starts from, the batch, and the seconds that it took to compile."""
     model, batch, optimizer = model_of(configuration), random_batch(configuration), optax.adam(1e-3)
 
-    def update(state, batch):
+    def bare_update(state, batch):
         params, optimizer_state, key = state
         key, key_noise = jax.random.split(key)
         weights = Weights(1.0, AUX_WEIGHT, REVERSE_WEIGHT)
         gradients = jax.grad(lambda p: loss_and_metrics(model, p, batch, key_noise, weights)[0])(params)
         updates, optimizer_state = optimizer.update(gradients, optimizer_state, params)
-        return optax.apply_updates(params, updates), optimizer_state, key
+        return (optax.apply_updates(params, updates), optimizer_state, key), {}
 
     params = model.init(jax.random.key(0))
     state = (params, optimizer.init(params), jax.random.key(1))
     clock = CLOCKS[clock_name]
     start = clock()
-    compiled = jax.jit(update, donate_argnums=0).lower(state, batch).compile()
+    compiled = jax.jit(bare_update, donate_argnums=0).lower(state, batch).compile()
+    return compiled, state, batch, clock() - start
+
+
+def our_train_step(configuration: Configuration):
+    """As ``our_update``, of the library's own update."""
+    model, batch, key = model_of(configuration), random_batch(configuration), jax.random.key(1)
+    optimizer, weights = make_optimizer(1e-3, clip_norm=100.0), Weights(1.0, AUX_WEIGHT, REVERSE_WEIGHT)
+    state = init_state(model, optimizer, jax.random.key(0))
+    step = jax.jit(lambda state, batch: update(model, optimizer, state, batch, key, weights), donate_argnums=0)
+    clock = CLOCKS[clock_name]
+    start = clock()
+    compiled = step.lower(state, batch).compile()
     return compiled, state, batch, clock() - start
 
 
 def ours(configuration: Configuration, task: str) -> tuple[Run, dict]:
     """What runs the task once and waits for it, and facts about its compilation."""
     c, key = configuration, jax.random.key(2)
-    if task == "update":
-        compiled, state, batch, seconds = our_update(c)
+    if task in ("update", "train_step"):
+        compiled, state, batch, seconds = (our_update if task == "update" else our_train_step)(c)
         held = [state]
 
         def run():
-            held[0] = jax.block_until_ready(compiled(held[0], batch))
+            held[0], metrics = compiled(held[0], batch)
+            jax.block_until_ready((held[0], metrics))
     else:
         model, batch = model_of(c), random_batch(c)
         params = model.init(jax.random.key(0))
@@ -102,6 +117,7 @@ def peers(configuration: Configuration, task: str, kinds: tuple[str, ...]) -> di
         one = peer.Peer(c, params, compiled=kind == "compiled")
         functions = {
             "update": lambda one=one: one.update(batch, torch.randn(c.T, c.B, c.Z), AUX_WEIGHT, REVERSE_WEIGHT),
+            "train_step": lambda one=one: one.update(batch, torch.randn(c.T, c.B, c.Z), AUX_WEIGHT, REVERSE_WEIGHT),
             "iwae": lambda one=one: one.iwae(batch, torch.randn(c.T, c.K * c.B, c.Z)),
             "sample": lambda one=one: one.sample(c.B),
         }
@@ -322,7 +338,7 @@ def as_table(report: dict) -> str:
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configs", default="A,B,C,D", help="which configurations, separated by commas")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="which of update, iwae, sample")
+    parser.add_argument("--tasks", default=",".join(TASKS), help=f"which of {', '.join(TASKS)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", help="write the report to this file, and the table beside it as .md")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, two rounds, no compiled peer: a rehearsal")
