@@ -44,6 +44,9 @@ def compare(
 ) -> list[dict[str, Any]]:
     """One row a model and one a floor; figures are means over seeds, with their spread where there are several.
 
+    Beside a figure over sequences stands its standard error, ``<name>_stderr``, the mean of the seeds' where there are
+    several: the same sequences are scored again, which makes it no smaller.
+
     Args:
       models: ``"vrnn"``, or with another emission than the config's, ``"vrnn:gmm"``.
       match_parameters: choose each rnn_dim so that all are about as large as the first.

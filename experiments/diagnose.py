@@ -2,7 +2,8 @@
 
 Reads the checkpoint of the best validation ELBO and looks at a split: KL by step and dimension, active units, mutual
 information, what is lost without z, and the share of scales under one quantisation step.  Writes JSON and pictures into
-WORKDIR/diagnostics and prints the JSON's scalars as one object on the last line.
+WORKDIR/diagnostics and prints the JSON's scalars as one object on the last line; means over sequences with their
+standard errors, and the mutual information with the number of steps and sequences that it is over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _SPLIT = flags.DEFINE_string("split", "valid", "Which split to look at: train, valid, test or another the data have.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "How many sequences of the split, evenly spaced; 0 for all.")
 _NUM_MUTUAL = flags.DEFINE_integer(
-    "num_mutual", 64, "How many of them to take the mutual information over; 0 for none."
+    "num_mutual",
+    64,
+    "How many of them to take the mutual information over, evenly spaced among those no shorter than the median, since "
+    "only the steps that all of them have can be compared; 0 for none.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")

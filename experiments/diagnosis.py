@@ -16,8 +16,8 @@ from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.pictures import save
 from experiments.restore import restore
-from zf_jax.data import eval_batches, some_of
-from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, summarise
+from zf_jax.data import eval_batches, pad, some_of
+from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, places_long_enough, summarise
 from zf_jax.training import TrainState
 
 
@@ -75,22 +75,27 @@ def latent_figures(
             yield jax.device_get(look(state.params, batch, keys, quantisation_step=data.quantisation_step))
 
     information = None
-    few = some_of(source, num_mutual)
-    if model.latent_dim and num_mutual and len(few) > 1:
-        _, batch = next(iter(eval_batches(few, batch_size=len(few))))
+    if model.latent_dim and num_mutual and len(source) > 1:
+        few = [source[int(place)] for place in places_long_enough(source.lengths, num_mutual)]
+        batch = pad(few, max(len(example.targets) for example in few))
         information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
     return summarise(inspections(), information)
 
 
 def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
-    """Draw what ``diagnose`` found: ``SPLIT_kl.png``, a heat map with its margins, and ``SPLIT_latents.png``."""
+    """Draw what ``diagnose`` found: ``SPLIT_kl.png``, a heat map with its margins, and ``SPLIT_latents.png``.
+
+    Bands and bars of error are standard errors over sequences.
+    """
     paths = [folder / f"{result['split']}_{name}.png" for name in ("kl", "latents")]
     heat = np.array(result["kl_nats_per_step_and_dimension"]).T
     order = np.argsort(-heat.sum(axis=1))  # the dimension that says most first
     figure = Figure(figsize=(10, 7), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(4, 1), height_ratios=(1, 3), sharex="col", sharey="row")
     steps = np.arange(1, heat.shape[1] + 1)
-    grid[0, 0].plot(steps, heat.sum(axis=0), linewidth=0.8)
+    profile, error = heat.sum(axis=0), np.array(result["kl_nats_per_step_stderr"], float)
+    grid[0, 0].plot(steps, profile, linewidth=0.8)
+    grid[0, 0].fill_between(steps, profile - error, profile + error, alpha=0.3, linewidth=0)
     grid[0, 0].set(
         ylabel=f"KL, nats per {data.units}", title=f"{result['model']} on {result['data']}, {result['split']}"
     )
@@ -110,7 +115,7 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     left.axhline(ACTIVE_VARIANCE, color="grey", linewidth=0.8)
     left.set(xlabel="latent dimension, sorted", ylabel="variance of the posterior mean")
     left.set_title(f"{result['active_units']} of {result['latent_dim']} active")
-    losses = result["emission_loss_nats_per_sequence"]
+    losses = {k: v for k, v in result["emission_loss_nats_per_sequence"].items() if v["mean"] is not None}
     errors = [loss["stderr"] or 0.0 for loss in losses.values()]
     right.bar(list(losses), [loss["mean"] for loss in losses.values()], yerr=errors)
     right.set(ylabel="nats per sequence", title="log p(y | z) lost with z from elsewhere")

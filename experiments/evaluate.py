@@ -1,7 +1,12 @@
 """Evaluate a run: python -m experiments.evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
 
 Reads the checkpoint of the best validation ELBO, scores every sequence of the split once, and prints one JSON object
-on its last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json.
+on its last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json.  Beside every figure NAME stands its standard
+error over sequences, NAME_stderr.
+
+Whatever the bound, kl_nats_per_sequence and kl_nats_per_step are of a separate pass with one posterior sample a step,
+the one-sample ELBO's: the iwae and the particle bound hold no KL term, and these figures say how much the latents are
+used, not what to add to those bounds.  The particle bound also gives resampled_steps_per_sequence.
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ from experiments import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
-_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
+_BOUND = flags.DEFINE_string(
+    "bound", "elbo", "elbo, iwae or particle; the KL printed beside any of them is the one-sample ELBO's."
+)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")

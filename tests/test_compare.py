@@ -27,9 +27,31 @@ def rows(tmp_path_factory):
 def test_models_and_floors_stand_in_one_table(rows):
     assert set(rows) == {"zforcing", "rnn", "independent pixels"}
     text = table(list(rows.values())).splitlines()
-    assert len(text) == 5
-    assert len({len(line) for line in text}) == 1
-    assert "IWAE-2" in text[0]
+    legend, blank, *ruled = text
+    assert "single run" in legend and "standard error over the sequences" in legend and blank == ""
+    assert len(ruled) == 5
+    assert len({len(line) for line in ruled}) == 1
+    assert "IWAE-2" in ruled[0]
+    for line in ruled[2:]:
+        name = line.split("|")[1].strip()
+        figures = (rows[name]["elbo.nats_per_sequence"], rows[name]["elbo.nats_per_sequence_stderr"])
+        assert "{:.4f} ± {:.4f}".format(*figures) in line
+
+
+def test_the_spread_over_seeds_and_the_standard_error_over_sequences_are_told_apart():
+    figures = {"elbo.nats_per_sequence": -5.0, "elbo.nats_per_sequence_stderr": 0.25, "active_units": 3.0}
+    spread = {"elbo.nats_per_sequence.spread": 0.5, "elbo.nats_per_sequence_stderr.spread": 0.125}
+    floor = {"model": "unigram", "parameters": None} | figures
+    several = table([{"model": "rnn", "seeds": [0, 1, 2]} | figures | spread, floor])
+    assert "-5.0000 ± 0.5000" in several.splitlines()[4]
+    assert "-5.0000 ± 0.2500" in several.splitlines()[5]
+    legend = several.splitlines()[0]
+    assert "mean of 3 seeds is the standard deviation over those seeds" in legend
+    assert legend.index("standard deviation") < legend.index("floor") < legend.index("standard error")
+    single = table([{"model": "rnn", "seeds": [0]} | figures, floor])
+    assert "-5.0000 ± 0.2500" in single.splitlines()[4]
+    assert "standard deviation" not in single
+    assert "3.0000 ±" not in several + single, "a count of units has no standard error"
 
 
 def test_a_model_without_latents_has_an_exact_likelihood(rows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from models_under_test import KINDS, NAMES, random_batch, random_params, small, 
 from scipy import integrate, stats
 
 from zf_jax import bounds
-from zf_jax.diagnostics import inspect, mutual_information, summarise
-from zf_jax.emissions import build_emission
+from zf_jax.diagnostics import Information, inspect, mutual_information, places_long_enough, summarise
+from zf_jax.emissions import build_emission, emission_values
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Batch, Observation
 
@@ -52,9 +53,10 @@ def test_figures_against_direct_computation(name):
         features = model.encode(params, batch)
         sites = unroll(model, params, features, noise)[1]
         zero = model.score(params, features, replay(model, params, features, jnp.zeros_like(sites.latent)))
-        return model.score(params, features, sites), sites.proposal.mean, zero.emission_log_prob
+        gaussians = sites.proposal, model.prior(params, features, sites)
+        return model.score(params, features, sites), sites.proposal.mean, zero.emission_log_prob, gaussians
 
-    terms, means, zero = direct(params)
+    terms, means, zero, (proposal, prior) = direct(params)
     real = np.array(LENGTHS) > 0
     kl = np.asarray(terms.kl)[real]
     per_step = [kl[np.array(LENGTHS)[real] > t, t].mean() for t in range(6)]
@@ -62,6 +64,7 @@ def test_figures_against_direct_computation(name):
     np.testing.assert_allclose(result["kl_nats_per_step"], per_step)
     np.testing.assert_allclose(np.sum(result["kl_nats_per_step_and_dimension"], axis=1), per_step)
     np.testing.assert_allclose(np.sum(result["kl_nats_per_dimension"]), kl.sum() / sum(LENGTHS))
+    check_kl_errors(result, proposal, prior)
     emission = np.asarray(terms.emission_log_prob).sum(1)[real]
     np.testing.assert_allclose(result["emission_nats_per_sequence"]["posterior"]["mean"], emission.mean())
     lost = emission - np.asarray(zero).sum(1)[real]
@@ -77,6 +80,26 @@ def test_figures_against_direct_computation(name):
     assert result["active_units"] == np.sum(expected > 0.01)
 
 
+def check_kl_errors(result, proposal, prior):
+    """The KL's standard errors from its definition, over the four real sequences of ``LENGTHS``."""
+    (m, s), (m0, s0) = ((np.asarray(x.mean), np.exp(np.asarray(x.log_std))) for x in (proposal, prior))
+    kl = np.log(s0 / s) + (s**2 + (m - m0) ** 2) / (2 * s0**2) - 0.5  # [B, T, Z]
+    rows = [kl[row, :length] for row, length in enumerate(LENGTHS) if length]
+
+    def error(values):
+        return np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+
+    totals = np.array([row.sum(axis=0) for row in rows])  # [N, Z]
+    np.testing.assert_allclose(result["kl_nats_per_sequence_stderr"], error(totals.sum(axis=1)))
+    lengths = np.array([len(row) for row in rows])[:, None]
+    residuals = totals - totals.sum(axis=0) / lengths.sum() * lengths
+    np.testing.assert_allclose(result["kl_nats_per_dimension_stderr"], error(residuals) / lengths.mean())
+    for t in range(6):
+        reach = np.array([row[t] for row in rows if len(row) > t])
+        np.testing.assert_allclose(result["kl_nats_per_step_and_dimension_stderr"][t], error(reach), rtol=1e-5)
+        np.testing.assert_allclose(result["kl_nats_per_step_stderr"][t], error(reach.sum(axis=1)), rtol=1e-5)
+
+
 def test_batches_and_buckets_change_nothing():
     _, params, batch, keys, look = case("zforcing")
     whole = summarise([look(params, batch, keys)])
@@ -84,7 +107,9 @@ def test_batches_and_buckets_change_nothing():
     rest = np.array([0, 2, 3, 4])
     parts = [look(params, Batch(*(x[rest] for x in batch)), keys[rest]), look(params, short, keys[1:2])]
     cut = summarise(parts)
-    for name in ("kl_nats_per_step_and_dimension", "posterior_mean_variance", "sequences_per_step"):
+    unaffected = [name for name in whole if name.split("_")[0] in ("kl", "posterior", "sequences", "active")]
+    assert len(unaffected) == 11
+    for name in unaffected:
         np.testing.assert_allclose(cut[name], whole[name], rtol=1e-9)
     for source in ("posterior", "prior", "zero"):  # with whom a sequence is shuffled does depend on its company
         expected = whole["emission_nats_per_sequence"][source]
@@ -108,6 +133,31 @@ def test_shuffling_swaps_two_sequences():
     assert np.abs(found.shuffled - found.posterior)[[0, 2]].min() > 1e-3
 
 
+def test_a_sequence_alone_in_its_batch_is_not_its_own_donor():
+    _, params, batch, keys, look = case("vrnn")
+    pair, alone = (
+        [look(params, Batch(*(x[rows] for x in batch)), keys[rows])] for rows in np.array([[0, 2, 4], [1, 2, 2]])
+    )
+    both, one = summarise(pair + alone), summarise(alone)
+    assert (both["num_sequences"], both["num_sequences_shuffled"]) == (3, 2)
+    for name in ("emission_nats_per_sequence", "emission_loss_nats_per_sequence"):
+        assert both[name]["shuffled"] == summarise(pair)[name]["shuffled"]
+        assert one[name]["shuffled"]["mean"] is one[name]["shuffled"]["stderr"] is None
+        assert "alone" in one[name]["shuffled"]["why"]
+        assert abs(one[name]["zero"]["mean"]) > 1e-3
+    assert one["num_sequences_shuffled"] == 0
+    assert both["emission_nats_per_sequence"]["zero"] != summarise(pair)["emission_nats_per_sequence"]["zero"]
+
+
+def test_one_sequence_has_figures_without_errors_and_is_valid_json():
+    _, params, batch, keys, look = case("vrnn")
+    one = summarise([look(params, Batch(*(x[:1] for x in batch)), keys[:1])])
+    assert json.loads(json.dumps(one, allow_nan=False)) == one
+    assert one["kl_nats_per_sequence"] > 0 and one["kl_nats_per_sequence_stderr"] is None
+    assert one["kl_nats_per_step_stderr"] == [None] * 6
+    assert one["kl_nats_per_step_and_dimension_stderr"] == [[None] * 3] * 6
+
+
 def test_latents_that_nothing_reads_and_latents_that_know_nothing():
     model, params, batch, keys, look = case("storn")
     deaf = params | {"latent_embedding": jax.tree.map(jnp.zeros_like, params["latent_embedding"])}
@@ -117,7 +167,7 @@ def test_latents_that_nothing_reads_and_latents_that_know_nothing():
     blind = params | {"posterior": posterior | {"hidden": jax.tree.map(jnp.zeros_like, posterior["hidden"])}}
     whole = random_batch(FRAMES, (6,) * 5, 6)
     information = jax.jit(functools.partial(mutual_information, model))(blind, whole, keys)
-    np.testing.assert_allclose(information, 0.0, atol=1e-9)
+    np.testing.assert_allclose(information.nats, 0.0, atol=1e-9)
     assert summarise([look(blind, batch, keys)])["active_units"] == 0
 
 
@@ -155,7 +205,7 @@ def two_posteriors(distance):
 def test_mutual_information_against_quadrature(distance):
     model, params, batch = two_posteriors(distance)
     information = jax.jit(jax.vmap(lambda key: mutual_information(model, params, batch, key)))
-    found = np.ravel(information(jax.random.split(jax.random.key(0), 4000)))
+    found = np.ravel(information(jax.random.split(jax.random.key(0), 4000)).nats)
 
     def integrand(z):
         p, q = stats.norm.pdf(z), stats.norm.pdf(z, distance)
@@ -165,9 +215,44 @@ def test_mutual_information_against_quadrature(distance):
     error = found.std(ddof=1) / len(found) ** 0.5
     assert abs(found.mean() - expected) < 4 * error + 1e-6
     assert found.max() <= np.log(2) + 1e-9
-    result = summarise([inspect(model, params, batch, jax.random.key(0))], found[:100])
+    result = summarise(
+        [inspect(model, params, batch, jax.random.key(0))], Information(jnp.asarray(found[:100]), jnp.asarray(1))
+    )
     assert result["mutual_information_nats"]["stderr"] > 0 or distance > 10
     np.testing.assert_allclose(result["mutual_information_ceiling_nats"], np.log(100))
+    assert (result["mutual_information_num_sequences"], result["mutual_information_num_steps"]) == (100, 1)
+
+
+def test_mutual_information_is_over_the_steps_that_all_sequences_have():
+    model, params, _, keys, _ = case("zforcing")
+    lengths = (6, 3, 5)
+    batch, keys = random_batch(FRAMES, lengths, 6), keys[:3]
+    look = jax.jit(functools.partial(mutual_information, model))
+    found = look(params, batch, keys)
+    assert int(found.num_steps) == 3
+    features = model.encode(params, batch)
+    latents = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1].latent
+    log_q = np.zeros((3, 3))  # of the trajectory drawn given i, under q given j
+    for i in range(3):
+        same = jnp.broadcast_to(latents[i], latents.shape)
+        q = replay(model, params, features, same).proposal
+        per_step = stats.norm.logpdf(same, q.mean, np.exp(q.log_std)).sum(axis=-1)
+        log_q[i] = per_step[:, :3].sum(axis=1)
+    expected = np.diag(log_q) - np.log(np.exp(log_q).mean(axis=1))
+    assert expected.max() > 0.05
+    np.testing.assert_allclose(found.nats, expected, rtol=1e-7)
+    garbage = jnp.where(batch.mask[..., None] > 0, batch.targets, 1e3)
+    inputs = jnp.where(batch.mask[..., None] > 0, batch.inputs, -1e3)
+    padded = look(params, batch._replace(inputs=inputs, targets=garbage), keys)
+    np.testing.assert_allclose(padded.nats, expected, rtol=1e-7)
+
+
+def test_sequences_to_compare_are_no_shorter_than_the_median():
+    lengths = np.array([40, 1, 60, 50, 55, 70, 45])
+    assert places_long_enough(lengths, 64).tolist() == [2, 3, 4, 5]
+    assert places_long_enough(lengths, 2).tolist() == [2, 5]
+    assert places_long_enough(np.full(9, 7), 3).tolist() == [0, 4, 8]
+    assert places_long_enough(np.array([3, 8]), 64).tolist() == [0, 1], "two are compared wherever there are two"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +267,25 @@ def test_share_of_scales_below_the_quantisation_step(name, options):
     share = head.share_of_scales_below(values, np.exp(-2.0))
     expected = {"gaussian": 0.5, "gmm": (0.9 + (0.4 if options.get("per_dimension") else 0.1)) / 2}[name]
     np.testing.assert_allclose(share, expected)
+
+
+def test_the_share_of_small_scales_is_over_all_real_steps_of_all_batches():
+    model, (_, _, batch, keys, _) = small("rnn", "frames", emission_log_std_bounds=(None, None)), case("rnn")
+    params = random_params(model, spread=1.0)
+    features = model.encode(params, batch)
+    sites = unroll(model, params, features, jnp.zeros((*batch.mask.shape, 0)))[1]
+    values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+    scales = np.exp(values["log_std"])
+    step = float(np.median(scales[np.asarray(batch.mask) > 0, 0]))  # of one dimension: the other lies apart
+    shares = [(scales[row, :length] < step).mean(axis=1) for row, length in enumerate(LENGTHS) if length]
+    look = jax.jit(functools.partial(inspect, model, quantisation_step=step))
+    parts = np.array([0, 2]), np.array([1, 3, 4])
+    found = summarise([look(params, Batch(*(x[rows] for x in batch)), keys[rows]) for rows in parts])
+    expected = np.concatenate(shares).mean()
+    assert abs(np.mean([share.mean() for share in shares]) - expected) > 0.01
+    np.testing.assert_allclose(found["small_scale_share"], expected)
+    residuals = [share.sum() - expected * len(share) for share in shares]
+    np.testing.assert_allclose(found["small_scale_share_stderr"], np.std(residuals, ddof=1) / 2.0 / 5.0)
 
 
 def test_small_scales_are_counted_on_real_steps():

@@ -16,6 +16,7 @@ import numpy as np
 from zf_jax.bounds import draw_noise, log_mean_exp
 from zf_jax.distributions import gaussian_kl, gaussian_log_prob
 from zf_jax.emissions import emission_values
+from zf_jax.evaluation import figure, ratio_of_sums
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
 from zf_jax.typing import Array, Batch, Params
 
@@ -27,31 +28,51 @@ class Ablations(NamedTuple):
 
     posterior: Array
     prior: Array
-    shuffled: Array  # another sequence's posterior, step by step; the prior's behind that sequence's end
+    # Another sequence's posterior, step by step; the prior's behind that sequence's end.  Of a row that is alone in
+    # its batch its own: ``summarise`` leaves it out.
+    shuffled: Array
     zero: Array
 
 
 class Inspection(NamedTuple):
-    """What one batch adds to the figures; sums over its real rows.
+    """What one batch adds to the figures: sums over its real rows, ``[T, ...]``, or of each row, 0 in an empty one.
 
     Attributes:
       count: how many sequences reach each step, ``[T]``.
       kl: sum of KL( q(z_t) || p(z_t) ) of each step and dimension, ``[T, Z]``, nats.
+      kl_squared: sum of its square, ``[T, Z]``.
+      step_kl_squared: sum of the square of a step's KL over all dimensions, ``[T]``.
+      row_kl: of each row, the sum of its KL over steps, ``[B, Z]``, nats.
       mean: sum of the posterior's mean, ``[T, Z]``.
       mean_squared: sum of its square, ``[T, Z]``.
-      ablations: of each row, 0 in an empty one.
-      small_scales: sum over steps of the share of the emission's scales under the quantisation step, ``[]``; None
-        where there is no step, or the emission is no density.
-      lengths: ``[B]``.
+      ablations: of each row.
+      small_scales: of each row, the sum over steps of the share of the emission's scales under the quantisation step,
+        ``[B]``; None where there is no step, or the emission is no density.
+      lengths: of each row, ``[B]``.
     """
 
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
     kl: Array
+    kl_squared: Array
+    step_kl_squared: Array
+    row_kl: Array
     mean: Array
     mean_squared: Array
     ablations: Ablations
     small_scales: Array | None
     lengths: Array
+
+
+class Information(NamedTuple):
+    """What the latents say of which of N sequences they belong to.
+
+    Attributes:
+      nats: of each sequence, ``[N]``.
+      num_steps: over how many first steps, those that every one of the sequences has, ``[]``.
+    """
+
+    nats: Array
+    num_steps: Array
 
 
 def inspect(
@@ -69,6 +90,8 @@ def inspect(
     sites = unroll(model, params, features, noise)[1]
     prior = model.prior(params, features, sites)
 
+    kl = jnp.where(mask > 0, gaussian_kl(sites.proposal, prior), 0.0)
+
     def total(x):
         return jnp.sum(jnp.where(mask > 0, x, 0.0), axis=0)
 
@@ -76,10 +99,13 @@ def inspect(
     if quantisation_step is not None and model.emission.is_density:
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         share = model.emission.share_of_scales_below(values, quantisation_step)
-        small = jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0))
+        small = jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0), axis=1)
     return Inspection(
         count=jnp.sum(mask[..., 0], axis=0),
-        kl=total(gaussian_kl(sites.proposal, prior)),
+        kl=jnp.sum(kl, axis=0),
+        kl_squared=jnp.sum(jnp.square(kl), axis=0),
+        step_kl_squared=jnp.sum(jnp.square(jnp.sum(kl, axis=2)), axis=0),
+        row_kl=jnp.sum(kl, axis=1),
         mean=total(sites.proposal.mean),
         mean_squared=total(jnp.square(sites.proposal.mean)),
         ablations=ablate(model, params, features, sites, noise),
@@ -118,7 +144,20 @@ def ablate(model: Model, params: Params, features: Features, sites: Sites, noise
     )
 
 
-def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -> Array:
+def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
+    """Places of at most ``number`` sequences, evenly spaced among those no shorter than the median; in their order.
+
+    ``mutual_information`` can only compare the steps that all of its sequences have: a single very short one among
+    them would leave it next to nothing to compare, whatever the latents of the others know.  Of an even count the
+    median is the lower of the two in the middle, so that two sequences are long enough wherever there are two.
+    """
+    lengths = np.asarray(lengths)
+    median = np.sort(lengths)[(len(lengths) - 1) // 2]
+    places = np.flatnonzero(lengths >= median)
+    return places[np.unique(np.linspace(0, len(places) - 1, num=min(number, len(places))).astype(int))]
+
+
+def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -> Information:
     """log q(z | x_i) - log (1/N) sum_j q(z | x_j), z drawn from q(z | x_i), of each of N sequences: ``[N]``, nats.
 
     Their average estimates the information that whole latent trajectories carry on which of these N sequences they
@@ -126,7 +165,8 @@ def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -
     were drawn from it, and some information remains though the KL be 0: read it beside the KL.
 
     Args:
-      batch: N sequences, none of them empty, cut to the shortest so that all trajectories are as long.
+      batch: N sequences, none of them empty.  Trajectories are cut to the shortest so that all are as long, the
+        sequences that they are given are not: choose them with ``places_long_enough``.
     """
     noise = draw_noise(key, batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -141,67 +181,114 @@ def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -
         return jnp.sum(jnp.where(shared > 0, per_step, 0.0), axis=1)
 
     log_q = jax.lax.map(under_all, latents)  # [N drawn from, N given]
-    return jnp.diagonal(log_q) - log_mean_exp(log_q.T)
+    return Information(jnp.diagonal(log_q) - log_mean_exp(log_q.T), jnp.sum(shared > 0))
 
 
-def summarise(inspections: Iterable[Inspection], information: Any = None) -> dict[str, Any]:
+def summarise(inspections: Iterable[Inspection], information: Information | None = None) -> dict[str, Any]:
     """Add up batches: scalars, lists ``kl_nats_per_step`` [T] and ``kl_nats_per_step_and_dimension`` [T][Z].
 
-    Every mean over sequences comes with its standard error.  A step's KL is the mean over the sequences that reach it.
+    Every mean over sequences comes with its standard error, a list's as a list: ``<name>_stderr``, or ``stderr`` beside
+    ``mean``; None where it is over one sequence.  ``active_units`` and ``posterior_mean_variance``, which are no means
+    over sequences, have none.  A step's KL is the mean over the sequences that reach it.
     A unit is active where its posterior mean varies over the data: the variance over sequences at each step, averaged
     over steps, is above 0.01; what depends on the step alone does not count.
+    A sequence that was alone in its batch had none to swap latents with, and does not count in ``shuffled``, whose mean
+    is over ``num_sequences_shuffled``; where none counts it is None, and ``why`` says so.
 
     Args:
-      information: of ``mutual_information``, ``[N]``; None leaves it out.
+      information: of ``mutual_information``; None leaves it out.
     """
     parts = [jax.tree.map(lambda x: np.asarray(x, np.float64), part) for part in inspections]
+    lengths = _rows(parts, "lengths")
+    real = lengths > 0
+    result: dict[str, Any] = {
+        "num_sequences": int(real.sum()),
+        "num_steps": int(lengths.sum()),
+    }
+    if parts[0].small_scales is not None:
+        result |= figure("small_scale_share", _rows(parts, "small_scales")[real], lengths[real])
+    row_kl = _rows(parts, "row_kl")[real]
+    if row_kl.shape[1] == 0:
+        return result
+    per_dimension, per_dimension_error = ratio_of_sums(row_kl, lengths[real])
+    result |= {
+        "latent_dim": row_kl.shape[1],
+        **figure("kl_nats_per_sequence", row_kl.sum(axis=1)),
+        "kl_nats_per_dimension": per_dimension.tolist(),
+        "kl_nats_per_dimension_stderr": _listed(per_dimension_error),
+        **_by_step(parts),
+        **_ablated(parts),
+    }
+    if information is not None:
+        nats = np.asarray(information.nats, np.float64)
+        result["mutual_information_nats"] = _mean(nats)
+        result["mutual_information_ceiling_nats"] = float(np.log(len(nats)))
+        result["mutual_information_num_sequences"] = len(nats)
+        result["mutual_information_num_steps"] = int(information.num_steps)
+    return result
+
+
+def _by_step(parts: list[Inspection]) -> dict[str, Any]:
+    """The figures that begin with each step's: the KL's profiles, and what varies over the sequences at a step."""
     steps = max(len(part.count) for part in parts)
 
     def added(name):
         values = [getattr(part, name) for part in parts]
         return np.sum([np.pad(v, [(0, steps - len(v))] + [(0, 0)] * (v.ndim - 1)) for v in values], axis=0)
 
-    count, kl, mean, squared = (added(name) for name in ("count", "kl", "mean", "mean_squared"))
-    used = count > 0
-    count, kl, mean, squared = (x[used] for x in (count, kl, mean, squared))
-    lengths = np.concatenate([part.lengths for part in parts])
-    real = lengths > 0
-    emission = {name: np.concatenate([getattr(p.ablations, name) for p in parts])[real] for name in Ablations._fields}
-    result: dict[str, Any] = {
-        "num_sequences": int(real.sum()),
-        "num_steps": int(lengths.sum()),
-    }
-    if parts[0].small_scales is not None:
-        result["small_scale_share"] = float(sum(part.small_scales for part in parts) / lengths.sum())
-    if kl.shape[1] == 0:
-        return result
-    per_step = kl / count[:, None]
+    used = added("count") > 0
+    count, kl, kl_squared = (added(name)[used] for name in ("count", "kl", "kl_squared"))
+    n = count[:, None]
     several = count > 1
-    variance = (squared / count[:, None] - (mean / count[:, None]) ** 2)[several]
+    variance = _variance(added("mean")[used], added("mean_squared")[used], n)[several]
     weight = count[several] / max(count[several].sum(), 1.0)
-    # Of a sample of n: n / (n - 1) times the mean square.
-    variance = np.sum(weight[:, None] * variance * (count[several] / (count[several] - 1.0))[:, None], axis=0)
-    result |= {
-        "latent_dim": kl.shape[1],
+    variance = np.sum(weight[:, None] * variance, axis=0)
+    step_variance = _variance(kl.sum(axis=1), added("step_kl_squared")[used], count)
+    return {
         "active_units": int(np.sum(variance > ACTIVE_VARIANCE)),
         "posterior_mean_variance": variance.tolist(),
-        "kl_nats_per_sequence": float(kl.sum() / real.sum()),
-        "kl_nats_per_step": per_step.sum(axis=1).tolist(),
-        "kl_nats_per_dimension": (kl.sum(axis=0) / count.sum()).tolist(),
-        "kl_nats_per_step_and_dimension": per_step.tolist(),
+        "kl_nats_per_step": (kl.sum(axis=1) / count).tolist(),
+        "kl_nats_per_step_stderr": _listed(np.sqrt(step_variance / count)),
+        "kl_nats_per_step_and_dimension": (kl / n).tolist(),
+        "kl_nats_per_step_and_dimension_stderr": _listed(np.sqrt(_variance(kl, kl_squared, n) / n)),
         "sequences_per_step": count.tolist(),
-        "emission_nats_per_sequence": {name: _mean(values) for name, values in emission.items()},
+    }
+
+
+def _ablated(parts: list[Inspection]) -> dict[str, Any]:
+    """log p(y | z) by where z comes from, and what is lost against the posterior's, over the rows that have both."""
+    real = _rows(parts, "lengths") > 0
+    accompanied = np.concatenate([np.full(len(part.lengths), np.sum(part.lengths > 0) > 1) for part in parts])
+    rows = {name: real & accompanied if name == "shuffled" else real for name in Ablations._fields}
+    emission = {name: np.concatenate([getattr(part.ablations, name) for part in parts]) for name in Ablations._fields}
+    return {
+        "num_sequences_shuffled": int(rows["shuffled"].sum()),
+        "emission_nats_per_sequence": {name: _mean(values[rows[name]]) for name, values in emission.items()},
         "emission_loss_nats_per_sequence": {
-            name: _mean(emission["posterior"] - emission[name]) for name in ("prior", "shuffled", "zero")
+            name: _mean((emission["posterior"] - emission[name])[rows[name]]) for name in ("prior", "shuffled", "zero")
         },
     }
-    if information is not None:
-        information = np.asarray(information, np.float64)
-        result["mutual_information_nats"] = _mean(information)
-        result["mutual_information_ceiling_nats"] = float(np.log(len(information)))
-    return result
 
 
-def _mean(values: np.ndarray) -> dict[str, float | None]:
-    error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "stderr": error}
+def _rows(parts: list[Inspection], name: str) -> np.ndarray:
+    return np.concatenate([getattr(part, name) for part in parts])
+
+
+def _variance(total: np.ndarray, squared: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Of a sample, from its sum and sum of squares; NaN of one, and never under 0 for the rounding of the sums."""
+    of_mean = np.maximum(squared / count - (total / count) ** 2, 0.0)
+    return of_mean * np.where(count > 1, count / np.maximum(count - 1.0, 1.0), np.nan)
+
+
+def _listed(errors: np.ndarray) -> list[Any]:
+    """As nested lists, None for NaN, which JSON does not have."""
+    listed = errors.astype(object)
+    listed[np.isnan(errors)] = None
+    return listed.tolist()
+
+
+def _mean(values: np.ndarray) -> dict[str, Any]:
+    if not len(values):
+        return {"mean": None, "stderr": None, "why": "every sequence was alone in its batch, with none to swap with"}
+    found = figure("mean", values)
+    return {"mean": found["mean"], "stderr": found["mean_stderr"]}

@@ -184,6 +184,9 @@ def make_eval_step(
       quantisation_step: of integer data under a density: adds ``small_scales``, the share of the emission's scales
         below one step, which says how much of the density is spikes on the grid (rule A11).
 
+    Beside ``bound`` stands ``kl``, always that of one posterior sample a step, as in the one-sample ELBO: more samples
+    and particles have no KL of their own.  The particle bound adds ``num_resampled``, the steps at which it resampled.
+
     A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
     on the order of the sequences, nor on their padding (rule A8).
     """
@@ -197,14 +200,14 @@ def make_eval_step(
         sites = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1]
         terms = model.score(params, features, sites)
         kl = jnp.sum(terms.kl, axis=1)
-        value = jnp.sum(terms.emission_log_prob, axis=1) - kl
+        result = {"bound": jnp.sum(terms.emission_log_prob, axis=1) - kl, "kl": kl}
         if bound == "particle":
             # All particles of a sequence meet, so that it is sequences that go one after another.
             at_once = max(1, (chunk_size or num_samples) * indices.shape[0] // num_samples)
-            value = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once).bound
+            found = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once)
+            result |= found._asdict()
         elif bound == "iwae":
-            value = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
-        result = {"bound": value, "kl": kl}
+            result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
         if quantisation_step is not None:
             values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
             share = model.emission.share_of_scales_below(values, quantisation_step)
