@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, targets_batch, x64
+from scipy import special
 
 from zf_jax import bounds
 from zf_jax.typing import Batch
@@ -74,6 +75,23 @@ def test_samples_drawn_from_a_key_depend_on_nothing_else():
     np.testing.assert_allclose(cut(params, Batch(*(x[order] for x in batch)), keys[order]), together[order], rtol=1e-10)
     narrow = Batch(*(x[:, :4] for x in batch[:4]), batch.lengths)
     np.testing.assert_array_equal(bounds.draw_noise(keys, batch, 3)[:, :4], bounds.draw_noise(keys, narrow, 3))
+
+
+def test_the_samples_of_a_key_are_drawn_apart():
+    """Each from the key of its number, whether one key is given or one a sequence."""
+    model, params, batch, _, _ = case("storn")
+    weights = jax.jit(functools.partial(bounds.iwae_log_weights, model, num_samples=3))
+    key, rows = jax.random.key(8), range(len(LENGTHS))
+    one = [bounds.draw_noise(jax.random.fold_in(key, k), batch, model.latent_dim) for k in range(3)]
+    keys, each = jax.random.split(key, len(LENGTHS)), []
+    for k in range(3):
+        of_row = [jax.random.fold_in(keys[row], k) for row in rows]
+        each.append(jnp.stack([jax.random.normal(of, (6, model.latent_dim)) for of in of_row]))
+    for given, noise in ((key, one), (keys, each)):
+        found = weights(params, batch, given)
+        np.testing.assert_allclose(found, weights(params, batch, noise=jnp.stack(noise)), rtol=1e-10)
+        assert np.abs(np.diff(found[np.array([0, 1, 2, 0])][:, :3], axis=0)).min() > 1e-3, "of the real rows"
+        np.testing.assert_allclose(bounds.log_mean_exp(found), special.logsumexp(found, axis=0) - np.log(3.0))
 
 
 def test_a_key_of_the_old_kind_is_refused():

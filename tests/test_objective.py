@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import example_model
 import jax
 import jax.numpy as jnp
 import linear_gaussian_models as linear
@@ -192,6 +193,59 @@ def test_iwae_training_maximises_the_bound_that_is_reported():
         return jax.value_and_grad(lambda p: -sequence_mean(bounds.iwae(model, p, batch, noise=noise), batch))(params)
 
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-8), (loss, gradient), bound(params))
+
+
+def test_the_samples_of_training_are_drawn_apart():
+    """From a key as from K noises, each drawn from the key of its number, as ``bounds.iwae`` draws them."""
+    settings, weights = SETTINGS["iwae"], Weights(0.3, 0.4, 0.5)
+    model, params, batch, _, measure, _ = case("storn", settings)
+    key = jax.random.key(3)
+    noise = jnp.stack([bounds.draw_noise(jax.random.fold_in(key, k), batch, model.latent_dim) for k in range(3)])
+    assert len(np.unique(noise)) == noise.size
+    drawn = jax.jit(lambda params, key: loss_and_metrics(model, params, batch, key, weights, settings))(params, key)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, **CLOSE), drawn, measure(params, batch, noise, weights))
+
+
+@pytest.mark.parametrize("doubly", [False, True])
+def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
+    """One latent and two samples: an average is an integral over a plane, and quadrature needs no luck."""
+    model = example_model.build(example_model.Config(Observation("frames", 2), "gaussian", 1, 3, 2))
+    params = jax.tree.map(lambda x: 0.3 * x, random_params(model))  # weights that vary slowly from node to node
+    directions = random_params(model, seed=7)
+    batch = targets_batch(Observation("frames", 2), [[[0.7, -1.1]]])
+    settings = Objective(bound="iwae", num_samples=2, doubly_reparametrised=doubly)
+    nodes, shares = np.polynomial.hermite_e.hermegauss(40)
+    one, two = (x.ravel() for x in np.meshgrid(range(40), range(40)))
+    shares = shares[one] * shares[two] / shares.sum() ** 2
+
+    @jax.jit
+    def terms_at_nodes(params):
+        return jax.vmap(lambda n: bounds.step_terms(model, params, batch, noise=n))(nodes.reshape(-1, 1, 1, 1))
+
+    def bound(params, temperature):
+        terms = jax.tree.map(np.ravel, terms_at_nodes(params))
+        weights = terms.emission_log_prob + temperature * (terms.prior_log_prob - terms.posterior_log_prob)
+        return shares @ (np.logaddexp(weights[one], weights[two]) - np.log(2.0))
+
+    @jax.jit
+    def average(params, temperature):
+        def loss(params, noise):
+            return loss_and_metrics(model, params, batch, None, Weights(temperature), settings, noise=noise)[0]
+
+        noise = nodes[np.stack([one, two], axis=1)].reshape(-1, 2, 1, 1, 1)
+        found = jax.vmap(jax.value_and_grad(loss), (None, 0))(params, noise)
+        return jax.tree.map(lambda x: -jnp.tensordot(shares, x, 1), found)
+
+    def moved(group, by):
+        return params | {group: jax.tree.map(lambda x, d: x + by * d, params[group], directions[group])}
+
+    for temperature in (1.0, 0.5):
+        value, gradient = average(params, temperature)
+        np.testing.assert_allclose(value, bound(params, temperature), rtol=1e-6)
+        for group in params:
+            slope = (bound(moved(group, 1e-4), temperature) - bound(moved(group, -1e-4), temperature)) / 2e-4
+            along = jax.tree.map(lambda g, d: np.sum(g * d), gradient[group], directions[group])
+            np.testing.assert_allclose(sum(jax.tree.leaves(along)), slope, rtol=1e-5, atol=1e-5, err_msg=group)
 
 
 @pytest.mark.parametrize(

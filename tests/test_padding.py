@@ -12,7 +12,7 @@ from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, r
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
-from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.objective import Objective, Weights, loss_and_metrics, trainable
 from zf_jax.typing import Batch, clean
 
 LENGTHS = (5, 2, 0, 6, 1)
@@ -81,6 +81,34 @@ def test_garbage_behind_the_mask_reaches_nothing(name, kind):
     assert not np.array_equal(batch.inputs, bad.inputs, equal_nan=True)
     result = measures(params, batch, noise[:, :, :NUM_STEPS])
     jax.tree.map(np.testing.assert_array_equal, measures(params, bad, noise[:, :, :NUM_STEPS]), result)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
+
+
+SETTINGS = {
+    "free bits and balance": ("frames", Objective(free_nats=1.0, kl_balance=0.8)),
+    "doubly reparametrised": ("frames", Objective(bound="iwae", num_samples=2, doubly_reparametrised=True)),
+    "words": ("words", Objective(word_dropout=0.4, unknown_word=1, bag_of_words_weight=0.5)),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("name", [name for name in NAMES if name in ("zforcing", "srnn")])
+def test_garbage_behind_the_mask_reaches_no_setting_of_the_objective(name, setting):
+    kind, settings = SETTINGS[setting]
+    model = trainable(small(name, kind), settings)
+
+    @jax.jit
+    def measures(params, batch, noise):
+        def loss(params):
+            return loss_and_metrics(model, params, batch, jax.random.key(0), WEIGHTS, settings, noise=noise)
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    params, batch = random_params(model), random_batch(KINDS[kind][0], LENGTHS, NUM_STEPS)
+    noise = random_noise(model, batch, num_samples=settings.num_samples)
+    result = measures(params, batch, noise)
+    bad_noise = jnp.where(batch.mask[..., None] > 0, noise, jnp.nan)
+    jax.tree.map(np.testing.assert_array_equal, measures(params, spoiled(batch), bad_noise), result)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
 
 

@@ -112,6 +112,18 @@ def test_the_estimate_of_p_is_unbiased_on_a_hidden_markov_model(hard, threshold)
     assert (num_resampled.min() == 4) == (threshold == 2.0)
 
 
+def test_particles_are_resampled_by_default_where_less_than_half_of_them_count():
+    """Row i has i particles of equal weight alive after its first step, which is an effective sample size of i."""
+    half = np.full((2, 2), 0.5)
+    fair = Chain(initial=half[0], transition=half, emission=np.eye(2), proposal=half)
+    alive = np.delete(np.arange(1, 65), 31)  # at one half itself rounding may decide
+    batch = targets_batch(Observation("tokens", 2), np.ones((len(alive), 2), int))
+    signs = np.where(np.arange(64)[:, None] < alive, 1.0, -1.0)  # state 1, which emits a 1, or state 0, which cannot
+    noise = jnp.asarray(np.broadcast_to(signs[..., None, None], (64, len(alive), 2, 1)))
+    found = particle_bound(hidden_markov_model(fair), None, batch, noise=(noise, jnp.full(batch.mask.shape, 0.5)))
+    np.testing.assert_array_equal(found.num_resampled, alive < 32)
+
+
 def test_resampling_without_restarting_the_weights_is_found(monkeypatch):
     """The mutation: weights that go on after a resampling count the past twice."""
     from zf_jax import particle
