@@ -57,6 +57,9 @@ def compare(
     experiments = [build(one) for one in configs]  # every config is checked before the first is trained
     data = experiments[0].data
     data.split(split)
+    labels = [_label(one, data) for one in configs]
+    if len(set(labels)) < len(labels) or len(set(seeds)) < len(seeds):
+        raise UserError(f"a model or a seed is named twice: {', '.join(labels)}; seeds {', '.join(map(str, seeds))}")
     if match_parameters:
         target = parameter_count(experiments[0].model)
         configs = [configs[0]] + [match(one, data, target) for one in configs[1:]]
@@ -65,17 +68,16 @@ def compare(
         raise UserError("densities and probabilities of integers (dmol) do not compare in nats: compare them apart")
     scored = {"split": split, "num_sequences": num_sequences}
     rows = []
-    for name, one, experiment in zip(models, configs, experiments, strict=True):
+    for name, label, one, experiment in zip(models, labels, configs, experiments, strict=True):
         found = []
         for seed in seeds:
             folder = str(workdir / f"{name.replace(':', '-')}-seed{seed}")
             found.append(_train_and_score(_with_seed(one, seed), folder, scored, num_samples))
-        emission = one.model.emission or data.default_emission
         facts = {
-            "model": one.model.name if emission == data.default_emission else f"{one.model.name}:{emission}",
+            "model": label,
             "parameters": parameter_count(experiment.model),
             "rnn_dim": one.model.rnn_dim,
-            "emission": emission,
+            "emission": one.model.emission or data.default_emission,
             "density": experiment.model.emission.is_density,
             "num_steps": one.train.num_steps,
             "seeds": seeds,
@@ -88,6 +90,12 @@ def compare(
         row["seconds_per_update"] = seconds
     _write(rows, workdir)
     return rows
+
+
+def _label(config: Any, data: Any) -> str:
+    """The model's name, with the emission's where that is not the data's own."""
+    name, emission = config.model.name, config.model.emission or data.default_emission
+    return name if emission == data.default_emission else f"{name}:{emission}"
 
 
 def _write(rows: list[dict[str, Any]], workdir: Path) -> None:
@@ -137,7 +145,8 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
     found = latent_figures(restore(folder, "best"), split=scored["split"], num_sequences=few, num_mutual=0)
-    return figures | {"active_units": float(found.get("active_units", 0))}
+    active = found.get("active_units", 0)  # none of a model without latents; None of a single sequence
+    return figures if active is None else figures | {"active_units": float(active)}
 
 
 def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:

@@ -89,7 +89,7 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     """
     paths = [folder / f"{result['split']}_{name}.png" for name in ("kl", "latents")]
     heat = np.array(result["kl_nats_per_step_and_dimension"]).T
-    order = np.argsort(-heat.sum(axis=1))  # the dimension that says most first
+    order = np.argsort(-np.array(result["kl_nats_per_dimension"]))  # the dimension that says most first
     figure = Figure(figsize=(10, 7), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(4, 1), height_ratios=(1, 3), sharex="col", sharey="row")
     steps = np.arange(1, heat.shape[1] + 1)
@@ -114,7 +114,8 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     left.semilogy(np.arange(1, len(variance) + 1), np.maximum(variance, 1e-12), ".")
     left.axhline(ACTIVE_VARIANCE, color="grey", linewidth=0.8)
     left.set(xlabel="latent dimension, sorted", ylabel="variance of the posterior mean")
-    left.set_title(f"{result['active_units']} of {result['latent_dim']} active")
+    active = "not known from one sequence" if result["active_units"] is None else result["active_units"]
+    left.set_title(f"active of {result['latent_dim']}: {active}")
     losses = {k: v for k, v in result["emission_loss_nats_per_sequence"].items() if v["mean"] is not None}
     errors = [loss["stderr"] or 0.0 for loss in losses.values()]
     right.bar(list(losses), [loss["mean"] for loss in losses.values()], yerr=errors)

@@ -3,8 +3,8 @@
     python -m experiments.inspect_data --config=experiments/configs/mnist.py --config.data.dir=DIR --out=runs/look
 
 Prints the counts as one JSON object, and writes into --out: ``batch.png`` (digits, waveforms or piano rolls), and
-``batch.wav`` or ``batch.txt`` for speech and text.  Everything is drawn from the batch that training would see first,
-not from the files, so a mistake in padding, masks or normalisation is seen or heard.
+``batch.wav`` or ``batch.txt`` for speech and text.  Everything is drawn from the first batch of training, or the first
+16 sequences of a larger batch, not from the files, so a mistake in padding, masks or normalisation is seen or heard.
 """
 
 from __future__ import annotations

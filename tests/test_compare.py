@@ -77,6 +77,13 @@ def test_a_comparison_of_nothing_is_refused(tmp_path):
         comparison.compare(tiny_config(), tmp_path, models=["rnn"], seeds=[0], num_samples=2, split="dev")
 
 
+@pytest.mark.parametrize("models, seeds", [(["rnn"], [0, 0]), (["rnn", "zforcing", "rnn:bernoulli"], [0, 1])])
+def test_what_is_named_twice_is_refused_for_it_would_have_no_spread(tmp_path, models, seeds):
+    with pytest.raises(UserError, match="named twice"):
+        comparison.compare(tiny_config(), tmp_path, models=models, seeds=seeds, num_samples=2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_model_is_refused_before_any_is_trained(tmp_path):
     with pytest.raises(UserError, match="unknown model"):
         comparison.compare(tiny_config(), tmp_path, models=["zforcing", "nonesuch"], seeds=[0], num_samples=2)

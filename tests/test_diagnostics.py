@@ -155,6 +155,7 @@ def test_one_sequence_has_figures_without_errors_and_is_valid_json():
     assert json.loads(json.dumps(one, allow_nan=False)) == one
     assert one["kl_nats_per_sequence"] > 0 and one["kl_nats_per_sequence_stderr"] is None
     assert one["kl_nats_per_step_stderr"] == [None] * 6
+    assert one["active_units"] is None
     assert one["kl_nats_per_step_and_dimension_stderr"] == [[None] * 3] * 6
 
 

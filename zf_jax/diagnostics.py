@@ -191,7 +191,7 @@ def summarise(inspections: Iterable[Inspection], information: Information | None
     ``mean``; None where it is over one sequence.  ``active_units`` and ``posterior_mean_variance``, which are no means
     over sequences, have none.  A step's KL is the mean over the sequences that reach it.
     A unit is active where its posterior mean varies over the data: the variance over sequences at each step, averaged
-    over steps, is above 0.01; what depends on the step alone does not count.
+    over steps, is above 0.01; what depends on the step alone does not count.  Of one sequence the number is None.
     A sequence that was alone in its batch had none to swap latents with, and does not count in ``shuffled``, whose mean
     is over ``num_sequences_shuffled``; where none counts it is None, and ``why`` says so.
 
@@ -245,7 +245,7 @@ def _by_step(parts: list[Inspection]) -> dict[str, Any]:
     variance = np.sum(weight[:, None] * variance, axis=0)
     step_variance = _variance(kl.sum(axis=1), added("step_kl_squared")[used], count)
     return {
-        "active_units": int(np.sum(variance > ACTIVE_VARIANCE)),
+        "active_units": int(np.sum(variance > ACTIVE_VARIANCE)) if several.any() else None,
         "posterior_mean_variance": variance.tolist(),
         "kl_nats_per_step": (kl.sum(axis=1) / count).tolist(),
         "kl_nats_per_step_stderr": _listed(np.sqrt(step_variance / count)),
