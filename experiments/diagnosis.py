@@ -17,7 +17,8 @@ from experiments.loop import eval_batch_size
 from experiments.pictures import save
 from experiments.restore import restore
 from zf_jax.data import eval_batches, pad, some_of
-from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, mutual_information, places_long_enough, summarise
+from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, summarise
+from zf_jax.information import mutual_information, places_long_enough
 from zf_jax.training import TrainState
 
 

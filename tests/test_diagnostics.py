@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import linear_gaussian_models as linear
 import numpy as np
 import pytest
-from models_under_test import KINDS, NAMES, random_batch, random_params, small, targets_batch, x64
-from scipy import integrate, stats
+from models_under_test import KINDS, NAMES, random_batch, random_params, small, x64
 
 from zf_jax import bounds
-from zf_jax.diagnostics import Information, inspect, mutual_information, places_long_enough, summarise
+from zf_jax.diagnostics import inspect, summarise
 from zf_jax.emissions import build_emission, emission_values
+from zf_jax.information import mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Batch, Observation
 
@@ -184,76 +184,6 @@ def test_latents_that_are_used_are_missed():
     assert result["active_units"] == linear.Z
     for loss in result["emission_loss_nats_per_sequence"].values():
         assert loss["mean"] > 5 * loss["stderr"] > 0
-
-
-def two_posteriors(distance):
-    """One step, one latent dimension that follows the first of two frames: means 0 and ``distance``, std 1."""
-    matrices = linear.separable("storn")
-    params = linear.parameters("storn", matrices, linear.exact_posterior("storn", matrices))
-    head = params["posterior"]
-    head["log_std"]["bias"] = np.zeros(linear.Z)
-    model = linear.build("storn")
-    batch = targets_batch(Observation("frames", linear.D), np.array([[[0.0, 0.0]], [[1.0, 0.0]]]))
-    means = model.encode(params, batch).posterior.mean[:, 0]
-    # Scale the head's way out of the hidden layer, around the means' middle, to set the distance.
-    factor = distance / float(jnp.linalg.norm(means[1] - means[0]))
-    head["mean"]["bias"] = head["mean"]["bias"] * factor
-    head["mean"]["kernel"] = head["mean"]["kernel"] * factor
-    return model, params, batch
-
-
-@pytest.mark.parametrize("distance", [1.0, 2.0, 12.0])
-def test_mutual_information_against_quadrature(distance):
-    model, params, batch = two_posteriors(distance)
-    information = jax.jit(jax.vmap(lambda key: mutual_information(model, params, batch, key)))
-    found = np.ravel(information(jax.random.split(jax.random.key(0), 4000)).nats)
-
-    def integrand(z):
-        p, q = stats.norm.pdf(z), stats.norm.pdf(z, distance)
-        return p * np.log(2 * p / (p + q)) if p > 0 else 0.0
-
-    expected = integrate.quad(integrand, -8, 8)[0]
-    error = found.std(ddof=1) / len(found) ** 0.5
-    assert abs(found.mean() - expected) < 4 * error + 1e-6
-    assert found.max() <= np.log(2) + 1e-9
-    result = summarise(
-        [inspect(model, params, batch, jax.random.key(0))], Information(jnp.asarray(found[:100]), jnp.asarray(1))
-    )
-    assert result["mutual_information_nats"]["stderr"] > 0 or distance > 10
-    np.testing.assert_allclose(result["mutual_information_ceiling_nats"], np.log(100))
-    assert (result["mutual_information_num_sequences"], result["mutual_information_num_steps"]) == (100, 1)
-
-
-def test_mutual_information_is_over_the_steps_that_all_sequences_have():
-    model, params, _, keys, _ = case("zforcing")
-    lengths = (6, 3, 5)
-    batch, keys = random_batch(FRAMES, lengths, 6), keys[:3]
-    look = jax.jit(functools.partial(mutual_information, model))
-    found = look(params, batch, keys)
-    assert int(found.num_steps) == 3
-    features = model.encode(params, batch)
-    latents = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1].latent
-    log_q = np.zeros((3, 3))  # of the trajectory drawn given i, under q given j
-    for i in range(3):
-        same = jnp.broadcast_to(latents[i], latents.shape)
-        q = replay(model, params, features, same).proposal
-        per_step = stats.norm.logpdf(same, q.mean, np.exp(q.log_std)).sum(axis=-1)
-        log_q[i] = per_step[:, :3].sum(axis=1)
-    expected = np.diag(log_q) - np.log(np.exp(log_q).mean(axis=1))
-    assert expected.max() > 0.05
-    np.testing.assert_allclose(found.nats, expected, rtol=1e-7)
-    garbage = jnp.where(batch.mask[..., None] > 0, batch.targets, 1e3)
-    inputs = jnp.where(batch.mask[..., None] > 0, batch.inputs, -1e3)
-    padded = look(params, batch._replace(inputs=inputs, targets=garbage), keys)
-    np.testing.assert_allclose(padded.nats, expected, rtol=1e-7)
-
-
-def test_sequences_to_compare_are_no_shorter_than_the_median():
-    lengths = np.array([40, 1, 60, 50, 55, 70, 45])
-    assert places_long_enough(lengths, 64).tolist() == [2, 3, 4, 5]
-    assert places_long_enough(lengths, 2).tolist() == [2, 5]
-    assert places_long_enough(np.full(9, 7), 3).tolist() == [0, 4, 8]
-    assert places_long_enough(np.array([3, 8]), 64).tolist() == [0, 1], "two are compared wherever there are two"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""What the latents of a model do: KL by step and dimension, active units, mutual information, ablations, scales.
+"""What the latents of a model do: KL by step and dimension, active units, ablations, scales.
 
 All are about posterior samples with the real past as input (teacher forcing), and none depends on the model's kind.
-``inspect`` looks at one batch and is meant to be compiled; ``summarise`` adds up batches on the host.
+``inspect`` looks at one batch and is meant to be compiled; ``summarise`` adds up batches on the host, and writes the
+mutual information beside them, which is information.py's.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zf_jax.bounds import draw_noise, log_mean_exp
-from zf_jax.distributions import gaussian_kl, gaussian_log_prob
+from zf_jax.bounds import draw_noise
+from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values
 from zf_jax.evaluation import figure, ratio_of_sums
+from zf_jax.information import Information
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
 from zf_jax.typing import Array, Batch, Params
 
@@ -61,18 +63,6 @@ class Inspection(NamedTuple):
     ablations: Ablations
     small_scales: Array | None
     lengths: Array
-
-
-class Information(NamedTuple):
-    """What the latents say of which of N sequences they belong to.
-
-    Attributes:
-      nats: of each sequence, ``[N]``.
-      num_steps: over how many first steps, those that every one of the sequences has, ``[]``.
-    """
-
-    nats: Array
-    num_steps: Array
 
 
 def inspect(
@@ -142,46 +132,6 @@ def ablate(model: Model, params: Params, features: Features, sites: Sites, noise
         shuffled=emission(replay(model, params, blind, shuffled)),
         zero=emission(replay(model, params, blind, jnp.zeros_like(shuffled))),
     )
-
-
-def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
-    """Places of at most ``number`` sequences, evenly spaced among those no shorter than the median; in their order.
-
-    ``mutual_information`` can only compare the steps that all of its sequences have: a single very short one among
-    them would leave it next to nothing to compare, whatever the latents of the others know.  Of an even count the
-    median is the lower of the two in the middle, so that two sequences are long enough wherever there are two.
-    """
-    lengths = np.asarray(lengths)
-    median = np.sort(lengths)[(len(lengths) - 1) // 2]
-    places = np.flatnonzero(lengths >= median)
-    return places[np.unique(np.linspace(0, len(places) - 1, num=min(number, len(places))).astype(int))]
-
-
-def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -> Information:
-    """log q(z | x_i) - log (1/N) sum_j q(z | x_j), z drawn from q(z | x_i), of each of N sequences: ``[N]``, nats.
-
-    Their average estimates the information that whole latent trajectories carry on which of these N sequences they
-    belong to: a lower bound on I(x; z), and never more than log N.  Where the prior sees the past, so do latents that
-    were drawn from it, and some information remains though the KL be 0: read it beside the KL.
-
-    Args:
-      batch: N sequences, none of them empty.  Trajectories are cut to the shortest so that all are as long, the
-        sequences that they are given are not: choose them with ``places_long_enough``.
-    """
-    noise = draw_noise(key, batch, model.latent_dim)
-    features = model.encode(params, batch)
-    latents = unroll(model, params, features, noise)[1].latent
-    shared = jnp.min(features.observed.mask, axis=0)  # [T]
-
-    def under_all(latent):
-        """log q(z | x_j) of one trajectory ``[T, Z]`` for every j: ``[N]``."""
-        everywhere = jnp.broadcast_to(latent, latents.shape)
-        proposal = replay(model, params, features, everywhere).proposal
-        per_step = jnp.sum(gaussian_log_prob(proposal, everywhere), axis=-1)
-        return jnp.sum(jnp.where(shared > 0, per_step, 0.0), axis=1)
-
-    log_q = jax.lax.map(under_all, latents)  # [N drawn from, N given]
-    return Information(jnp.diagonal(log_q) - log_mean_exp(log_q.T), jnp.sum(shared > 0))
 
 
 def summarise(inspections: Iterable[Inspection], information: Information | None = None) -> dict[str, Any]:
