@@ -13,7 +13,7 @@ from benchmarks import ceilings, gpu, memory
 from benchmarks.configurations import CONFIGURATIONS, operations
 
 
-def test_operations_of_the_issue():
+def test_operations_of_an_update_are_those_of_each_size_by_hand():
     gigaflop = [operations(CONFIGURATIONS[name])["update"] / 1e9 for name in "ABCD"]
     np.testing.assert_allclose(gigaflop, [151, 68, 72, 2.8], rtol=0.06)
 
