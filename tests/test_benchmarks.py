@@ -11,12 +11,12 @@ from zf_jax import bounds
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import peer, speed  # noqa: E402
+from benchmarks import contestants, peer, speed  # noqa: E402
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_loss_and_gradients_of_the_peer_are_ours(name):
-    gaps = speed.disagreement(TINY[name])
+    gaps = contestants.disagreement(TINY[name])
     assert gaps["loss"] < 1e-5
     assert gaps["gradients"] < 1e-4
 
@@ -43,7 +43,8 @@ def test_peer_samples_are_of_the_right_kind(name):
 
 def test_the_command_writes_what_it_promises(tmp_path):
     path = tmp_path / "report.json"
-    speed.main(["--quick", "--configs=D", "--tasks=update", "--no-memory", f"--json={path}"])
+    speed.main(["--quick", "--configs=D", "--tasks=update,train_step", "--no-memory", f"--json={path}"])
     report = json.loads(path.read_text())["configurations"]["D"]
-    assert {"time_over_peer", "fraction_of_peak", "compile_seconds", "temporary_bytes"} <= set(report)
+    for one in (report, report["train_step"]):
+        assert {"time_over_peer", "fraction_of_peak", "compile_seconds", "temporary_bytes"} <= set(one)
     assert path.with_suffix(".md").read_text().startswith("| |")
