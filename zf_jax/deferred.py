@@ -13,7 +13,22 @@ The reverse scan then holds only what must be sequential: the products ds W' and
 ds_t, which is also the gradient of an input that is only added; the gradient of a weight is sum_t x_t' ds_t and that
 of a bias sum_t ds_t, both over all steps at once.
 
-Reverse mode only (``jax.grad``, ``jax.vjp``), and once: ``custom_vjp`` refuses ``jax.jvp``.
+One form of a product is recognised: ``x @ W`` (``jnp.dot``, ``einsum("bi,ij->bj")``, a ``vmap`` of ``row @ W``), x
+computed in the step, W ``[in, out]`` hoisted, written in the step itself; and one form of a bias: a hoisted array that
+is added to such a product.  Anything else that is hoisted is read directly: a transposed product
+(``einsum("bj,ij->bi")``), one inside a jitted helper or a ``lax.cond``, a bias that is subtracted.  Its gradient is
+right, but is added up step by step, as ``lax.scan`` does it.  ``explain`` says what a step defers:
+
+    >>> step = lambda h, x: (jnp.tanh(x + h @ kernel + bias) * scale, None)
+    >>> explain(step, jnp.zeros((8, 4)), jnp.zeros((8, 4)))
+    Deferral(kernels=((4, 4),), biases=((4,),), inputs=((8, 4),), direct=((4,),))
+
+Of that step the forward scan keeps h_t and the sum s_t = x_t + h_t W + bias; the reverse scan computes ds_t from
+d(tanh(s_t) scale), adds to the gradient of ``scale``, and passes ds_t W' to h_t.  Behind it one matmul gives
+sum_t h_t' ds_t.
+
+Reverse mode first (``jax.grad``, ``jax.vjp``): ``custom_vjp`` refuses ``jax.jvp``.  A gradient may be differentiated
+again, in either mode, with the memory of a plain scan.
 """
 
 from __future__ import annotations
@@ -41,28 +56,87 @@ class _Sum(NamedTuple):
     others: tuple  # anything else
 
 
+class Deferral(NamedTuple):
+    """What a step defers: the shapes of the arrays that it closes over or computes from them alone, by their use.
+
+    Attributes:
+      kernels: of recognised products; each gradient is one matmul after the reverse scan.
+      biases: added to such a product; each gradient is one sum after the reverse scan.
+      inputs: leaves of x_t that are only added to such a product; the reverse scan need not read them.
+      direct: read in any other way; each gradient is added up at every step.
+    """
+
+    kernels: tuple[tuple[int, ...], ...]
+    biases: tuple[tuple[int, ...], ...]
+    inputs: tuple[tuple[int, ...], ...]
+    direct: tuple[tuple[int, ...], ...]
+
+
 def scan(step: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """``jax.lax.scan`` of ``step(carry, x) -> (carry, y)`` over axis 0; the parameters are what ``step`` closes over.
 
     Values and gradients are those of ``lax.scan``, up to the order of summation.
+
+    Raises:
+      TypeError: ``step`` returns a carry of another structure, shape or dtype than it gets.
     """
-    traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, jax.tree.map(lambda x: x[0], xs))
-    known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
-    program = _Program(traced.jaxpr, known, len(jax.tree.leaves(carry)))
-    hoisted = [vary_like(known[v], [carry, xs]) for v in program.hoisted]
+    program, known, structure = _traced(step, carry, jax.tree.map(lambda x: x[0], xs))
+    arguments = [known[v] for v in program.hoisted], jax.tree.leaves(carry), jax.tree.leaves(xs)
+    hoisted, carry, xs = jax.tree.map(lambda x: vary_like(x, [carry, xs]), arguments)
     run = jax.custom_vjp(partial(_run, program, reverse))
     run.defvjp(partial(_forward, program, reverse), partial(_backward, program, reverse))
-    last, ys = run(hoisted, jax.tree.leaves(carry), jax.tree.leaves(xs))
-    return jax.tree.unflatten(jax.tree.structure(shapes), [*last, *ys])
+    last, ys = run(hoisted, carry, xs)
+    return jax.tree.unflatten(structure, [*last, *ys])
+
+
+def explain(step: Callable, carry: Any, x: Any) -> Deferral:
+    """List what ``scan`` defers of ``step``, given a carry and the input of one step."""
+    program, known, _ = _traced(step, carry, x)
+    products = [p for s in program.sums for p in s.products]
+
+    def shapes(variables):
+        return tuple(tuple(v.aval.shape) for v in _unique(variables))
+
+    return Deferral(
+        kernels=shapes(p.invars[1] for p in products),
+        biases=shapes(v for s in program.sums for v in s.hoisted),
+        inputs=shapes(program.only_added),
+        direct=tuple(tuple(jnp.shape(known[v])) for v in program.direct),
+    )
+
+
+def _traced(step: Callable, carry: Any, x: Any) -> tuple[_Program, dict, Any]:
+    """The program of a step, the values of what it hoists, and the structure of what it returns."""
+    traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, x)
+    given, returned = jax.eval_shape(lambda c: c, carry), shapes[0]
+    if jax.tree.structure(given) != jax.tree.structure(returned):
+        raise TypeError(
+            "step must return a carry of the structure that it gets, "
+            f"{jax.tree.structure(given)}, not {jax.tree.structure(returned)}"
+        )
+    for (path, old), new in zip(jax.tree.leaves_with_path(given), jax.tree.leaves(returned), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            raise TypeError(
+                f"step must return a carry of the shapes and dtypes that it gets: carry{jax.tree_util.keystr(path)} is "
+                f"{old.dtype}{list(old.shape)}, and {new.dtype}{list(new.shape)} comes back"
+            )
+    known = dict(zip(traced.jaxpr.constvars, traced.consts, strict=True))
+    return _Program(traced.jaxpr, known, len(jax.tree.leaves(carry))), known, jax.tree.structure(shapes)
 
 
 class _Program:
     """The sequential part of a traced step.
 
     Attributes:
+      jaxpr: the whole step, as it was traced.
       equations: equations and sums, in order.
-      carry, x, hoisted: the variables that they read, hoisted ones being evaluated in ``known`` on the way.
-      new_carry, y: what they compute.
+      carry, x: the variables that a step gets.
+      new_carry, y: what it returns; literals among them.
+      sums: those of ``equations`` that are sums.
+      hoisted: what the equations read of the parameters and of what is computed from them alone (in ``known``).
+      direct: those of ``hoisted`` that something else than a sum reads; their gradients grow step by step.
+      only_added: those of ``x`` whose one use is to be added to a sum.
+      kept: what the forward scan keeps of every step: carries, and the results of sums.
     """
 
     def __init__(self, jaxpr: Jaxpr, known: dict, carry_size: int):
@@ -105,8 +179,20 @@ def _run(program: _Program, reverse: bool, hoisted, carry, xs):
     return _forward(program, reverse, hoisted, carry, xs)[0]
 
 
+def _tied(outputs: Any, inputs: Any) -> Any:
+    """``outputs``, each made to depend on all of ``inputs`` by the addition of an empty sum, which costs nothing.
+
+    Under ``vmap`` an output that is not batched beside one that is would give ``_backward`` a cotangent for the whole
+    batch beside one for each element; their sum, taken over the batch for an input that is not batched either, counts
+    the first once for each element.  With an input batched every output is, and each element has its own cotangent.
+    """
+    empty = sum(jnp.sum(x.reshape(-1)[:0]).astype(jnp.float32) for x in inputs if _is_real(x))
+
+    return jax.tree.map(lambda y: y + jnp.asarray(empty, y.dtype) if _is_real(y) else y, outputs)
+
+
 def _forward(program: _Program, reverse: bool, hoisted, carry, xs):
-    """The scan, and what the reverse scan needs of it: carries, sums, and the inputs that are not only added."""
+    """The scan, and what the reverse scan needs of it: hoisted values, inputs, carries and sums."""
     # Each distinct variable is stacked once, whatever number of outputs it is.
     stacked = _unique([*program.kept, *program.y])
 
@@ -118,7 +204,8 @@ def _forward(program: _Program, reverse: bool, hoisted, carry, xs):
     last, stacks = jax.lax.scan(one, carry, xs, reverse=reverse)
     stacks = {id(v): s for v, s in zip(stacked, stacks, strict=True)}
     kept = [stacks[id(v)] for v in program.kept]
-    return (last, [stacks[id(v)] for v in program.y]), (hoisted, xs, kept)
+    outputs = _tied((last, [stacks[id(v)] for v in program.y]), [*hoisted, *carry, *xs])
+    return outputs, (hoisted, xs, kept)
 
 
 def _backward(program: _Program, reverse: bool, residuals, cotangents):
@@ -210,7 +297,13 @@ def _is_product(eqn, known: dict) -> bool:
     if eqn.primitive.name != "dot_general":
         return False
     left, right = eqn.invars
-    if isinstance(right, Literal) or right not in known or left in known or right.aval.ndim != 2:
+    if (
+        isinstance(right, Literal)
+        or right not in known
+        or left in known
+        or right.aval.ndim != 2
+        or not _is_real(eqn.outvars[0])
+    ):
         return False
     return eqn.params["dimension_numbers"] == (((left.aval.ndim - 1,), (0,)), ((), ()))
 
@@ -229,22 +322,27 @@ def _recalled_sum(turned: dict, s: _Sum, values: dict) -> Array:
     """The value of a sum as it was kept; its cotangent passes to its sequential terms, and to the kept value."""
 
     @jax.custom_vjp
-    def recalled(kept, lefts, others):
+    def recalled(kept, lefts, kernels, others):
         return kept
 
-    def backward(_, d):
-        d_lefts = [_multiply(p, d, turned[p.invars[1]]) for p in s.products]
-        return d, d_lefts, [_summed_to(d, v.aval.shape) for v in s.others]
+    def forward(kept, lefts, kernels, others):
+        return kept, kernels  # not recalled(...): a second derivative is that of the kept value alone
 
-    recalled.defvjp(lambda *each: (recalled(*each), None), backward)
-    return recalled(values[s.result], [values[p.invars[0]] for p in s.products], [_read(v, values) for v in s.others])
+    def backward(kernels, d):
+        d_lefts = [_multiply(p, d, k).astype(p.invars[0].aval.dtype) for p, k in zip(s.products, kernels, strict=True)]
+        return d, d_lefts, None, [_summed_to(d, v.aval.shape) for v in s.others]
+
+    recalled.defvjp(forward, backward)
+    lefts, kernels = [values[p.invars[0]] for p in s.products], [turned[p.invars[1]] for p in s.products]
+    return recalled(values[s.result], lefts, kernels, [_read(v, values) for v in s.others])
 
 
 def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
     """sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
     kind = {name: product.params[name] for name in ("precision", "preferred_element_type")}
     rows, d_rows = (a.reshape(-1, a.shape[-1]) for a in (lefts, d_products))
-    return jax.lax.dot_general(rows, d_rows, (((0,), (0,)), ((), ())), **kind)
+    total = jax.lax.dot_general(rows, d_rows, (((0,), (0,)), ((), ())), **kind)
+    return total.astype(product.invars[1].aval.dtype)
 
 
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:
@@ -271,7 +369,8 @@ def _unique(variables) -> list:
 
 
 def _is_real(variable) -> bool:
-    return jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+    """Whether a variable, or an array, has gradients."""
+    return jnp.issubdtype(getattr(variable, "aval", variable).dtype, jnp.inexact)
 
 
 def vary_like(x: Array, tree: Any) -> Array:
