@@ -22,7 +22,7 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
     axes.set(xticks=[], yticks=[])
     if data.image_shape is not None:
         pixels = np.full(data.image_shape[0] * data.image_shape[1], 0.5)
-        pixels[: len(values)] = values
+        pixels[: values.size] = np.ravel(values)  # of whole rows as of single pixels
         axes.imshow(pixels.reshape(data.image_shape), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     elif data.vocabulary is not None:
         axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)

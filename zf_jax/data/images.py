@@ -1,26 +1,35 @@
-"""Binary images as sequences of pixels in raster order: the original .amat files, or sets that TFDS has prepared."""
+"""Binary images as sequences of pixels in raster order, or of whole rows: the original .amat files, or sets of TFDS.
+
+A set has two views.  ``pixels``: a token a pixel, top left to bottom right, as the paper has it.  ``rows``: a frame of
+binary pixels a row, top to bottom, for a head whose pixels are independent given the state: what the pixels of a row
+have to do with each other is then left to the latents.  Both score the same images in the same unit.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet, Example
-from zf_jax.data.sources import TokenRows, token_example
+from zf_jax.data.dataset import DataError, DataSet, Example, Source
+from zf_jax.data.sources import TokenRows, frame_example, token_example
 from zf_jax.data.splits import stable_order
 from zf_jax.typing import Observation
 
 PIXEL = Observation("tokens", 2)
 SPLITS = ("train", "valid", "test")
+View = Literal["pixels", "rows"]
 
 
-def load_digits(*, data_dir: str | None = None, skip_bad_files: bool = False) -> DataSet:
+def load_digits(*, data_dir: str | None = None, view: View = "pixels", skip_bad_files: bool = False) -> DataSet:
     """Return scikit-learn's 1,797 digits of 8 x 8 pixels, binarised at 8 of 16: 1,297 / 250 / 250, needing no file.
 
     The split is fixed and the same on every machine; ``data_dir`` and ``skip_bad_files`` are accepted and not needed.
+
+    Args:
+      view: ``pixels``, 64 steps of one, or ``rows``, 8 steps of 8.
     """
     del data_dir, skip_bad_files
     from sklearn.datasets import load_digits as sklearn_digits
@@ -29,7 +38,7 @@ def load_digits(*, data_dir: str | None = None, skip_bad_files: bool = False) ->
     # The images come grouped by writer, so neighbours are shuffled apart.
     order = stable_order([str(i) for i in range(len(pixels))])
     train, valid, test = np.split(pixels[order], [len(pixels) - 500, len(pixels) - 250])
-    return _dataset("digits", dict(zip(SPLITS, (train, valid, test), strict=True)), (8, 8))
+    return _dataset("digits", dict(zip(SPLITS, (train, valid, test), strict=True)), (8, 8), view)
 
 
 def load_images(
@@ -38,6 +47,7 @@ def load_images(
     name: str = "images",
     prefix: str = "binarized_mnist",
     image_shape: tuple[int, int] = (28, 28),
+    view: View = "pixels",
     skip_bad_files: bool = False,
 ) -> DataSet:
     """Return a set of binary images, from whichever of these ``data_dir`` holds.
@@ -51,6 +61,7 @@ def load_images(
       name: the name the set goes by.
       prefix: what the files or the TFDS set are called.
       image_shape: rows and columns.
+      view: ``pixels``, or ``rows``: a step a row.
       skip_bad_files: accepted as everywhere; a fixed set of images has no file to spare, so a bad row always stops.
 
     Raises:
@@ -64,13 +75,17 @@ def load_images(
     prepared = store.find(folder, name) or store.find_stock(folder, prefix)
     if prepared is not None:
         splits: Mapping[str, Any] = _prepared_rows(prepared, rows * columns)
-        return _dataset(name, splits, (rows, columns))
-    return _dataset(name, read_amat_splits(folder, prefix, rows * columns), (rows, columns))
+        return _dataset(name, splits, (rows, columns), view)
+    return _dataset(name, read_amat_splits(folder, prefix, rows * columns), (rows, columns), view)
 
 
-def load_mnist(*, data_dir: str | None = None, skip_bad_files: bool = False) -> DataSet:
-    """Return the fixed binarised MNIST of Larochelle and Murray (2011): 50,000 / 10,000 / 10,000 rows of 784 pixels."""
-    return load_images(data_dir=data_dir, name="mnist", skip_bad_files=skip_bad_files)
+def load_mnist(*, data_dir: str | None = None, view: View = "pixels", skip_bad_files: bool = False) -> DataSet:
+    """Return the fixed binarised MNIST of Larochelle and Murray (2011): 50,000 / 10,000 / 10,000 images of 784 pixels.
+
+    Args:
+      view: ``pixels``, 784 steps of one, or ``rows``, 28 steps of 28.
+    """
+    return load_images(data_dir=data_dir, name="mnist", view=view, skip_bad_files=skip_bad_files)
 
 
 def prepare_images(
@@ -192,16 +207,35 @@ def _prepared_rows(path: str, pixels: int) -> dict[str, _PreparedRows]:
     return found
 
 
-def _dataset(name: str, splits: Mapping[str, Any], image_shape: tuple[int, int]) -> DataSet:
-    sources = {
+class _ByRow:
+    """The images of a source of pixels, a frame a row."""
+
+    def __init__(self, pixels: Source, image_shape: tuple[int, int]):
+        self._pixels = pixels
+        self._shape = image_shape
+        self.lengths = np.full(len(pixels), image_shape[0], np.int64)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, index: int) -> Example:
+        return frame_example(self._pixels[index].targets.reshape(self._shape))
+
+
+def _dataset(name: str, splits: Mapping[str, Any], image_shape: tuple[int, int], view: View) -> DataSet:
+    if view not in ("pixels", "rows"):
+        raise DataError(f"the view of {name} is 'pixels' or 'rows', not {view!r}")
+    sources: dict[str, Source] = {
         split: TokenRows(rows, PIXEL.start_token) if isinstance(rows, np.ndarray) else rows
         for split, rows in splits.items()
     }
+    if view == "rows":
+        sources = {split: _ByRow(source, image_shape) for split, source in sources.items()}
     return DataSet(
         name=name,
-        observation=PIXEL,
+        observation=PIXEL if view == "pixels" else Observation("frames", image_shape[1]),
         default_emission="bernoulli",
         splits=sources,
-        units="pixel",
+        units="pixel" if view == "pixels" else "row",
         image_shape=image_shape,
     )
