@@ -7,7 +7,6 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import optax
 from jax.sharding import Mesh
 
 from experiments.command_line import UserError
@@ -80,8 +79,8 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         raise UserError(str(error)) from error
     weights = Schedules(
         kl_temperature=kl_temperature,
-        aux_weight=optax.constant_schedule(config.objective.aux_weight),
-        reverse_weight=optax.constant_schedule(config.objective.reverse_weight),
+        aux_weight=build_ramp(config, "aux_weight"),
+        reverse_weight=build_ramp(config, "reverse_weight"),
     )
     optimizer = make_optimizer(rate, config.train.clip_norm)
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
@@ -132,6 +131,12 @@ def build_kl_temperature(config: Any) -> Any:
     return schedules.cyclical_ramp(start, end, steps, settings.kl_temperature_cycles)
 
 
+def build_ramp(config: Any, name: str) -> Any:
+    """The weight called ``name``, alpha or beta, as a function of the step."""
+    settings = config.objective
+    return schedules.linear_ramp(settings[f"{name}_start"], settings[name], settings[f"{name}_steps"])
+
+
 def initial_state(experiment: Experiment) -> TrainState:
     """The state before the first update, on every device."""
     key = jax.random.key(experiment.config.seed)
@@ -168,7 +173,7 @@ def check(config: Any) -> None:
     for name in _AT_LEAST_ONE:
         if train[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
-    for name in ("warmup_steps", "decay_steps", "eval_sequences"):
+    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience"):
         if train[name] < 0:
             raise UserError(f"config.train.{name} must not be negative, and is {train[name]}")
     for name in ("learning_rate", "clip_norm"):
@@ -183,6 +188,9 @@ def check(config: Any) -> None:
                 f"config.train.updates_per_call={train.updates_per_call} cannot be above config.train.{name}="
                 f"{train[name]}: no call runs past a step at which something is due"
             )
+    for name in ("aux_weight_steps", "reverse_weight_steps"):
+        if config.objective[name] < 0:
+            raise UserError(f"config.objective.{name} must be at least 0, not {config.objective[name]}")
     if config.objective.kl_temperature_steps < 0 or config.objective.kl_temperature_cycles < 1:
         raise UserError("config.objective.kl_temperature_steps must be at least 0 and kl_temperature_cycles at least 1")
     if not 0 <= config.seed < 2**32:

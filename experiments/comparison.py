@@ -133,7 +133,7 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     trained = train(config, folder)
     if trained["interrupted"]:
         raise UserError("stopped by a signal; run the same command again to go on")
-    if trained["step"] != config.train.num_steps:
+    if trained["step"] != config.train.num_steps and not trained["stopped_early"]:
         raise UserError(
             f"{folder} holds a run of {trained['step']} updates, and the comparison is of {config.train.num_steps}: "
             "choose another --workdir"
@@ -146,6 +146,7 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
     found = latent_figures(restore(folder, "best"), split=scored["split"], num_sequences=few, num_mutual=0)
     active = found.get("active_units", 0)  # none of a model without latents; None of a single sequence
+    figures |= {"best_step": float(bounds["elbo"]["step"]), "last_step": float(trained["step"])}
     return figures if active is None else figures | {"active_units": float(active)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shutil
 import sys
 from collections import deque
@@ -41,7 +42,8 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
       profile: write a trace of ten updates into ``workdir/profile``, for TensorBoard or Perfetto.
 
     Returns:
-      ``{"step", "interrupted", "seconds_per_update"}``.
+      ``{"step", "interrupted", "stopped_early", "seconds_per_update"}``: an end by ``config.train.patience`` is no
+      interruption.
 
     Raises:
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
@@ -86,6 +88,7 @@ class _Run:
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(experiment.model, experiment.mesh)
         self.rate = Rate()
+        self.best = checkpoints.best or (0, -math.inf)
         self.fingerprint = fingerprint(experiment.data)
         # Drawing is a program of one process; after a run of several, experiments.sample draws from the checkpoint.
         self.gallery = Gallery(experiment) if jax.process_count() == 1 else None
@@ -108,7 +111,7 @@ class _Run:
         pending = None
         with _bar(step, last) as self.bar:
             try:
-                while step < last and not self.stop.requested(step):
+                while step < last and not self._has_settled(step) and not self.stop.requested(step):
                     group = next(calls)
                     state, metrics = self._update(state, group)
                     step += len(group)
@@ -131,15 +134,29 @@ class _Run:
                 self._save(state, None)
                 self.checkpoints.wait()
                 raise
-        interrupted = step < last
+        settled = self._has_settled(step)
+        interrupted = step < last and not settled
         if interrupted:
             self._save(state, None)
             _say(f"stopped by a signal at step {step}; run the same command again to go on")
         self.checkpoints.wait()
         if not interrupted and jax.process_index() == 0:
             pictures.draw_curves(self.path)
+            if step < last:
+                _say(f"no better validation ELBO since step {self.best[0]}: config.train.patience ends the run")
             _say(f"done: step {step}; pictures are in {self.path / 'samples'}")
-        return {"step": step, "interrupted": interrupted, "seconds_per_update": self.rate.seconds_per_update}
+        return {
+            "step": step,
+            "interrupted": interrupted,
+            "stopped_early": settled and step < last,
+            "seconds_per_update": self.rate.seconds_per_update,
+        }
+
+    def _has_settled(self, step: int) -> bool:
+        """Whether the validation right after update ``step`` was the last that patience waits for."""
+        patience = self.settings.patience
+        validated = step > 0 and step % self.settings.eval_every == 0
+        return 0 < patience <= step - self.best[0] and validated
 
     def _is_due(self, step: int, start: int) -> bool:
         """Whether the host has something to do right after update ``step`` of a run that went on from ``start``."""
@@ -201,12 +218,19 @@ class _Run:
         found = summarise(totals, units(self.experiment))
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})
+        elbo = found["elbo_nats_per_sequence"]
+        self.note(step, elbo)
         kl = found["kl_nats_per_sequence"]
-        _say(f"step {step}: valid elbo {found['elbo_nats_per_sequence']:.4f} nats/sequence, kl {kl:.4f}", self.bar)
+        _say(f"step {step}: valid elbo {elbo:.4f} nats/sequence, kl {kl:.4f}", self.bar)
         if self.gallery is not None:
             for name, image in self.gallery.draw(state.params, self.path / "samples", seed=step).items():
                 self.writer.image(step, name, image)
-        return found["elbo_nats_per_sequence"]
+        return elbo
+
+    def note(self, step: int, elbo: float) -> None:
+        """Remember the best validation, as the checkpoints do."""
+        if math.isfinite(elbo) and elbo >= self.best[1]:
+            self.best = step, elbo
 
     def _save(self, state: TrainState, elbo: float | None) -> None:
         saved = json.loads(self.experiment.config.to_json())

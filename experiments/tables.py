@@ -23,6 +23,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         ("elbo.bits_per_sample", "bits/sample (ELBO)"),
         ("iwae.bits_per_sample", f"bits/sample (IWAE-{samples})"),
         ("elbo.share_of_scales_below_one_step", "scales < 1 step"),
+        ("best_step", "best at update"),
         ("seconds_per_update", "seconds/update"),
     ]
     columns = [(name, title) for name, title in columns if any(row.get(name) is not None for row in rows)]

@@ -27,6 +27,7 @@ _MAY_CHANGE = {
     "train.checkpoint_every",
     "train.eval_batch_size",
     "train.eval_sequences",
+    "train.patience",
     "train.max_skipped_in_a_row",
     "train.updates_per_call",
     "data.dir",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import builder
+from experiments.command_line import UserError
 from experiments.configs import base
 from zf_jax.objective import Objective
 
@@ -82,3 +83,11 @@ def test_the_kl_temperature_follows_the_config(settings, expected):
 def test_alpha_and_beta_are_those_of_the_config():
     weights = built(aux_weight=0.25, reverse_weight=0.125, kl_temperature=0.5).schedules(7)
     assert weights == (0.5, 0.25, 0.125)
+
+
+@pytest.mark.parametrize("name", ["aux_weight", "reverse_weight"])
+def test_alpha_and_beta_may_rise_as_the_kl_temperature_does(name):
+    schedule = getattr(built(**{name: 0.8, f"{name}_start": 0.2, f"{name}_steps": 30}).schedules, name)
+    np.testing.assert_allclose([schedule(step) for step in (0, 15, 30, 90)], [0.2, 0.5, 0.8, 0.8], rtol=1e-6)
+    with pytest.raises(UserError, match=f"{name}_steps must be at least 0"):
+        built(**{f"{name}_steps": -1})

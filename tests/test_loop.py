@@ -114,3 +114,31 @@ def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(wh
     assert (stopped["interrupted"], stopped["step"]) == (True, 8)  # the calls: 1-3, 4, 5, 6-8
     assert loop.train(tiny_config(3), str(tmp_path))["step"] == 20
     jax.tree.map(np.testing.assert_array_equal, state_of(whole_run), state_of(tmp_path))
+
+
+class Bounds:
+    """Validation whose ELBO is as listed, in place of the real one."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __call__(self, run, state, step):
+        elbo = self.values[step // run.settings.eval_every - 1]
+        run.note(step, elbo)
+        return elbo
+
+
+@pytest.mark.parametrize("patience, last, best", [(0, 20, 4), (4, 8, 4), (6, 18, 12)])
+def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, best, tmp_path, monkeypatch):
+    elbos = Bounds([-5.0, -4.0, -4.5, -4.25, -4.125, -3.0 if patience == 6 else -4.5, -4.6, -4.5, -4.6, -4.1])
+    monkeypatch.setattr(loop._Run, "_validate", lambda run, state, step: elbos(run, state, step))
+    config = tiny_config(1)
+    config.train.update(patience=patience, eval_every=2, checkpoint_every=2)
+    found = loop.train(config, str(tmp_path))
+    assert (found["step"], found["stopped_early"], found["interrupted"]) == (last, last < 20, False)
+    assert int(restore(str(tmp_path), "best")[1].step) == best
+    again = loop.train(config, str(tmp_path))
+    assert (again["step"], again["stopped_early"]) == (last, last < 20), "a finished run is only read"
+    if patience == 4:
+        config.train.patience = 0
+        assert loop.train(config, str(tmp_path))["step"] == 20, "and goes on where it may"

@@ -71,9 +71,15 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """The step of the best validation ELBO; the newest where none was validated; None where there is none."""
+        best = self.best
+        return best[0] if best else self.latest_step
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The step of the best validation ELBO, and the ELBO, nats a sequence; None where none was validated."""
         scored = {step: self._metrics(step) for step in self._manager.all_steps()}
         scored = {step: m[_METRIC] for step, m in scored.items() if m and math.isfinite(m[_METRIC])}
-        return max(scored, key=lambda step: (scored[step], step)) if scored else self.latest_step
+        return max(scored.items(), key=lambda item: (item[1], item[0])) if scored else None
 
     def save(self, state: TrainState, config: dict[str, Any], elbo: float | None = None) -> None:
         """Write the state under its own step, in the background; ``elbo`` is the validation bound."""

@@ -48,11 +48,16 @@ def get_base() -> Any:
     config.train.checkpoint_every = 500
     config.train.eval_batch_size = 256
     config.train.eval_sequences = 0  # how much of the validation split; 0 for all
+    config.train.patience = 0  # updates without a better validation ELBO after which the run ends; 0 never
     config.train.max_skipped_in_a_row = 100  # updates that are not finite, before the run stops
 
     config.objective = ConfigDict()
-    config.objective.aux_weight = 0.0  # alpha
-    config.objective.reverse_weight = 0.0  # beta
+    config.objective.aux_weight = 0.0  # alpha, where it ends
+    config.objective.aux_weight_start = 0.0
+    config.objective.aux_weight_steps = 0  # updates from start to end; 0 begins at the end
+    config.objective.reverse_weight = 0.0  # beta, likewise
+    config.objective.reverse_weight_start = 0.0
+    config.objective.reverse_weight_steps = 0
     config.objective.aux_gradient = "target"  # rule A1; or backward
     config.objective.kl_temperature = 1.0  # where it ends
     config.objective.kl_temperature_start = 1.0
