@@ -140,3 +140,15 @@ def test_missing_and_empty_places_say_what_to_do(folder, tmp_path):
     (folder / "binarized_mnist_test.amat").write_text("")
     with pytest.raises(data.DataError, match=r"test\.amat is empty"):
         data.load("mnist", data_dir=str(folder))
+
+
+def test_a_view_of_rows_holds_the_same_images_a_frame_a_row():
+    pixels, rows = data.load("digits"), data.load("digits", view="rows")
+    assert (rows.observation.kind, rows.observation.size, rows.units) == ("frames", 8, "row")
+    assert set(rows.split("test").lengths) == {8}
+    token, frame = pixels.split("test")[3], rows.split("test")[3]
+    np.testing.assert_array_equal(frame.targets.ravel(), token.targets)
+    np.testing.assert_array_equal(frame.inputs[1:], frame.targets[:-1])
+    assert not frame.inputs[0].any() and frame.input_mask.tolist() == [0.0] + [1.0] * 7
+    with pytest.raises(data.DataError, match="the view of digits is 'pixels' or 'rows', not 'columns'"):
+        data.load("digits", view="columns")

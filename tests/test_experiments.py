@@ -59,7 +59,7 @@ def command(name, *flags):
 def tiny_flags(workdir, **changes):
     values = TINY | changes
     return [
-        "--config=experiments/configs/digits.py",
+        "--config=experiments/configs/digits.py:pixels",
         f"--workdir={workdir}",
         *(f"--config.{name}={value}" for name, value in values.items()),
     ]
@@ -343,7 +343,7 @@ def test_a_damaged_checkpoint_is_named_and_the_way_out_told(whole_run, tmp_path,
     "name, flags, message",
     [
         ("train", ["--config=experiments/configs/nonesuch.py", "--workdir=/tmp/none"], "nonesuch.py"),
-        ("train", ["--config=experiments/configs/digits.py"], "workdir"),
+        ("train", ["--config=experiments/configs/digits.py:pixels"], "workdir"),
         ("train", [*tiny_flags("/tmp/none"), "--config.train.nonesuch=1"], "nonesuch"),
         ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
         ("sample", ["--workdir=/nonexistent", "--num_samples=0"], "num_samples must be at least 1"),

@@ -128,9 +128,9 @@ class Bounds:
         return elbo
 
 
-@pytest.mark.parametrize("patience, last, best", [(0, 20, 4), (4, 8, 4), (6, 18, 12)])
+@pytest.mark.parametrize("patience, last, best", [(0, 20, 4), (4, 8, 4), (6, 16, 10)])
 def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, best, tmp_path, monkeypatch):
-    elbos = Bounds([-5.0, -4.0, -4.5, -4.25, -4.125, -3.0 if patience == 6 else -4.5, -4.6, -4.5, -4.6, -4.1])
+    elbos = Bounds([-5.0, -4.0, -4.5, -4.25, -3.0 if patience == 6 else -4.4, -4.5, -4.6, -4.5, -4.6, -4.1])
     monkeypatch.setattr(loop._Run, "_validate", lambda run, state, step: elbos(run, state, step))
     config = tiny_config(1)
     config.train.update(patience=patience, eval_every=2, checkpoint_every=2)

@@ -19,7 +19,7 @@ def data():
 
 @pytest.mark.parametrize("target", [2_100, 50_000])
 def test_no_other_width_comes_nearer(data, target):
-    config = digits.get_config()
+    config = digits.get_config("pixels")
     config.model.name = "rnn"
     matched = match(config, data, target)
     assert matched.model.rnn_dim != config.model.rnn_dim
@@ -35,7 +35,7 @@ def test_no_other_width_comes_nearer(data, target):
 
 def test_a_model_without_a_width_is_refused(data, monkeypatch):
     monkeypatch.setitem(MODELS, "markov", example_model)
-    config = digits.get_config()
+    config = digits.get_config("pixels")
     config.model.name = "markov"
     with pytest.raises(UserError, match="'markov' has no rnn_dim"):
         match(config, data, 50_000)
