@@ -9,7 +9,7 @@ import pytest
 
 from experiments import builder, family
 from experiments.command_line import UserError
-from experiments.configs.family import RNN_DIMS
+from experiments.configs.family import PLAIN, RNN_DIMS, ROWS
 from zf_jax.emissions import DiscretisedLogistics, GaussianMixture
 
 FILES = tuple(RNN_DIMS)
@@ -106,11 +106,36 @@ def test_the_command_prints_what_the_library_builds(capsys):
         assert ratio == pytest.approx(parameters / count_by_hand(srnn, srnn.model.rnn_dim), abs=1e-4)
 
 
+# Annealing, alpha and beta, or not: as the paper's tables have the rows of Z-Forcing.
+PAPER = {"ours": (False, False), "kla": (True, False), "aux": (False, True), "kla_aux": (True, True)}
+PAPER |= {"aux_0.0025": (False, 0.0025), "aux_0.005": (False, 0.005)}
+
+
+@pytest.mark.parametrize("file, row", [(file, row) for file in FILES for row in ROWS[file]])
+@pytest.mark.parametrize("size", ["", "_small"])
+def test_a_row_of_the_paper_sets_annealing_and_the_two_weights_and_nothing_else(file, row, size):
+    config = family.get_config(file, row + size)
+    plain = family.get_config(file, size.removeprefix("_"))
+    found, (anneals, weight) = config.objective, PAPER[row]
+    assert (found.kl_temperature_start, found.kl_temperature_steps > 0) == ((0.2, True) if anneals else (1.0, False))
+    assert (found.aux_weight > 0, found.reverse_weight > 0) == (bool(weight), bool(weight))
+    if isinstance(weight, float):
+        assert (found.aux_weight, found.reverse_weight) == (weight, weight)
+    assert config.to_dict() | {"objective": None} == plain.to_dict() | {"objective": None}
+
+
+def test_the_plain_configs_are_rows_of_the_paper():
+    for file, rows in ROWS.items():
+        if rows:
+            row = PLAIN.get(file, "kla_aux")
+            assert family.get_config(file, "").to_dict() == family.get_config(file, row).to_dict()
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_wrong_variant_is_told_all_that_there_are(file):
     with pytest.raises(ValueError, match="has no variant 'gru'") as refused:
         family.get_config(file, "gru")
-    for choice in ("small", *RNN_DIMS[file]):
+    for choice in ("small", *ROWS[file], *(f"{row}_small" for row in ROWS[file]), *RNN_DIMS[file]):
         assert f"{file}:{choice}" in str(refused.value)
         assert family.get_config(file, choice) is not None
     assert ("gmm" in str(refused.value)) == (file in SPEECH_FILES)

@@ -1,4 +1,11 @@
-"""The models of the paper's Table 1 at paper size, as the paper compares them: each about as large as SRNN.
+"""The variants of the config files: the paper's rows of Z-Forcing, and its siblings.
+
+The rows of table 1, left, on speech: ``timit.py:ours`` has alpha = beta = 0 and no annealing, ``:kla`` anneals the KL,
+``:aux`` has the auxiliary cost, ``:kla_aux`` both.  Table 1, right, on MNIST, and table 2, on IMDB, anneal nothing:
+``mnist.py:ours``, ``mnist.py:aux``, ``imdb.py:ours``, ``imdb.py:aux_0.0025``, ``imdb.py:aux_0.005``.  Each has
+``_small`` beside it, e.g. ``timit.py:aux_small``.
+
+The models of table 1 at paper size, as the paper compares them: each about as large as SRNN.
 
 ``timit.py:srnn`` is SRNN of TIMIT's sizes.  ``timit.py:vrnn``, and so on for every name of the table below, keeps its
 latent_dim, mlp_dim and embed_dim and has the rnn_dim whose number of parameters is nearest to SRNN's; ``_gmm`` has the
@@ -53,17 +60,57 @@ RNN_DIMS = {
 }
 
 
+SPEECH_ROWS = ("ours", "kla", "aux", "kla_aux")
+# The paper's rows of every config file, and the one that the plain file is.
+ROWS = {
+    "timit.py": SPEECH_ROWS,
+    "librispeech.py": SPEECH_ROWS,
+    "ljspeech.py": SPEECH_ROWS,
+    "audio_folder.py": SPEECH_ROWS,
+    "blizzard.py": SPEECH_ROWS,
+    "mnist.py": ("ours", "aux"),
+    "imdb.py": ("ours", "aux_0.0025", "aux_0.005"),
+    "text_folder.py": (),
+    "music.py": (),
+}
+PLAIN = {"blizzard.py": "aux", "mnist.py": "aux", "imdb.py": "aux_0.0025"}
+
+
+def is_small(variant: str) -> bool:
+    """Whether a variant has the sizes of ``small``."""
+    return variant == "small" or variant.endswith("_small")
+
+
+def make_row(config: Any, row: str) -> None:
+    """Make the config, which has both annealing and the auxiliary cost, one of the paper's rows of Z-Forcing."""
+    if not row.startswith("kla"):
+        config.objective.kl_temperature_start = 1.0
+        config.objective.kl_temperature_steps = 0
+    if "aux" not in row:
+        config.objective.aux_weight = config.objective.reverse_weight = 0.0
+    elif row.startswith("aux_"):
+        config.objective.aux_weight = config.objective.reverse_weight = float(row.removeprefix("aux_"))
+
+
 def of_family(config: Any, file: str, variant: str) -> Any:
-    """The config of ``file``, as it is without a ``variant``, or made one of the family.
+    """The config of ``file``, as it is without a ``variant``, or made a row of the paper or one of the family.
 
     Raises:
       ValueError: there is no such variant; the sentence lists those there are.
     """
+    rows, rnn_dims = ROWS[file], RNN_DIMS[file]
+    row = variant.removesuffix("_small")
+    if variant == "small":
+        return config
+    if row in rows:
+        make_row(config, row)
+        return config
+    if file in PLAIN:
+        make_row(config, PLAIN[file])
     if not variant:
         return config
-    rnn_dims = RNN_DIMS[file]
     if variant not in rnn_dims:
-        choices = ", ".join(f"{file}:{name}" for name in ("small", *rnn_dims))
+        choices = ", ".join(f"{file}:{name}" for name in ("small", *rows, *(f"{row}_small" for row in rows), *rnn_dims))
         raise ValueError(f"{file} has no variant {variant!r}: use {file} or {choices}")
     config.model.name = variant.removesuffix("_gmm")
     config.model.emission = "gmm" if variant.endswith("_gmm") else ""

@@ -13,7 +13,7 @@ The paper has no number for these sets.  ``nats_per_step`` is what the literatur
 """
 
 from experiments.configs.base import get_base
-from experiments.configs.family import of_family
+from experiments.configs.family import is_small, of_family
 
 
 def get_config(variant: str = ""):
@@ -39,7 +39,7 @@ def get_config(variant: str = ""):
     config.train.eval_every = 200
     config.train.checkpoint_every = 200
     config.train.eval_batch_size = 16
-    if variant == "small":
+    if is_small(variant):
         config.objective.aux_weight = 0.0002
         config.objective.reverse_weight = 0.01
         config.model.rnn_dim = 128
@@ -52,5 +52,4 @@ def get_config(variant: str = ""):
         config.train.decay_steps = 1000
         config.train.eval_every = 100
         config.train.checkpoint_every = 100
-        return config
     return of_family(config, "music.py", variant)
