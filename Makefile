@@ -4,7 +4,7 @@ VENV ?= .venv
 WORKDIR ?= runs/digits
 INSTALLED := $(VENV)/.installed
 
-.PHONY: train test test-slow lint clean
+.PHONY: train test test-slow lint docs clean
 
 $(INSTALLED): requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,5 +28,9 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
 
+docs: $(INSTALLED)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+	$(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) docs/_build docs/api build dist *.egg-info

@@ -1,7 +1,7 @@
 """Memory that an update gives back is kept for the next: on a CPU worth more than most kernels.
 
 An update asks for hundreds of megabytes and gives them back.  The C library hands large blocks to the system at once,
-which gives them out again zeroed and page by page, at every update; BUILD_NOTES.md has what that costs.
+which gives them out again zeroed and page by page, at every update; docs/performance.md has what that costs.
 """
 
 from __future__ import annotations

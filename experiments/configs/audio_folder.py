@@ -11,8 +11,7 @@ On disk: DIR, in any sub-folders, all at one sample rate (or ``--config.data.sam
 and skips them.
 
 There is no number to meet, and the paper's alphas are published nowhere.  Every frame is scored (``full``).
-``audio_folder.py:small`` trains in minutes on two CPU cores: BUILD_NOTES.md has its numbers for 249 speakers of
-LibriSpeech, beside the trivial floors.
+``audio_folder.py:small`` trains in minutes on two CPU cores.
 
 ``audio_folder.py:ours`` is Z-Forcing with neither, ``audio_folder.py:kla`` anneals the KL, ``audio_folder.py:aux`` has
 the auxiliary cost, ``audio_folder.py:kla_aux`` both; each with ``_small`` behind it at the sizes of ``small``.

@@ -9,8 +9,8 @@ test-clean (7 GB); no speaker is in two splits.  With training folders alone add
 ``file`` where there is one speaker (and the same to prepare_data: ``--options=split_by=file``).
 
 The paper has no number for this set, and its alphas are published nowhere.  Every frame is scored (``full``).
-``librispeech.py:small`` trains in minutes on two CPU cores: BUILD_NOTES.md has its numbers for one speaker, beside the
-trivial floors.
+``librispeech.py:small`` trains in minutes on two CPU cores: docs/results.md has its numbers for one speaker, beside
+the trivial baselines.
 
 ``librispeech.py:ours`` is Z-Forcing with neither, ``librispeech.py:kla`` anneals the KL, ``librispeech.py:aux`` has
 the auxiliary cost, ``librispeech.py:kla_aux`` both; each with ``_small`` behind it at the sizes of ``small``.

@@ -7,7 +7,7 @@ On disk: DIR/jsb_chorales.npz (or .json); for the others ``--config.data.name=no
 ``muse_data``.  The splits are the literature's: JSB 229 / 76 / 77, Nottingham 694 / 173 / 170, Piano-midi 87 / 12 / 25.
 
 The paper has no number for these sets.  ``nats_per_step`` is what the literature compares; every step is scored
-(``full``).  ``music.py:small`` trains in minutes on two CPU cores: BUILD_NOTES.md has its number.
+(``full``).  ``music.py:small`` trains in minutes on two CPU cores: docs/results.md has its number.
 
 ``music.py:srnn``, ``music.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
 """
