@@ -113,7 +113,7 @@ def discretised_logistic_log_prob(
 
 
 def mu_law(x: Array, mu: float) -> Array:
-    """The mu-law curve sign(x) log(1 + mu |x|) / log(1 + mu), from [-1, 1] onto itself."""
+    """The mu-law curve ``sign(x) log(1 + mu |x|) / log(1 + mu)``, from [-1, 1] onto itself."""
     return jnp.sign(x) * jnp.log1p(mu * jnp.abs(x)) / jnp.log1p(mu)
 
 
