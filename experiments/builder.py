@@ -99,14 +99,17 @@ def build_config_model(config: Any, data: DataSet) -> Model:
 def build_config_emission(config: Any, data: DataSet) -> Any:
     """The emission a config names, or the data's own; options that it does not have are left aside."""
     name, settings = config.model.emission or data.default_emission, config.model
-    if name == "bernoulli" and data.normalisation is not None:
+    if name in ("nade", "made"):
+        name = name if data.normalisation is None else f"{name}:gmm"
+    conditional = name.rpartition(":")[2]
+    if conditional in ("bernoulli", "nade", "made") and data.normalisation is not None:
         raise UserError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
-    if name == "dmol" and data.normalisation is None:
+    if conditional == "dmol" and data.normalisation is None:
         raise UserError("a dmol emission needs audio, whose integer grid is known: use bernoulli or categorical")
-    options = {option: settings[option] for option in ("per_dimension", "levels", "coding")}
+    options = {option: settings[option] for option in ("per_dimension", "levels", "coding", "head_dim")}
     if settings.num_components is not None:
         options["num_components"] = settings.num_components
-    if name == "dmol" and data.normalisation is not None:
+    if conditional == "dmol" and data.normalisation is not None:
         # Audio lies on a 16-bit scale whatever its own depth: of fewer levels, each is several of its integers.
         if settings.levels < 2 or 2**16 % settings.levels:
             raise UserError(f"config.model.levels must divide 65536, as 256 does for 8 bits: {settings.levels}")

@@ -11,6 +11,7 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from models_under_test import KINDS, NAMES, random_noise, random_params, random_targets, small, targets_batch, x64
@@ -27,6 +28,8 @@ EMISSIONS = {  # the kind of data, the head, its options
     "gaussian": ("frames", "gaussian", {}),
     "gmm": ("frames", "gmm", {"num_components": 3}),
     "gmm per dimension": ("frames", "gmm", {"num_components": 3, "per_dimension": True}),
+    "nade of gmm": ("frames", "nade:gmm", {"num_components": 3, "head_dim": 5}),
+    "nade of dmol": ("frames", "nade:dmol", {"num_components": 3, "head_dim": 5, "step": 1e-4, "zero": 0.01}),
     "dmol of 16 bits": ("frames", "dmol", {"num_components": 3, "step": 1e-4, "zero": 0.01}),
     "dmol of 8 bits, mu-law": (
         "frames",
@@ -43,6 +46,8 @@ COVER = {
     ("zforcing", "gmm per dimension"),
     ("vrnn_i", "dmol of 16 bits"),
     ("srnn", "dmol of 8 bits, mu-law"),
+    ("vrnn", "nade of gmm"),
+    ("zforcing", "nade of dmol"),
 }
 USUAL = (
     COVER
@@ -91,6 +96,12 @@ def case(name, emission, **options):
     batch = targets_batch(observation, targets, LENGTHS)
     # Halved, so that no unit is clipped and no gate is shut at every step.
     params, noise = jax.tree.map(lambda x: 0.5 * x, random_params(model)), random_noise(model, batch)
+    for part in ("emission", "reverse"):
+        if "hidden_bias" in params.get(
+            part, {}
+        ):  # so far above 0 that no rectified unit is silent at every step, and no component is out of reach
+            params[part]["hidden_bias"]["bias"] = jnp.abs(params[part]["hidden_bias"]["bias"]) + 1.0
+            params[part]["kernels"] = jax.tree.map(lambda x: 0.3 * x, params[part]["kernels"])
 
     def measure(params):
         """The loss as training adds it up, and beside it what the checks are about."""
@@ -165,7 +176,25 @@ def dmol(head, values, x):
     return np.log((special.softmax(logits, axis=-1) * mass).sum(-1)).sum(-1)
 
 
-ORACLES = {"bernoulli": bernoulli, "categorical": categorical, "gaussian": gaussian, "gmm": gmm, "dmol": dmol}
+def nade(head, values, x):
+    """The conditional of each of the two dimensions in turn, the second's moved by the first."""
+    kernels = dict(values["kernels"])
+    first = np.maximum(values["hidden_bias"], 0.0)
+    second = np.maximum(values["hidden_bias"] + x[..., :1] * kernels.pop("frame")[0], 0.0)
+    moved = {k: np.concatenate([first @ v[0], second @ v[1]], axis=-1) for k, v in kernels.items()}
+    conditional = gmm if head.is_density else dmol
+    return conditional(head.conditional, {k: values[k] + v for k, v in moved.items()}, x)
+
+
+ORACLES = {
+    "bernoulli": bernoulli,
+    "categorical": categorical,
+    "gaussian": gaussian,
+    "gmm": gmm,
+    "dmol": dmol,
+    "nade:gmm": nade,
+    "nade:dmol": nade,
+}
 
 
 def by_hand(emission, head, values, x, mask):
@@ -254,7 +283,7 @@ def test_samples_lie_where_data_can(name, emission):
         assert np.issubdtype(drawn.dtype, np.integer)
         assert set(np.unique(drawn)) == set(range(observation.size))
     elif "log_scale" in params["emission"]:
-        head = model.emission
+        head = getattr(model.emission, "conditional", model.emission)
         integers = (drawn - head.zero) / head.step
         np.testing.assert_allclose(integers, np.rint(integers), rtol=0, atol=1e-6)
         integers = np.rint(integers)

@@ -88,7 +88,7 @@ def inspect(
     small = None
     if quantisation_step is not None and model.emission.is_density:
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-        share = model.emission.share_of_scales_below(values, quantisation_step)
+        share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
         small = jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0), axis=1)
     return Inspection(
         count=jnp.sum(mask[..., 0], axis=0),

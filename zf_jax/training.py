@@ -210,7 +210,7 @@ def make_eval_step(
             result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
         if quantisation_step is not None:
             values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            share = model.emission.share_of_scales_below(values, quantisation_step)
+            share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
             steps = jnp.maximum(jnp.sum(features.observed.mask, axis=1), 1)
             result["small_scales"] = jnp.sum(jnp.where(features.observed.mask > 0, share, 0), axis=1) / steps
         return result

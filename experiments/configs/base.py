@@ -14,7 +14,7 @@ def get_base() -> Any:
 
     config.model = ConfigDict()
     config.model.name = "zforcing"  # zforcing, rnn, ...; see zf_jax/models
-    config.model.emission = ""  # the data's own, or bernoulli, categorical, gaussian, ...
+    config.model.emission = ""  # the data's own, or bernoulli, categorical, gaussian, nade, ...
     config.model.rnn_dim = 1024
     config.model.latent_dim = 256
     config.model.mlp_dim = 512
@@ -24,6 +24,7 @@ def get_base() -> Any:
     config.model.per_dimension = False  # gmm: every dimension of a frame chooses a component of its own
     config.model.levels = 65536  # dmol: how many integers; 256 for audio of 8 bits
     config.model.coding = "linear"  # dmol: the logistics' axis; or mu_law
+    config.model.head_dim = 128  # nade and made: hidden units
     config.model.prior_input = False  # rule A4
     config.model.posterior_input = False
     config.model.aux_input = "latent"  # rule A2; or hidden_and_latent

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from zf_jax import chunked
+from zf_jax.emissions.autoregressive import MADE, NADE
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
 from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian, Values
 from zf_jax.networks import clipped_leaky_relu, init_linear, linear
@@ -25,11 +26,16 @@ EMISSIONS = {
     "gaussian": DiagonalGaussian,
     "gmm": GaussianMixture,
     "dmol": DiscretisedLogistics,
+    "nade": NADE,
+    "made": MADE,
 }
 
 
 def build_emission(name: Any, observation: Observation, **options: Any):
     """The emission head called ``name``; options it has no use for are left aside.
+
+    ``"nade"`` and ``"made"`` are autoregressive over the dimensions of a binary frame; ``"nade:gmm"`` and
+    ``"nade:dmol"``, and so ``"made:gmm"`` and ``"made:dmol"``, over those of a real one.
 
     A head that is built already is given back as it is: that is how a model gets one with options of its own,
     ``build_model("vrnn", observation, emission=build_emission("dmol", observation, step=1 / std, zero=-mean / std))``.
@@ -41,9 +47,15 @@ def build_emission(name: Any, observation: Observation, **options: Any):
         if name.observation != observation:
             raise ValueError(f"the emission is for {name.observation}, and the model for {observation}")
         return name
-    if name not in EMISSIONS:
+    kind, _, conditional = str(name).partition(":")
+    head = EMISSIONS.get(kind)
+    if head is None or (conditional and not issubclass(head, NADE)):
         raise ValueError(f"unknown emission {name!r}; choose one of {', '.join(sorted(EMISSIONS))}")
-    head = EMISSIONS[name]
+    if issubclass(head, NADE):
+        conditional = conditional or "bernoulli"
+        if conditional not in ("bernoulli", "gmm", "dmol"):
+            raise ValueError(f"{kind} is over 'bernoulli', 'gmm' or 'dmol' dimensions, not {conditional!r}")
+        options["conditional"] = build_emission(conditional, observation, **options | {"per_dimension": True})
     known = {field.name for field in dataclasses.fields(head)}
     return head(observation=observation, **{k: v for k, v in options.items() if k in known})
 
@@ -56,13 +68,19 @@ def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[i
         inputs = size
     for index, (name, size) in enumerate(emission.outputs.items()):
         params[name] = init_linear(jax.random.fold_in(key, index), inputs, size)
+    if isinstance(emission, NADE):
+        params["kernels"] = emission.init_kernels(jax.random.fold_in(key, 99))
     return params
 
 
 def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
-    """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``."""
+    """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``.
+
+    An autoregressive head's have its kernels beside them, which are the same everywhere.
+    """
     hidden = _through_hidden_layers(params, hidden)
-    return {name: linear(params[name], hidden) for name in emission.outputs}
+    values = {name: linear(params[name], hidden) for name in emission.outputs}
+    return values | ({"kernels": params["kernels"]} if "kernels" in params else {})
 
 
 def emission_log_prob(params: Params, emission: Any, hidden: Array, x: Array) -> Array:
@@ -82,6 +100,8 @@ def _through_hidden_layers(params: Params, hidden: Array) -> Array:
 
 __all__ = [
     "EMISSIONS",
+    "MADE",
+    "NADE",
     "Bernoulli",
     "Categorical",
     "DiagonalGaussian",

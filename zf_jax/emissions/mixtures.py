@@ -86,7 +86,7 @@ class GaussianMixture:
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
         return jnp.sum(weights * components.mean, axis=-1)
 
-    def share_of_scales_below(self, values: Values, threshold: float) -> Array:
+    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
         """The share of a frame's standard deviations, by their weights, that are below ``threshold``: ``[...]``."""
         log_weights, components = self._mixture(values)
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])

@@ -127,6 +127,6 @@ class DiagonalGaussian:
         """E[x] ``[..., D]``."""
         return values["mean"]
 
-    def share_of_scales_below(self, values: Values, threshold: float) -> Array:
+    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
         """The share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
         return jnp.mean(self._gaussian(values).log_std < math.log(threshold), axis=-1)

@@ -1,0 +1,200 @@
+"""The heads that are autoregressive within a frame: p(y_t | s_t) = prod_d p(y_td | y_t,<d, s_t).
+
+a_1 = c + U s_t,   a_{d+1} = a_d + W_d y_td,   p(y_td | y_t,<d, s_t) = conditional(b_d + R_d s_t + V_d f(a_d))
+
+One running sum a serves all dimensions (NADE, Larochelle and Murray 2011), so that a frame costs O(D H); f is the
+logistic function for binary frames and a rectifier for real ones (RNADE, Uria, Murray and Larochelle 2013).  MADE
+(Germain et al. 2015) is the same sum with masked kernels: the units that dimension d reads have seen no dimension from
+d on, so that one product over the frame scores all dimensions.  The state s_t moves the biases (RNN-NADE,
+Boulanger-Lewandowski, Bengio and Vincent 2012); the kernels W and V are the same at every step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from zf_jax.typing import Array, Observation, Params
+
+Values = dict[str, Any]
+
+BLOCK = 16  # dimensions whose hidden units exist at once
+
+
+@dataclasses.dataclass(frozen=True)
+class NADE:
+    """A frame drawn dimension by dimension, each from a distribution that reads the dimensions before.
+
+    Attributes:
+      conditional: the head of one dimension given those before, built for the whole frame: a Bernoulli, a
+        discretised mixture of logistics, or a mixture of Gaussians whose dimensions choose components of their own.
+      head_dim: hidden units of the head.
+    """
+
+    observation: Observation
+    conditional: Any
+    head_dim: int = 128
+
+    def __post_init__(self):
+        if self.observation.kind != "frames":
+            raise ValueError("a token has no dimensions to be autoregressive over: use bernoulli or categorical")
+        if self.head_dim < 1:
+            raise ValueError(f"head_dim must be at least 1, not {self.head_dim}")
+        if any(size % self.observation.size for size in self.conditional.outputs.values()):
+            raise ValueError("the conditional must have parameters for each dimension: a gmm needs per_dimension")
+
+    @property
+    def is_density(self) -> bool:
+        """Whether log-probabilities are those of a density."""
+        return self.conditional.is_density
+
+    @property
+    def levels(self) -> int:
+        """How many integers the conditional is spread over, if it is over integers."""
+        return self.conditional.levels
+
+    @property
+    def step(self) -> float:
+        """One integer step in the units of the targets, if the conditional is over integers."""
+        return self.conditional.step
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """The size of each quantity read off the state: the units' biases, and the conditional's parameters."""
+        return {"hidden_bias": self.head_dim, **self.conditional.outputs}
+
+    def init_kernels(self, key: Array) -> Params:
+        """Draw W ``[D - 1, H]`` and, for each parameter of the conditional, V ``[D, H, P]``."""
+        size, hidden, dtype = self.observation.size, self.head_dim, jnp.result_type(float)
+        keys = jax.random.split(key, 1 + len(self.conditional.outputs))
+        wide = initializers.normal(max(1, size - 1) ** -0.5)
+        kernels = {"frame": wide(keys[0], (size - 1, hidden), dtype)}
+        for key, (name, total) in zip(keys[1:], self.conditional.outputs.items(), strict=True):
+            kernels[name] = initializers.normal(hidden**-0.5)(key, (size, hidden, total // size), dtype)
+        return kernels
+
+    def _parts(self, values: Values) -> tuple[Array, Array, Params, Params]:
+        """a_1 ``[..., H]``, W ``[D, H]`` with a row of zeros for the last, V ``[D, H, P]``, biases ``[..., D, P]``."""
+        kernels = dict(values["kernels"])
+        frame = jnp.pad(kernels.pop("frame"), ((0, 1), (0, 0)))
+        biases = {name: values[name].reshape(*values[name].shape[:-1], self.observation.size, -1) for name in kernels}
+        return values["hidden_bias"], frame, kernels, biases
+
+    def _units(self, sums: Array) -> Array:
+        return jax.nn.relu(sums) if self._is_real else jax.nn.sigmoid(sums)
+
+    @property
+    def _is_real(self) -> bool:
+        return self.conditional.is_density or hasattr(self.conditional, "levels")
+
+    def conditionals(self, values: Values, x: Array) -> Values:
+        """The parameters of every dimension's conditional given the dimensions of ``x`` before: ``[..., D * P]``.
+
+        Blocks of dimensions go one after another, and each is computed again for the gradient, so that the hidden
+        units of a block exist at once, ``[..., BLOCK, H]``, and never those of all dimensions.
+        """
+        sums, frame, kernels, biases = self._parts(values)
+        size = self.observation.size
+        padding = -size % BLOCK
+
+        def blocks(p, axis):
+            """The axis of the dimensions cut into blocks, which come first."""
+            p = jnp.moveaxis(p, axis, 0)
+            p = jnp.pad(p, ((0, padding), *((0, 0),) * (p.ndim - 1)))
+            return p.reshape(-1, BLOCK, *p.shape[1:])
+
+        @jax.checkpoint
+        def block(sums, parts):
+            x, frame, kernels = parts
+            seen = jnp.cumsum(jnp.moveaxis(x, 0, -1)[..., None] * frame, axis=-2)  # [..., BLOCK, H]
+            before = jnp.concatenate([jnp.zeros_like(seen[..., :1, :]), seen[..., :-1, :]], axis=-2)
+            units = self._units(sums[..., None, :] + before)
+            return sums + seen[..., -1, :], {
+                name: jnp.einsum("...dh,dhp->d...p", units, kernel) for name, kernel in kernels.items()
+            }
+
+        parts = (blocks(x, -1), blocks(frame, 0), {name: blocks(kernel, 0) for name, kernel in kernels.items()})
+        _, found = jax.lax.scan(block, sums, parts)
+        return {name: _flat(biases[name] + jnp.moveaxis(_join(found[name], size), 0, -2)) for name in kernels}
+
+    def log_prob(self, values: Values, x: Array) -> Array:
+        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        x = x.astype(values["hidden_bias"].dtype)
+        return self.conditional.log_prob(self.conditionals(values, x), x)
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Any:
+        """The randomness of one draw for each of ``shape``: the conditional's."""
+        return self.conditional.noise(key, shape)
+
+    def sample(self, values: Values, noise: Any) -> Array:
+        """Draw x ``[..., D]``, dimension after dimension."""
+        axis = values["hidden_bias"].ndim - 1
+        one = self._one
+        return self._walk(
+            values, one.sample, jax.tree.map(lambda p: jnp.expand_dims(jnp.moveaxis(p, axis, 0), axis + 1), noise)
+        )
+
+    def mean(self, values: Values) -> Array:
+        """The conditional means, each given the means before it, ``[..., D]``.
+
+        E[x] itself would take a sum over all frames; this is one frame near the middle of the distribution.
+        """
+        return self._walk(values, lambda values, _: self._one.mean(values), None)
+
+    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
+        """The share of the standard deviations, given ``x``, that are below ``threshold``: ``[...]``."""
+        return self.conditional.share_of_scales_below(self.conditionals(values, x), threshold, x)
+
+    @property
+    def _one(self) -> Any:
+        """The conditional of a single dimension."""
+        return dataclasses.replace(self.conditional, observation=Observation("frames", 1))
+
+    def _walk(self, values: Values, read: Any, noise: Any) -> Array:
+        """Go through the dimensions, each of which ``read`` chooses from its conditional: ``[..., D]``."""
+        sums, frame, kernels, biases = self._parts(values)
+
+        def step(sums, parts):
+            row, kernels, biases, noise = parts
+            units = self._units(sums)
+            x = read({name: biases[name] + units @ kernel for name, kernel in kernels.items()}, noise)
+            return sums + x * row, x[..., 0]
+
+        parts = (frame, kernels, {name: jnp.moveaxis(bias, -2, 0) for name, bias in biases.items()}, noise)
+        return jnp.moveaxis(jax.lax.scan(step, sums, parts)[1], 0, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class MADE(NADE):
+    """The same with masked kernels: unit k sees the first m_k dimensions, and dimension d reads units of m_k < d.
+
+    The limits m_k go round 0 .. D - 1, so that ``head_dim`` should be several times D.  All dimensions are scored in
+    one product; drawing is as in NADE, since a unit's sum is complete when it is first read.
+    """
+
+    def _parts(self, values: Values) -> tuple[Array, Array, Params, Params]:
+        sums, frame, kernels, biases = super()._parts(values)
+        dimension, limit = jnp.arange(self.observation.size), jnp.arange(self.head_dim) % self.observation.size
+        frame = jnp.where(dimension[:, None] < limit, frame, 0)
+        reads = (limit <= dimension[:, None])[..., None]
+        return sums, frame, {name: jnp.where(reads, kernel, 0) for name, kernel in kernels.items()}, biases
+
+    def conditionals(self, values: Values, x: Array) -> Values:
+        """The parameters of every dimension's conditional given the dimensions of ``x`` before: ``[..., D * P]``."""
+        sums, frame, kernels, biases = self._parts(values)
+        units = self._units(sums + x @ frame)
+        return {name: _flat(biases[name] + jnp.einsum("...h,dhp->...dp", units, k)) for name, k in kernels.items()}
+
+
+def _join(blocks: Array, size: int) -> Array:
+    """Blocks ``[N, BLOCK, ...]`` end to end, without what filled up the last: ``[size, ...]``."""
+    return blocks.reshape(-1, *blocks.shape[2:])[:size]
+
+
+def _flat(parameters: Array) -> Array:
+    """``[..., D, P]`` as the conditional takes it: ``[..., D * P]``."""
+    return parameters.reshape(*parameters.shape[:-2], -1)
