@@ -17,6 +17,16 @@ class UserError(Exception):
     """Something the user can put right: one sentence that says what is wrong and what to do."""
 
 
+def warn(sentence: str) -> None:
+    """Print a warning on stderr: something was lost, and the command goes on."""
+    print(f"warning: {escaped(sentence)}", file=sys.stderr, flush=True)
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` with control characters written out, since a name may hold sequences that a terminal obeys."""
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def define_distributed_flags() -> None:
     """Flags for runs of several processes; a run of one process needs none of them."""
     flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a cluster, found by itself.")
@@ -102,7 +112,7 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 
 def _end(message: str, at_once: bool = False) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {escaped(message)}", file=sys.stderr, flush=True)
     if at_once:
         # Reads of a damaged checkpoint that are still under way would each print a traceback on the way out.
         sys.stdout.flush()

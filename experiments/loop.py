@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
-from experiments.command_line import UserError
+from experiments.command_line import UserError, warn
 from experiments.gallery import Gallery
 from experiments.interruption import StopSignal
 from experiments.rate import Rate
@@ -49,12 +49,12 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
     """
     experiment = build(config)
-    with opened(workdir, config) as path, Checkpoints(path) as checkpoints, StopSignal() as stop:
+    with opened(workdir, config) as path, Checkpoints(path, warn=warn) as checkpoints, StopSignal() as stop:
         state = initial_state(experiment)
-        saved = checkpoints.latest_step
+        saved = checkpoints.restore_newest(state)
         if saved is not None:
-            check_fingerprint(checkpoints.config(saved), experiment.data)
-            state = checkpoints.restore(state, saved)
+            state = saved[0]
+            check_fingerprint(checkpoints.config(saved[1]), experiment.data)
         start = int(state.step)
         _say(
             f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"

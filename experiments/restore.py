@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.builder import Experiment, build, initial_state
-from experiments.command_line import UserError
+from experiments.command_line import UserError, warn
 from experiments.workdir import check_fingerprint, read_config
 from zf_jax.checkpointing import Checkpoints
 from zf_jax.training import TrainState
@@ -18,12 +18,17 @@ def restore(workdir: str, checkpoint: str = "best") -> tuple[Experiment, TrainSt
       UserError: there is no run.
       CheckpointError: it has no checkpoint, or a damaged one.
     """
+    if checkpoint not in ("best", "latest"):
+        raise UserError(f"unknown checkpoint {checkpoint!r}: choose best or latest")
     config = read_config(workdir)
-    with Checkpoints(workdir, create=False) as checkpoints:
-        step = checkpoints.best_step if checkpoint == "best" else checkpoints.latest_step
-        if step is None:
+    with Checkpoints(workdir, create=False, warn=warn) as checkpoints:
+        if checkpoints.latest_step is None:
             raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
         # Batches are shared by all devices here, so a size that suited training need not suit this machine.
         experiment = build(config, any_batch_size=True)
+        found = checkpoints.restore_newest(initial_state(experiment), checkpoint)
+        if found is None:
+            raise UserError(f"the checkpoints of {workdir} were deleted while they were read")
+        state, step = found
         check_fingerprint(checkpoints.config(step), experiment.data)
-        return experiment, checkpoints.restore(initial_state(experiment), step), Path(workdir)
+        return experiment, state, Path(workdir)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.command_line import UserError
 from experiments.configs.base import get_base
 from zf_jax.data import DataSet
+from zf_jax.sharding import any_process
 
 # What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
 _MAY_CHANGE = {
@@ -51,7 +51,7 @@ def opened(workdir: str, config: Any) -> Iterator[Path]:
                 _write_config(path, config)
             except UserError as error:
                 refused = str(error)
-        if _anywhere(refused != ""):
+        if any_process(refused != ""):
             raise UserError(refused or f"process 0 was refused the workdir {workdir}, and says why")
         yield path
 
@@ -89,15 +89,6 @@ def _write_config(path: Path, config: Any) -> None:
     unfinished = path / "config.json.tmp"
     unfinished.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, path / "config.json")
-
-
-def _anywhere(mine: bool) -> bool:
-    """Whether it is so in any process."""
-    if jax.process_count() == 1:
-        return mine
-    from jax.experimental import multihost_utils
-
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(mine))))
 
 
 def read_config(workdir: str) -> Any:

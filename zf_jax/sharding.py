@@ -72,6 +72,23 @@ def to_host(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def any_process(mine: bool) -> bool:
+    """Return whether ``mine`` is true in any process; all processes must call together."""
+    if jax.process_count() == 1:
+        return mine
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(mine))))
+
+
+def wait_for_all(name: str) -> None:
+    """Return when all processes have come to the barrier ``name``."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
 def initialize_distributed(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Join the other processes; call before any other use of JAX.
 
