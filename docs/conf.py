@@ -30,7 +30,7 @@ apidoc_modules = [
         "separate_modules": True,
         "module_first": True,
         "include_private": False,
-        "automodule_options": {"members", "undoc-members", "show-inheritance"},
+        "automodule_options": {"members"},
     }
 ]
 autodoc_member_order = "bysource"
