@@ -1,0 +1,108 @@
+"""The record beside a checkpoint's arrays: digests by which a single changed bit is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+Record = dict[str, Any]
+
+
+class Damaged(Exception):
+    """Bytes of a checkpoint that are not those that were saved."""
+
+
+def leaf_digests(tree: Any) -> dict[str, dict[str, Any]]:
+    """Return ``{"params/prior/kernel": {"shape", "dtype", "sha256"}, ...}`` of the arrays' global values.
+
+    The value is digested, not its shards, so that a state saved on four devices is checked on one.  An array that is
+    cut over several processes is gathered, one array at a time; all processes must call together.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {leaf_name(path): _digest(_whole(leaf)) for path, leaf in leaves}
+
+
+def leaf_name(path: Any) -> str:
+    """Return the name of the leaf at a key path, "params/prior/kernel"."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def make_record(state: Any, config: dict[str, Any], elbo: float | None) -> Record:
+    """Return what is saved beside ``state``: digests of its arrays and of ``config``, the ELBO, and a digest of these."""
+    record = {"arrays": leaf_digests(state), "config": json_digest(config), "elbo_nats_per_sequence": elbo}
+    return record | {"sha256": json_digest(record)}
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read the record of the checkpoint in ``folder``; None if it was saved without one, before there were records.
+
+    Raises:
+      Damaged: the record is unreadable, or its own digest does not fit it.
+    """
+    if not (folder / "record").exists():
+        # A checkpoint with a record says so in its list of items: a deleted record is not an old checkpoint.
+        if '"record"' in _text(folder / "_CHECKPOINT_METADATA"):
+            raise Damaged(f"the record of {folder} is missing")
+        return None
+    record = read_json(folder / "record")
+    if not isinstance(record, dict) or record.get("sha256") != json_digest(
+        {name: value for name, value in record.items() if name != "sha256"}
+    ):
+        raise Damaged(f"the record of {folder} is damaged")
+    return record
+
+
+def changed_arrays(record: Record, state: Any) -> list[str]:
+    """Return the names of the arrays in ``state`` whose values are not those of the record."""
+    found = leaf_digests(state)
+    return sorted(name for name in found.keys() | record["arrays"].keys() if found.get(name) != record["arrays"].get(name))
+
+
+def read_json(item: Path, filename: str = "metadata") -> Any:
+    """Read one JSON item of a checkpoint.
+
+    Raises:
+      Damaged: it is missing or unreadable.
+    """
+    return _guarded(item, lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler(filename=filename)).restore(item))
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 of ``value`` as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _guarded(item: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception as error:  # orbax raises many kinds
+        raise Damaged(f"{item} cannot be read") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _whole(leaf: Any) -> np.ndarray:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return np.asarray(leaf)
+    if leaf.is_fully_replicated:
+        return np.asarray(leaf.addressable_data(0))
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+
+def _digest(value: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(np.ascontiguousarray(value).view(np.uint8).data)
+    return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest.hexdigest()}
