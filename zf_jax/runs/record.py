@@ -35,7 +35,7 @@ def leaf_name(path: Any) -> str:
 
 
 def make_record(state: Any, config: dict[str, Any], elbo: float | None) -> Record:
-    """Return what is saved beside ``state``: digests of its arrays and of ``config``, the ELBO, and a digest of these."""
+    """Return what is saved beside ``state``: digests of its arrays and of ``config``, the ELBO, a digest of these."""
     record = {"arrays": leaf_digests(state), "config": json_digest(config), "elbo_nats_per_sequence": elbo}
     return record | {"sha256": json_digest(record)}
 
@@ -62,7 +62,9 @@ def read_record(folder: Path) -> Record | None:
 def changed_arrays(record: Record, state: Any) -> list[str]:
     """Return the names of the arrays in ``state`` whose values are not those of the record."""
     found = leaf_digests(state)
-    return sorted(name for name in found.keys() | record["arrays"].keys() if found.get(name) != record["arrays"].get(name))
+    return sorted(
+        name for name in found.keys() | record["arrays"].keys() if found.get(name) != record["arrays"].get(name)
+    )
 
 
 def read_json(item: Path, filename: str = "metadata") -> Any:
