@@ -18,7 +18,7 @@ GOES = 5  # over which a time is the median
 
 
 def times_of(run: Callable[[int], None], flop: float) -> dict[str, Any]:
-    """Milliseconds of one, the median over goes of a fifth of a second at least, and the rate."""
+    """Return the median milliseconds of one run, over repeats of at least 0.2 s each, and the rate."""
     run(3)  # a command buffer is recorded on the second run, and may be again on the third
     begun = time.perf_counter()
     run(1)

@@ -29,8 +29,8 @@ def escaped(text: str) -> str:
 
 def define_distributed_flags() -> None:
     """Flags for runs of several processes; a run of one process needs none of them."""
-    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a cluster, found by itself.")
-    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, where it is not found by itself.")
+    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a Slurm job.")
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, outside TPU pods and Slurm.")
     flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
     flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
 

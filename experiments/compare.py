@@ -1,9 +1,9 @@
-"""Train models side by side and print one table, with the floors that any model must clear:
+"""Train models side by side and print one table, with the baselines that any model must clear:
 
     python -m experiments.compare --config=experiments/configs/digits.py --workdir=runs/compare --models=zforcing,rnn
 
 Every model is trained by the same config and evaluated with the same bounds on the test split, at its best validation
-checkpoint; updates are timed afterwards, in turns.  Run again it goes on where it was: runs that are finished are only
+checkpoint; updates are timed afterwards, in turns.  Started again, the program continues: finished runs are only
 read.  Writes WORKDIR/compare.json.
 """
 
@@ -21,9 +21,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder
 _MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name; or NAME:EMISSION, as vrnn:gmm.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every model with.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound.")
-_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to score; 0 for all.")
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score.")
-_MATCH = flags.DEFINE_bool("match_parameters", False, "Choose each rnn_dim so that all are as large as the first.")
+_MATCH = flags.DEFINE_bool("match_parameters", False, "Choose each rnn_dim to match the first model's parameters.")
 flags.mark_flag_as_required("config")
 
 

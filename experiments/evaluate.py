@@ -1,8 +1,8 @@
 """Evaluate a run: python -m experiments.evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
 
-Reads the checkpoint of the best validation ELBO, scores every sequence of the split once, and prints one JSON object
-on its last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json.  Beside every figure NAME stands its standard
-error over sequences, NAME_stderr.
+Read the checkpoint of the best validation ELBO, score every sequence of the split once, and print one JSON object
+on the last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json.  NAME_stderr is the standard error of NAME
+over sequences.
 
 Whatever the bound, kl_nats_per_sequence and kl_nats_per_step are of a separate pass with one posterior sample a step,
 the one-sample ELBO's: the iwae and the particle bound hold no KL term, and these figures say how much the latents are
@@ -23,7 +23,7 @@ _BOUND = flags.DEFINE_string(
     "bound", "elbo", "elbo, iwae or particle; the KL printed beside any of them is the one-sample ELBO's."
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
-_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Score so many evenly spaced sequences; 0 for all.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to score; 0 for all.")
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")

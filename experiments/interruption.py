@@ -36,8 +36,8 @@ class StopSignal:
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            # The processes agree on one step at which all of them stop, and are told when it is asked for, so that
-            # none may be left out, and a call of several updates asks for several; orbax asks with steps too.
+            # JAX picks one step at which all processes stop and reports the step only if it is queried.  So query every
+            # step once, also the steps inside a call of several updates; orbax queries with steps too.
             first = step if self._asked is None else self._asked + 1
             self._asked = step
             answers = [multihost_utils.reached_preemption_sync_point(one) for one in range(first, step + 1)]

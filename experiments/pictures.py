@@ -1,4 +1,4 @@
-"""How one looks at sequences of any kind: images, waveforms, piano rolls, text; and at curves."""
+"""Plot sequences (images, waveforms, piano rolls, text) and training curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepares a data set once: from the original files to array_record, in TFDS's layout, without TensorFlow.
+"""Prepare a data set once: from the original files to array_record, in TFDS's layout, without TensorFlow.
 
     python -m experiments.prepare_data --name=timit --manual_dir=/data/TIMIT --data_dir=/data/tfds
     python -m experiments.prepare_data --name=mnist --data_dir=/data/tfds

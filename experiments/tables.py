@@ -42,7 +42,7 @@ def _several_seeds(row: dict[str, Any]) -> bool:
 
 
 def _legend(rows: list[dict[str, Any]]) -> str:
-    """What stands behind ±: how far runs lie apart is one thing, how well the sequences pin a figure down another."""
+    """State whether ± is the deviation over seeds or the standard error over sequences."""
     error = "its standard error over the sequences scored"
     several = [len(row["seeds"]) for row in rows if _several_seeds(row)]
     if not several:

@@ -1,7 +1,7 @@
 """Train a model: python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
 
-Run again with the same flags it goes on from its last checkpoint; SIGTERM and Ctrl-C save and end it.  Any field of
-the config can be set on the command line, e.g. --config.train.num_steps=200 --config.model.name=rnn.
+Started again with the same flags, training continues from the last checkpoint; SIGTERM and Ctrl-C save and stop.  Any
+field of the config can be set on the command line, e.g. --config.train.num_steps=200 --config.model.name=rnn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     None,
     "The experiment, e.g. experiments/configs/digits.py or timit.py:VARIANT; a wrong VARIANT lists those there are.",
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all that the run writes.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder that the run writes into.", required=True)
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
 command_line.define_distributed_flags()
 flags.mark_flag_as_required("config")

@@ -158,7 +158,7 @@ class _Program:
         self.kept = _unique([*self.carry, *(s.result for s in self.sums)])
 
     def evaluate(self, eqn, values: dict) -> list:
-        # As a program of one equation: how a primitive wants to be bound is JAX's own affair.
+        # Evaluate through a jaxpr of one equation: how `bind` is called differs between primitives and JAX versions.
         operands = _unique(v for v in eqn.invars if not isinstance(v, Literal))
         program = self.jaxpr.replace(
             constvars=[], invars=operands, outvars=eqn.outvars, eqns=[eqn], effects=eqn.effects
@@ -384,5 +384,5 @@ def vary_like(x: Array, tree: Any) -> Array:
 
 
 def _varying(x: Array) -> frozenset:
-    kind = jax.typeof(x)  # which says it under one name up to JAX 0.9, and under another since
+    kind = jax.typeof(x)  # `vma` up to JAX 0.9, `manual_axis_type.varying` since
     return getattr(kind, "vma", None) or getattr(getattr(kind, "manual_axis_type", None), "varying", frozenset())

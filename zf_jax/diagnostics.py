@@ -30,8 +30,8 @@ class Ablations(NamedTuple):
 
     posterior: Array
     prior: Array
-    # Another sequence's posterior, step by step; the prior's behind that sequence's end.  Of a row that is alone in
-    # its batch its own: ``summarise`` leaves it out.
+    # Latents of another sequence; past its end, latents from the prior.  A row alone in its batch keeps its own
+    # (``summarise`` drops the row).
     shuffled: Array
     zero: Array
 
@@ -225,7 +225,7 @@ def _rows(parts: list[Inspection], name: str) -> np.ndarray:
 
 
 def _variance(total: np.ndarray, squared: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Of a sample, from its sum and sum of squares; NaN of one, and never under 0 for the rounding of the sums."""
+    """Return the unbiased variance from sum and sum of squares: NaN for one value, clipped at 0 against rounding."""
     of_mean = np.maximum(squared / count - (total / count) ** 2, 0.0)
     return of_mean * np.where(count > 1, count / np.maximum(count - 1.0, 1.0), np.nan)
 

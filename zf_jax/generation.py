@@ -59,7 +59,7 @@ def reconstruct(
 ) -> Generated:
     """Encode each sequence with the posterior and predict it again, step by step, from its own past and latents.
 
-    ``values`` are a draw's most likely reading: the mean of frames, the likelier of two tokens, the likeliest class.
+    ``values`` are point predictions: the mean of frames, the argmax of tokens.
     """
     features, sites = _infer(model, params, batch, key, noise)[:2]
     values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))

@@ -146,9 +146,9 @@ def make_train_steps(
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
 
-    The updates are those of ``make_train_step``, one a batch of ``[N, B, T, ...]``, without a return to the host in
-    between, for which a device with small updates would have to wait.  The metrics are the last update's; what the
-    others skipped is counted in the state.
+    The N updates on batches ``[N, B, T, ...]`` are those of ``make_train_step``, run in one ``lax.scan``, so that the
+    device does not wait for the host between small updates.  The metrics are the last update's; the state counts the
+    updates that were skipped.
     """
     everywhere = replicated(mesh)
 

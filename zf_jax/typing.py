@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-ArrayLike = Any  # a jax or a numpy array: a union would make every reader prove which
+ArrayLike = Any  # a jax or a numpy array; a Union would force isinstance checks on callers
 Params = dict[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""One audio file to one stream of 16-bit samples, and every way a file can be bad.
+"""Read and validate one mono audio file as 16-bit samples.
 
 Values are integers on the 16-bit scale whatever the file's own depth, so that "raw units" and the quantisation step
 mean the same everywhere (rule A11).  soundfile decodes (RIFF, FLAC, NIST SPHERE), soxr resamples.

@@ -1,4 +1,4 @@
-"""Public sets by their registered addresses and checksums (those of TFDS's catalogue); the others say whom to ask."""
+"""Download public data sets (addresses and checksums of TFDS's catalogue); say where to get licensed sets."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ KEPT_BLOCKS = 32_000  # a split keeps so many in memory once read: 512 MB, four 
 class Blocks:
     """The blocks of a split; what was read is kept while there is room, and read again beyond that.
 
-    Nothing is thrown out for something newer: in a shuffled epoch every block is as likely to come next as any other.
+    Nothing is evicted: under shuffling all blocks are equally likely to be read next.
     """
 
     def __init__(self, records):

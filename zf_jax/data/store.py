@@ -176,7 +176,7 @@ def _tfds():
 
 @contextlib.contextmanager
 def _quiet():
-    """Hold back what TFDS tells of itself on stdout and in its log: it speaks of downloads, and there are none."""
+    """Silence TFDS's progress messages, which mention downloads that do not happen."""
     from absl import logging
 
     before = logging.get_verbosity()
