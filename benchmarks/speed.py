@@ -37,7 +37,7 @@ from benchmarks.contestants import (
     peers,
 )
 from experiments.kept_memory import keep_memory
-from zf_jax import deferred
+from zf_jax.nn import deferred_scan
 from zf_jax.typing import Observation
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -98,7 +98,7 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
 
 def plain_scan_bytes(configuration: Configuration) -> int:
     """Temporary bytes of the update with ``lax.scan`` in the place of the deferred one."""
-    with mock.patch.object(deferred, "scan", jax.lax.scan):
+    with mock.patch.object(deferred_scan, "scan", jax.lax.scan):
         return temporary_bytes(our_update(configuration)[0])
 
 

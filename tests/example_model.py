@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from zf_jax.distributions import gaussian_sample
 from zf_jax.emissions import build_emission, emission_values, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
-from zf_jax.networks import embed, gaussian_head, init_embedding, init_gaussian_head, split_keys
+from zf_jax.nn.layers import embed, gaussian_head, init_embedding, init_gaussian_head, split_keys
 from zf_jax.typing import Observation, clean
 
 BOUNDS = (-7.0, 5.0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from zf_jax import chunked, deferred
 from zf_jax.models import build_model
+from zf_jax.nn import chunked_softmax, deferred_scan
 from zf_jax.objective import loss_and_metrics
 from zf_jax.typing import Batch, Observation
 
@@ -96,14 +96,14 @@ def test_values_and_gradients_are_those_of_the_plain_scan(step, reverse):
     arguments = parameters(), jnp.ones((B, H)) * 0.3, data()
     ours, expected = (
         jax.jit(jax.value_and_grad(value(scan, step, reverse), argnums=(0, 1, 2)))(*arguments)
-        for scan in (deferred.scan, jax.lax.scan)
+        for scan in (deferred_scan.scan, jax.lax.scan)
     )
     assert_close(ours, expected)
 
 
 def test_outputs_have_the_structure_of_the_plain_scan():
     p, carry, xs = parameters(), jnp.ones((B, H)), data()
-    ours, expected = (scan(lambda c, x: plain(p, c, x), carry, xs) for scan in (deferred.scan, jax.lax.scan))
+    ours, expected = (scan(lambda c, x: plain(p, c, x), carry, xs) for scan in (deferred_scan.scan, jax.lax.scan))
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     assert_close(ours, expected)
 
@@ -120,7 +120,7 @@ def test_integers_and_keys_ride_along():
         (hidden, count), counts = scan(lambda c, x: step(p, c, x), carry, xs)
         return jnp.sum(hidden**2) * count + jnp.sum(counts)
 
-    ours, expected = (jax.grad(partial(loss, scan))(parameters()) for scan in (deferred.scan, jax.lax.scan))
+    ours, expected = (jax.grad(partial(loss, scan))(parameters()) for scan in (deferred_scan.scan, jax.lax.scan))
     assert_close(ours, expected)
 
 
@@ -129,7 +129,7 @@ def test_under_vmap():
     carries = jnp.stack([jnp.ones((B, H)), -jnp.ones((B, H))])
     ours, expected = (
         jax.vmap(jax.grad(value(scan, plain), argnums=(0, 1)), in_axes=(None, 0, None))(p, carries, xs)
-        for scan in (deferred.scan, jax.lax.scan)
+        for scan in (deferred_scan.scan, jax.lax.scan)
     )
     assert_close(ours, expected)
 
@@ -144,7 +144,7 @@ def test_under_shard_map():
     specs = (PartitionSpec(), PartitionSpec("data"), PartitionSpec(None, "data"))
 
     def loss(p, carry, xs):
-        return jax.lax.psum(value(deferred.scan, plain)(p, carry, xs), "data")
+        return jax.lax.psum(value(deferred_scan.scan, plain)(p, carry, xs), "data")
 
     assert_close(jax.grad(on_one_device(loss, specs))(p, carry, xs), jax.grad(value(jax.lax.scan, plain))(p, carry, xs))
 
@@ -160,13 +160,15 @@ def test_a_model_keeps_less_than_with_the_plain_scan(monkeypatch):
         return update.lower(params).compile().memory_analysis().temp_size_in_bytes
 
     ours = temporary_bytes()
-    monkeypatch.setattr(deferred, "scan", jax.lax.scan)
+    monkeypatch.setattr(deferred_scan, "scan", jax.lax.scan)
     assert ours < 0.85 * temporary_bytes()
 
 
 def test_forward_mode_is_refused():
     with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(lambda p: value(deferred.scan, plain)(p, jnp.ones((B, H)), data()), (parameters(),), (parameters(2),))
+        jax.jvp(
+            lambda p: value(deferred_scan.scan, plain)(p, jnp.ones((B, H)), data()), (parameters(),), (parameters(2),)
+        )
 
 
 # The chunked softmax ------------------------------------------------------------------------------------------------
@@ -187,16 +189,17 @@ def plain_log_prob(layer, hidden, x):
 
 @pytest.mark.parametrize("kept, chunk", [(2**24, 2**20), (3 * CLASSES, 2 * CLASSES), (1, 1)])
 def test_softmax_in_chunks_is_the_softmax(kept, chunk, monkeypatch):
-    monkeypatch.setattr(chunked, "KEPT", kept)
-    monkeypatch.setattr(chunked, "CHUNK", chunk)
+    monkeypatch.setattr(chunked_softmax, "KEPT", kept)
+    monkeypatch.setattr(chunked_softmax, "CHUNK", chunk)
     layer, hidden, x = softmax_problem()
 
     def total(f, layer, hidden):
         return jnp.sum(jnp.sin(f(layer, hidden, x)))
 
-    assert_close(chunked.categorical_log_prob(layer, hidden, x), plain_log_prob(layer, hidden, x))
+    assert_close(chunked_softmax.categorical_log_prob(layer, hidden, x), plain_log_prob(layer, hidden, x))
     ours, expected = (
-        jax.grad(partial(total, f), (0, 1))(layer, hidden) for f in (chunked.categorical_log_prob, plain_log_prob)
+        jax.grad(partial(total, f), (0, 1))(layer, hidden)
+        for f in (chunked_softmax.categorical_log_prob, plain_log_prob)
     )
     assert_close(ours, expected)
 
@@ -205,7 +208,9 @@ def test_evaluation_never_holds_all_logits():
     samples, rows, words = 4, 2048, 4096
     hidden, x = jnp.zeros((samples, rows, H)), jnp.zeros((rows,), jnp.int32)
     layer = {"kernel": jnp.zeros((H, words)), "bias": jnp.zeros(words)}
-    evaluate = jax.jit(lambda layer, hidden: jax.vmap(lambda h: chunked.categorical_log_prob(layer, h, x))(hidden))
+    evaluate = jax.jit(
+        lambda layer, hidden: jax.vmap(lambda h: chunked_softmax.categorical_log_prob(layer, h, x))(hidden)
+    )
     temporary = evaluate.lower(layer, hidden).compile().memory_analysis().temp_size_in_bytes
     assert temporary < 0.6 * samples * rows * words * hidden.dtype.itemsize
 
@@ -214,7 +219,7 @@ def test_softmax_under_shard_map():
     layer, hidden, x = softmax_problem()
 
     def loss(layer, hidden, x):
-        return jax.lax.psum(jnp.sum(chunked.categorical_log_prob(layer, hidden, x)), "data")
+        return jax.lax.psum(jnp.sum(chunked_softmax.categorical_log_prob(layer, hidden, x)), "data")
 
     specs = (PartitionSpec(), PartitionSpec("data"), PartitionSpec("data"))
     ours = jax.grad(on_one_device(loss, specs))(layer, hidden, x)

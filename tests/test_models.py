@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from models_under_test import NAMES, random_batch, random_noise, random_params, small
 
-from zf_jax import chunked
 from zf_jax.models import MODELS, build_model
 from zf_jax.models.base import unroll
+from zf_jax.nn import chunked_softmax
 from zf_jax.typing import Observation
 
 HEAD = "hidden mean log_std"
@@ -96,7 +96,7 @@ def test_emission_layers_without_a_unit_are_refused(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_logits_of_all_steps_never_exist_at_once(name, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK", 1)  # so that five words are a large vocabulary
+    monkeypatch.setattr(chunked_softmax, "CHUNK", 1)  # so that five words are a large vocabulary
     model = small(name, "words", rnn_dim=7)  # no size is 5 but the vocabulary's
     words, batch = 5, random_batch(model.config.observation)
     noise = random_noise(model, batch)

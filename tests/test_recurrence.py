@@ -9,8 +9,8 @@ import pytest
 from models_under_test import x64
 from scipy.special import expit
 
-from zf_jax.networks import linear
-from zf_jax.recurrence import gru_states, init_gru, init_lstm, lstm_backward, lstm_forward
+from zf_jax.nn.layers import linear
+from zf_jax.nn.recurrence import gru_states, init_gru, init_lstm, lstm_backward, lstm_forward
 
 H, E, LENGTHS, NUM_STEPS = 4, 3, (5, 2, 0), 6
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zf_jax import chunked, deferred
+from zf_jax.nn import chunked_softmax, deferred_scan
 
 T, B, D, K = 3, 2, 2, 3
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -63,7 +63,7 @@ def vmap_of_grad(value, axes):
     return jax.vmap(jax.grad(value), (axes,))
 
 
-SCANS = [lambda v, s=s: scan_value(s, v) for s in (deferred.scan, jax.lax.scan)]
+SCANS = [lambda v, s=s: scan_value(s, v) for s in (deferred_scan.scan, jax.lax.scan)]
 
 
 @pytest.mark.parametrize("transform", [grad_of_vmap, vmap_of_grad])
@@ -98,7 +98,7 @@ def test_a_batched_input_that_no_output_reads():
 
     ours, expected = (
         jax.grad(lambda v, s=s: jnp.sum(jax.vmap(lambda v: value(s, v), (axes,))(v)))(v)
-        for s in (deferred.scan, jax.lax.scan)
+        for s in (deferred_scan.scan, jax.lax.scan)
     )
     assert_close(ours, expected)
 
@@ -120,7 +120,9 @@ SOFTMAX = {"kernel": (D, WORDS), "bias": (WORDS,), "rows": (ROWS, D)}
 
 def softmax_value(v):
     x = jnp.arange(ROWS) % WORDS
-    return jnp.sum(jnp.sin(chunked.categorical_log_prob({"kernel": v["kernel"], "bias": v["bias"]}, v["rows"], x)))
+    return jnp.sum(
+        jnp.sin(chunked_softmax.categorical_log_prob({"kernel": v["kernel"], "bias": v["bias"]}, v["rows"], x))
+    )
 
 
 def plain_softmax_value(v):
@@ -132,6 +134,6 @@ def plain_softmax_value(v):
 @pytest.mark.parametrize("transform", [grad_of_vmap, vmap_of_grad])
 @pytest.mark.parametrize("batched", subsets(tuple(SOFTMAX)))
 def test_softmax_with_any_subset_of_inputs_batched(batched, transform, kept, monkeypatch):
-    monkeypatch.setattr(chunked, "KEPT", kept)
+    monkeypatch.setattr(chunked_softmax, "KEPT", kept)
     v, axes = draw(SOFTMAX, batched)
     assert_close(*(jax.jit(transform(value, axes))(v) for value in (softmax_value, plain_softmax_value)))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.models.base import Model
-from zf_jax.networks import init_linear, linear
+from zf_jax.nn.layers import init_linear, linear
 from zf_jax.typing import Array, Params
 
 NAME = "bag_of_words"

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from zf_jax.bounds import draw_noise, required_key
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Features, Model, Sites, unroll
-from zf_jax.recurrence import scan_time
+from zf_jax.nn.recurrence import scan_time
 from zf_jax.typing import Array, Batch, Params
 
 

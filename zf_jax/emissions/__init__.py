@@ -13,11 +13,11 @@ from typing import Any
 
 import jax
 
-from zf_jax import chunked
 from zf_jax.emissions.autoregressive import MADE, NADE
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
 from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian, Values
-from zf_jax.networks import clipped_leaky_relu, init_linear, linear
+from zf_jax.nn import chunked_softmax
+from zf_jax.nn.layers import clipped_leaky_relu, init_linear, linear
 from zf_jax.typing import Array, Observation, Params
 
 EMISSIONS = {
@@ -86,7 +86,7 @@ def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
 def emission_log_prob(params: Params, emission: Any, hidden: Array, x: Array) -> Array:
     """log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``; the logits of a softmax never exist all at once."""
     if isinstance(emission, Categorical):
-        return chunked.categorical_log_prob(params["logits"], _through_hidden_layers(params, hidden), x)
+        return chunked_softmax.categorical_log_prob(params["logits"], _through_hidden_layers(params, hidden), x)
     return emission.log_prob(emission_values(params, emission, hidden), x)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, gaussian_kl, gaussian_log_prob
-from zf_jax.recurrence import scan_time
+from zf_jax.nn.recurrence import scan_time
 from zf_jax.typing import Array, ArrayLike, Batch, StepTerms
 
 

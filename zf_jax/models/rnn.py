@@ -12,8 +12,8 @@ from typing import Any
 from zf_jax.distributions import Bounds, Gaussian, check_bounds
 from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
-from zf_jax.networks import embed, init_embedding, linear, split_keys
-from zf_jax.recurrence import LSTMState, init_lstm, lstm_gates, zero_lstm_state
+from zf_jax.nn.layers import embed, init_embedding, linear, split_keys
+from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_gates, zero_lstm_state
 from zf_jax.typing import Array, Batch, Observation, Params, StepTerms, clean
 
 

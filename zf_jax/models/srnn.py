@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_sample
 from zf_jax.emissions import build_emission, emission_log_prob, init_emission
 from zf_jax.models.base import Features, Model, Sites, observed, step_terms
-from zf_jax.networks import (
+from zf_jax.nn.layers import (
     embed,
     gaussian_from_hidden,
     init_embedding,
@@ -31,7 +31,7 @@ from zf_jax.networks import (
     linear_part,
     split_keys,
 )
-from zf_jax.recurrence import gru_gates, gru_states, init_gru, zero_lstm_state
+from zf_jax.nn.recurrence import gru_gates, gru_states, init_gru, zero_lstm_state
 from zf_jax.typing import Array, Batch, Observation, Params, StepTerms, clean
 
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from zf_jax import deferred
-from zf_jax.networks import init_linear, linear, symmetric_uniform
+from zf_jax.nn import deferred_scan
+from zf_jax.nn.layers import init_linear, linear, symmetric_uniform
 from zf_jax.typing import Array, Params
 
 
@@ -56,7 +56,7 @@ def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, 
     Kernels that ``step`` closes over get their gradients after the reverse scan: see ``deferred``.
     """
     time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
-    carry, ys = deferred.scan(step, carry, time_major, reverse=reverse)
+    carry, ys = deferred_scan.scan(step, carry, time_major, reverse=reverse)
     return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
 
 
