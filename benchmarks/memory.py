@@ -17,7 +17,7 @@ import jax
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import Configuration, model_of, random_batch
 from zf_jax import bounds
-from zf_jax.particle import particle_bound
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.typing import Observation
 
 SIZES = Configuration(Observation("frames", 200), "gaussian", H=256, Z=64, M=256, E=256, T=100, B=32)

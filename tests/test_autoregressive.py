@@ -13,9 +13,9 @@ from models_under_test import SIZES, random_noise, random_params, small, targets
 from reference import brute_force
 
 from zf_jax import bounds, generation
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import build_emission, emission_values, init_emission
 from zf_jax.models import build_model
-from zf_jax.particle import particle_bound
 from zf_jax.typing import Observation
 
 STATE, HIDDEN = 3, 7

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from models_under_test import KINDS, random_batch, random_params, small
 
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import emission_values
 from zf_jax.evaluation import Totals, Units, evaluate_split, summarise
 from zf_jax.models.base import unroll
-from zf_jax.particle import particle_bound
 from zf_jax.sharding import data_mesh
 from zf_jax.training import make_eval_step
 

@@ -19,8 +19,8 @@ from reference import brute_force
 from scipy import stats
 
 from zf_jax import bounds
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.models.base import replay
-from zf_jax.particle import particle_bound
 from zf_jax.typing import Observation
 
 LENGTHS = (4, 3, 1)

@@ -13,9 +13,9 @@ from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, r
 from reference import brute_force
 
 from zf_jax import bounds
+from zf_jax.bounds.particle import effective_sample_size, particle_bound, systematic_ancestors
 from zf_jax.distributions import Gaussian
 from zf_jax.models.base import Features, Model, Sites, observed
-from zf_jax.particle import effective_sample_size, particle_bound, systematic_ancestors
 from zf_jax.typing import Batch, Observation, StepTerms
 
 LENGTHS = (6, 3, 5, 0, 1)
@@ -126,7 +126,7 @@ def test_particles_are_resampled_by_default_where_less_than_half_of_them_count()
 
 def test_resampling_without_restarting_the_weights_is_found(monkeypatch):
     """The mutation: weights that go on after a resampling count the past twice."""
-    from zf_jax import particle
+    from zf_jax.bounds import particle
 
     monkeypatch.setattr(particle, "_log_mean_exp", lambda w: jax.nn.logsumexp(w))
     estimates.cache_clear()

@@ -12,7 +12,7 @@ from models_under_test import LATENT_NAMES, NAMES, random_noise, random_params, 
 from reference import brute_force
 
 from zf_jax import bounds
-from zf_jax.particle import particle_bound
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.typing import Observation
 
 NUM_STEPS, NUM_SAMPLES = 6, 600

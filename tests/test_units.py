@@ -8,7 +8,7 @@ import pytest
 from models_under_test import NAMES, random_batch, random_noise, random_params, small, x64
 
 from zf_jax import bounds
-from zf_jax.particle import particle_bound
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.typing import Observation
 
 SCALE, LENGTHS, SIZE = 3.7, (6, 2, 5), 2

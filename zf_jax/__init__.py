@@ -1,6 +1,6 @@
 """Stochastic recurrent networks in JAX: Z-Forcing and its siblings, their bounds, and how they are trained."""
 
-from zf_jax.bounds import elbo, iwae, step_terms
+from zf_jax.bounds.importance import elbo, iwae, step_terms
 from zf_jax.emissions import build_emission
 from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.models import build_model

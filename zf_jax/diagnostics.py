@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zf_jax.bounds import draw_noise
+from zf_jax.bounds.noise import draw_noise
 from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values
 from zf_jax.evaluation import figure, ratio_of_sums

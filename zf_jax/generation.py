@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds import draw_noise, required_key
+from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zf_jax.bounds import draw_noise, log_mean_exp
+from zf_jax.bounds.importance import log_mean_exp
+from zf_jax.bounds.noise import draw_noise
 from zf_jax.distributions import gaussian_log_prob
 from zf_jax.models.base import Model, replay, unroll
 from zf_jax.typing import Array, Batch, Params

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bag_of_words import bag_log_prob, with_bag_of_words
-from zf_jax.bounds import draw_noise, log_mean_exp, required_key
+from zf_jax.bounds.doubly_reparametrised import surrogate
+from zf_jax.bounds.importance import log_mean_exp
+from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.distributions import Gaussian, gaussian_kl
-from zf_jax.doubly_reparametrised import surrogate
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
 

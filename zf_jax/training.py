@@ -11,10 +11,10 @@ import optax
 from jax.sharding import Mesh
 
 from zf_jax import bounds
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Model, unroll
 from zf_jax.objective import Objective, Weights, loss_and_metrics
-from zf_jax.particle import particle_bound
 from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
 

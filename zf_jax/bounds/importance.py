@@ -9,21 +9,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.models.base import Model, unroll
 from zf_jax.typing import Array, Batch, Params, StepTerms
-
-
-def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
-    """Standard normal noise for every latent, ``[B, T, Z]``.
-
-    Args:
-      key: one key for the whole batch, or one key a sequence, ``[B]``.  With a key a sequence the noise of a
-        sequence depends on its key alone: not on its place in the batch, nor on how far the batch is padded.
-    """
-    shape, dtype = (*batch.mask.shape, latent_dim), jnp.result_type(float)
-    if key.ndim:
-        return jax.vmap(lambda k: jax.random.normal(k, shape[1:], dtype))(key)
-    return jax.random.normal(key, shape, dtype)
 
 
 def step_terms(
@@ -80,7 +68,7 @@ def iwae_log_weights(
     def one(k, noise_k):
         if noise_k is None:
             # A key for each sample by its number: the samples do not depend on how they are cut into chunks.
-            noise_k = draw_noise(_fold(required_key(key), k), batch, model.latent_dim)
+            noise_k = draw_noise(fold(required_key(key), k), batch, model.latent_dim)
         return log_weights(model.score(params, features, unroll(model, params, features, noise_k)[1]))
 
     # Samples of a chunk run side by side, chunks one after another: memory is bounded by the chunk.
@@ -115,16 +103,3 @@ def iwae(
 def log_mean_exp(weights: Array) -> Array:
     """log (1/K) sum_k exp(w_k) over axis 0: ``[K, B]`` to ``[B]``."""
     return jax.nn.logsumexp(weights, axis=0) - jnp.log(jnp.asarray(weights.shape[0], weights.dtype))
-
-
-def _fold(key: Array, data: Array) -> Array:
-    return jax.vmap(lambda k: jax.random.fold_in(k, data))(key) if key.ndim else jax.random.fold_in(key, data)
-
-
-def required_key(key: Array | None) -> Array:
-    """The key, where one is needed; ``ValueError`` where there is none, or one of the old kind."""
-    if key is None:
-        raise ValueError("give a PRNG key, or the noise itself")
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
-    return key

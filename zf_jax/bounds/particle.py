@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds import required_key
+from zf_jax.bounds.noise import required_key
 from zf_jax.models.base import Features, Model
 from zf_jax.typing import Array, Batch, Params
 

@@ -1,0 +1,34 @@
+"""Draw the noise of a model's latents from typed PRNG keys."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax.typing import Array, Batch
+
+
+def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
+    """Standard normal noise for every latent, ``[B, T, Z]``.
+
+    Args:
+      key: one key for the whole batch, or one key a sequence, ``[B]``.  With a key a sequence the noise of a
+        sequence depends on its key alone: not on its place in the batch, nor on how far the batch is padded.
+    """
+    shape, dtype = (*batch.mask.shape, latent_dim), jnp.result_type(float)
+    if key.ndim:
+        return jax.vmap(lambda k: jax.random.normal(k, shape[1:], dtype))(key)
+    return jax.random.normal(key, shape, dtype)
+
+
+def fold(key: Array, data: Array) -> Array:
+    return jax.vmap(lambda k: jax.random.fold_in(k, data))(key) if key.ndim else jax.random.fold_in(key, data)
+
+
+def required_key(key: Array | None) -> Array:
+    """The key, where one is needed; ``ValueError`` where there is none, or one of the old kind."""
+    if key is None:
+        raise ValueError("give a PRNG key, or the noise itself")
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
+    return key
