@@ -14,7 +14,8 @@ import optax
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import Configuration, model_of, random_batch
 from zf_jax import bounds, generation, init_state, make_optimizer, update
-from zf_jax.objective import Weights, loss_and_metrics
+from zf_jax.objective.loss import loss_and_metrics
+from zf_jax.objective.settings import Weights
 
 PEAK_SIZE = 2048
 AUX_WEIGHT, REVERSE_WEIGHT = 1e-3, 1e-3

@@ -15,7 +15,8 @@ from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
 from zf_jax.evaluation import Units
 from zf_jax.models import MODELS, Model, build_model
-from zf_jax.objective import Objective, trainable
+from zf_jax.objective.loss import trainable
+from zf_jax.objective.settings import Objective
 from zf_jax.sharding import check_batch_size, data_mesh, replicated
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
 

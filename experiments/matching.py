@@ -11,7 +11,7 @@ import jax
 from experiments.builder import build_config_model, build_objective
 from experiments.command_line import UserError
 from zf_jax.data import DataSet
-from zf_jax.objective import trainable
+from zf_jax.objective.loss import trainable
 
 
 def parameter_count(model: Any) -> int:

@@ -11,7 +11,7 @@ import pytest
 from experiments import builder
 from experiments.command_line import UserError
 from experiments.configs import base
-from zf_jax.objective import Objective
+from zf_jax.objective.settings import Objective
 
 KEY = jax.random.key(0)
 

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from zf_jax.models import build_model
 from zf_jax.nn import chunked_softmax, deferred_scan
-from zf_jax.objective import loss_and_metrics
+from zf_jax.objective.loss import loss_and_metrics
 from zf_jax.typing import Batch, Observation
 
 T, B, D, H = 5, 3, 2, 4

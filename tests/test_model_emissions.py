@@ -19,7 +19,8 @@ from scipy import special
 
 from zf_jax import bounds, generation
 from zf_jax.emissions import build_emission, emission_values
-from zf_jax.objective import Objective, Weights, objective, sequence_mean, trajectory
+from zf_jax.objective.loss import objective, sequence_mean, trajectory
+from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Array, Batch, StepTerms
 
 EMISSIONS = {  # the kind of data, the head, its options

@@ -14,19 +14,12 @@ from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, r
 from scipy import special
 
 from zf_jax import bounds
-from zf_jax.bag_of_words import bag_log_prob
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import replay, unroll
-from zf_jax.objective import (
-    Objective,
-    Weights,
-    drop_words,
-    kl_cost,
-    loss_and_metrics,
-    sequence_mean,
-    trainable,
-    trajectory,
-)
+from zf_jax.objective.bag_of_words import bag_log_prob
+from zf_jax.objective.loss import kl_cost, loss_and_metrics, sequence_mean, trainable, trajectory
+from zf_jax.objective.settings import Objective, Weights
+from zf_jax.objective.word_dropout import drop_words
 from zf_jax.typing import Observation
 
 LENGTHS = (5, 2, 4, 0)

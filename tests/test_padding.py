@@ -12,7 +12,8 @@ from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, r
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
-from zf_jax.objective import Objective, Weights, loss_and_metrics, trainable
+from zf_jax.objective.loss import loss_and_metrics, trainable
+from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Batch, clean
 
 LENGTHS = (5, 2, 0, 6, 1)

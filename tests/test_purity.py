@@ -20,7 +20,8 @@ from models_under_test import (
 )
 
 from zf_jax import bounds
-from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms, sequence_mean
+from zf_jax.objective.loss import loss_and_metrics, objective_terms, sequence_mean
+from zf_jax.objective.settings import Objective, Weights
 
 LENGTHS = (6, 3, 5, 0)
 GROUPS = (

@@ -15,7 +15,8 @@ from scipy import integrate, stats
 from zf_jax import bounds
 from zf_jax.models import zforcing
 from zf_jax.nn.recurrence import lstm_backward
-from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms
+from zf_jax.objective.loss import loss_and_metrics, objective_terms
+from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Batch, Observation, StepTerms
 
 HIDDEN, LATENT, MLP, EMBED = 5, 2, 4, 3

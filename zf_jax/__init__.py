@@ -4,7 +4,8 @@ from zf_jax.bounds.importance import elbo, iwae, step_terms
 from zf_jax.emissions import build_emission
 from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.models import build_model
-from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.objective.loss import loss_and_metrics
+from zf_jax.objective.settings import Objective, Weights
 from zf_jax.training import TrainState, init_state, make_optimizer, update
 from zf_jax.typing import Batch, Observation, StepTerms
 

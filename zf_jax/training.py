@@ -14,7 +14,8 @@ from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import Model, unroll
-from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.objective.loss import loss_and_metrics
+from zf_jax.objective.settings import Objective, Weights
 from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
 

@@ -9,77 +9,20 @@ no bound of log p(x); the metrics report the pure ELBO beside it (rule A9).
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bag_of_words import bag_log_prob, with_bag_of_words
 from zf_jax.bounds.doubly_reparametrised import surrogate
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
+from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
+from zf_jax.objective.settings import Objective, Weights
+from zf_jax.objective.word_dropout import drop_words
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """Settings of the objective that do not change during training.
-
-    Attributes:
-      aux_gradient: where the auxiliary gradient stops (rule A1).  ``"target"``: it is kept from the target b_t alone
-        and still reaches the backward network through z.  ``"backward"``: none of it reaches the backward network.
-      free_nats: free bits, in nats: the KL of a step costs nothing below this much (Kingma et al. 2016; of a whole
-        step, as in Hafner et al. 2019).
-      kl_balance: the share of the KL's gradient that moves the prior towards the posterior, the rest moving the
-        posterior towards the prior (Hafner et al. 2021, 0.8 there); None leaves the KL as it is.
-      word_dropout: the share of input words that the networks see as ``unknown_word`` (Bowman et al. 2016).
-      unknown_word: the token that stands for a dropped word.
-      bag_of_words_weight: of the auxiliary in ``bag_of_words``; needs ``trainable`` around the model.
-      bound: ``"elbo"``, or ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016).
-      num_samples: K of either; the ELBO's is an average over them.
-      doubly_reparametrised: the IWAE gradient in the form of Tucker et al. 2019.
-    """
-
-    aux_gradient: Literal["target", "backward"] = "target"
-    free_nats: float = 0.0
-    kl_balance: float | None = None
-    word_dropout: float = 0.0
-    unknown_word: int | None = None
-    bag_of_words_weight: float = 0.0
-    bound: Literal["elbo", "iwae"] = "elbo"
-    num_samples: int = 1
-    doubly_reparametrised: bool = False
-
-    def __post_init__(self):
-        if self.aux_gradient not in ("target", "backward"):
-            raise ValueError(f"aux_gradient must be 'target' or 'backward', not {self.aux_gradient!r}")
-        if self.bound not in ("elbo", "iwae"):
-            raise ValueError(f"bound must be 'elbo' or 'iwae', not {self.bound!r}")
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, not {self.num_samples}")
-        if not self.free_nats >= 0.0:
-            raise ValueError(f"free_nats must be at least 0, not {self.free_nats}")
-        if self.kl_balance is not None and not 0.0 <= self.kl_balance <= 1.0:
-            raise ValueError(f"kl_balance must be between 0 and 1, or None, not {self.kl_balance}")
-        if not 0.0 <= self.word_dropout <= 1.0:
-            raise ValueError(f"word_dropout must be between 0 and 1, not {self.word_dropout}")
-        if self.word_dropout > 0.0 and self.unknown_word is None:
-            raise ValueError("word_dropout needs unknown_word, the token that stands for a dropped word")
-        if self.bound == "iwae" and (self.free_nats or self.kl_balance is not None):
-            raise ValueError("free_nats and kl_balance shape the ELBO's KL, which the iwae bound does not have")
-        if self.doubly_reparametrised and self.bound != "iwae":
-            raise ValueError("doubly_reparametrised is a gradient of the iwae bound; set bound to 'iwae'")
-
-
-class Weights(NamedTuple):
-    """The weights of the terms at one update, scalars."""
-
-    kl_temperature: Array | float = 1.0
-    aux_weight: Array | float = 0.0  # alpha
-    reverse_weight: Array | float = 0.0  # beta
 
 
 class Trajectory(NamedTuple):
@@ -99,19 +42,6 @@ def sequence_mean(values: Array, batch: Batch) -> Array:
     """Mean of ``[B]`` over the real sequences, those of at least one step (rule A8)."""
     real = batch.lengths > 0
     return jnp.sum(jnp.where(real, values, 0.0)) / jnp.maximum(jnp.sum(real), 1)
-
-
-def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
-    """The batch as the networks see it under word dropout: targets and start tokens stay as they are.
-
-    Raises:
-      ValueError: the data are not tokens.
-    """
-    if not jnp.issubdtype(batch.inputs.dtype, jnp.integer):
-        raise ValueError("word_dropout needs tokens, not frames")
-    dropped = jax.random.bernoulli(key, settings.word_dropout, batch.inputs.shape) & (batch.input_mask > 0)
-    unknown = jnp.asarray(settings.unknown_word, batch.inputs.dtype)
-    return batch._replace(inputs=jnp.where(dropped, unknown, batch.inputs))
 
 
 def trajectory(

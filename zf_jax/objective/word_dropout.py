@@ -1,0 +1,22 @@
+"""Word dropout: hide a share of the input words from the networks."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from zf_jax.objective.settings import Objective
+from zf_jax.typing import Array, Batch
+
+
+def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
+    """The batch as the networks see it under word dropout: targets and start tokens stay as they are.
+
+    Raises:
+      ValueError: the data are not tokens.
+    """
+    if not jnp.issubdtype(batch.inputs.dtype, jnp.integer):
+        raise ValueError("word_dropout needs tokens, not frames")
+    dropped = jax.random.bernoulli(key, settings.word_dropout, batch.inputs.shape) & (batch.input_mask > 0)
+    unknown = jnp.asarray(settings.unknown_word, batch.inputs.dtype)
+    return batch._replace(inputs=jnp.where(dropped, unknown, batch.inputs))
