@@ -13,7 +13,7 @@ from experiments.command_line import UserError
 from zf_jax import schedules
 from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
-from zf_jax.evaluation import Units
+from zf_jax.evaluation.units import Units
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective

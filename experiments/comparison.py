@@ -22,8 +22,8 @@ from experiments.matching import match, parameter_count
 from experiments.restore import restore
 from experiments.scoring import evaluate
 from zf_jax.data import some_of, train_batches
-from zf_jax.evaluation import summarise
-from zf_jax.floors import floors
+from zf_jax.evaluation.baselines import floors
+from zf_jax.evaluation.units import summarise
 from zf_jax.sharding import global_batch
 from zf_jax.training import make_train_step
 

@@ -17,8 +17,8 @@ from experiments.loop import eval_batch_size
 from experiments.pictures import save
 from experiments.restore import restore
 from zf_jax.data import eval_batches, pad, some_of
-from zf_jax.diagnostics import ACTIVE_VARIANCE, inspect, summarise
-from zf_jax.information import mutual_information, places_long_enough
+from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise
+from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
 from zf_jax.training import TrainState
 
 
@@ -57,7 +57,7 @@ def latent_figures(
     num_mutual: int = 64,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What ``zf_jax.diagnostics`` finds in a split of a run that ``restore`` gave; nothing is written."""
+    """What ``zf_jax.evaluation.latents`` finds in a split of a run that ``restore`` gave; nothing is written."""
     if num_sequences < 0 or num_mutual < 0 or num_mutual == 1:
         raise UserError(
             f"--num_sequences must be at least 0, and --num_mutual at least 2 or 0: {num_sequences}, {num_mutual}"

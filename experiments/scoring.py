@@ -13,8 +13,8 @@ from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
 from experiments.restore import restore
 from zf_jax.data import eval_batches, some_of
-from zf_jax.evaluation import evaluate_split, summarise
-from zf_jax.training import make_eval_step
+from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.evaluation.units import summarise
 
 
 def evaluate(

@@ -8,9 +8,9 @@ import numpy as np
 
 from zf_jax import Observation, build_model, init_state, make_optimizer
 from zf_jax.data import eval_batches, load, train_batches
-from zf_jax.evaluation import evaluate_split
+from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.sharding import data_mesh, global_batch, global_batches, initialize_distributed, replicated, to_host
-from zf_jax.training import Schedules, make_eval_step, make_train_step, make_train_steps
+from zf_jax.training import Schedules, make_train_step, make_train_steps
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import pytest
 from models_under_test import KINDS, NAMES, random_batch, random_params, small, x64
 
 from zf_jax import bounds
-from zf_jax.diagnostics import inspect, summarise
 from zf_jax.emissions import build_emission, emission_values
-from zf_jax.information import mutual_information
+from zf_jax.evaluation.latents import inspect, summarise
+from zf_jax.evaluation.mutual_information import mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Batch, Observation
 

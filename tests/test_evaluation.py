@@ -10,10 +10,11 @@ from models_under_test import KINDS, random_batch, random_params, small
 
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import emission_values
-from zf_jax.evaluation import Totals, Units, evaluate_split, summarise
+from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.evaluation.statistics import Totals
+from zf_jax.evaluation.units import Units, summarise
 from zf_jax.models.base import unroll
 from zf_jax.sharding import data_mesh
-from zf_jax.training import make_eval_step
 
 TOTALS = Totals(np.asarray([-3.0, -9.0]), np.asarray([1.0, 2.0]), np.asarray([2, 4]))
 

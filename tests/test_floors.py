@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zf_jax import floors
 from zf_jax.data.dataset import Example
+from zf_jax.evaluation import baselines
 
 
 def source(*sequences, given=None):
@@ -27,25 +27,25 @@ def source(*sequences, given=None):
 
 
 def test_independent_pixels_score_a_position_by_its_training_frequency():
-    found = floors.independent_pixels(source([0, 1], [0, 1]), source([0, 0], [1, 1]))
+    found = baselines.independent_pixels(source([0, 1], [0, 1]), source([0, 0], [1, 1]))
     np.testing.assert_allclose(found.bound, np.log([0.75 * 0.25, 0.25 * 0.75]))
 
 
 def test_notes_share_their_frequency_over_time():
     train = source([[1, 0], [1, 0]], [[0, 0]])
-    found = floors.independent_notes(train, source([[1, 0]]))
+    found = baselines.independent_notes(train, source([[1, 0]]))
     np.testing.assert_allclose(found.bound, np.log([3 / 5 * 4 / 5]))
 
 
 def test_a_unigram_knows_the_training_counts():
-    found = floors.unigram(source([0, 0, 1]), source([0, 2]), 3)
+    found = baselines.unigram(source([0, 0, 1]), source([0, 2]), 3)
     np.testing.assert_allclose(found.bound, np.log([3 / 6 * 1 / 6]))
 
 
 def test_the_unit_gaussian_is_scipys():
     frames = np.random.default_rng(0).normal(size=(3, 4))
     example = source(frames)[0]
-    assert floors.unit_gaussian(example) == pytest.approx(stats.norm.logpdf(frames).sum())
+    assert baselines.unit_gaussian(example) == pytest.approx(stats.norm.logpdf(frames).sum())
 
 
 def test_the_linear_predictor_finds_an_autoregression_and_its_entropy():
@@ -54,7 +54,7 @@ def test_the_linear_predictor_finds_an_autoregression_and_its_entropy():
     for t in range(2, wave.size):
         wave[t] = 1.2 * wave[t - 1] - 0.5 * wave[t - 2] + 0.3 * rng.normal()
     train, test = wave[:20_000].reshape(100, -1, 20), wave[20_000:].reshape(1, -1, 20)
-    found = floors.linear_predictor(source(*train), source(*test), order=4)
+    found = baselines.linear_predictor(source(*train), source(*test), order=4)
     # The exact conditional density of the process, but for the first two samples.
     exact = stats.norm.logpdf(test.ravel()[2:], 1.2 * test.ravel()[1:-1] - 0.5 * test.ravel()[:-2], 0.3).sum()
     assert found.bound[0] == pytest.approx(exact, rel=5e-3)
@@ -64,7 +64,9 @@ def test_a_given_first_frame_is_history():
     frames = np.zeros((1, 4)) + 2.0
     with_given, without = source(frames, given=np.full(4, 2.0)), source(frames)
     fit = source(np.full((50, 4), 2.0) + np.random.default_rng(0).normal(size=(50, 4)) * 0.1)
-    assert floors.linear_predictor(fit, with_given, 2).bound[0] > floors.linear_predictor(fit, without, 2).bound[0]
+    assert (
+        baselines.linear_predictor(fit, with_given, 2).bound[0] > baselines.linear_predictor(fit, without, 2).bound[0]
+    )
 
 
 def test_every_kind_of_data_has_its_floors():
@@ -74,4 +76,4 @@ def test_every_kind_of_data_has_its_floors():
         ({"observation": tokens, "image_shape": None, "normalisation": None}, {"unigram"}),
     ]:
         data = types.SimpleNamespace(**description)
-        assert set(floors.floors(source([0, 1]), source([0, 1]), data)) == expected
+        assert set(baselines.floors(source([0, 1]), source([0, 1]), data)) == expected

@@ -13,8 +13,8 @@ from models_under_test import KINDS, random_batch, random_params, small, targets
 from scipy import integrate, stats
 
 from zf_jax import bounds
-from zf_jax.diagnostics import inspect, summarise
-from zf_jax.information import Information, mutual_information, places_long_enough
+from zf_jax.evaluation.latents import inspect, summarise
+from zf_jax.evaluation.mutual_information import Information, mutual_information, places_long_enough
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Observation
 

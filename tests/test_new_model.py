@@ -15,7 +15,7 @@ from test_sum_to_one import everything, from_the_prior
 import zf_jax
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
-from zf_jax.diagnostics import inspect, summarise
+from zf_jax.evaluation.latents import inspect, summarise
 from zf_jax.models import MODELS
 from zf_jax.typing import Observation
 

@@ -7,8 +7,9 @@ import optax
 import pytest
 
 from zf_jax import Batch, Observation, build_model, init_state, make_optimizer, update
+from zf_jax.evaluation.scoring import make_eval_step
 from zf_jax.sharding import check_batch_size, data_mesh, global_batches, replicated
-from zf_jax.training import Schedules, make_eval_step, make_train_step, make_train_steps
+from zf_jax.training import Schedules, make_train_step, make_train_steps
 
 ROWS, STEPS = 4, 6
 

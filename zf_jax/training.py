@@ -1,4 +1,4 @@
-"""The train state and the jit-compiled, data-parallel train and evaluation steps."""
+"""The train state and the jit-compiled, data-parallel train step."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from zf_jax import bounds
-from zf_jax.bounds.particle import particle_bound
-from zf_jax.emissions import emission_values
-from zf_jax.models.base import Model, unroll
+from zf_jax.models.base import Model
 from zf_jax.objective.loss import loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
-
-BOUNDS = ("elbo", "iwae", "particle")
 
 
 class TrainState(NamedTuple):
@@ -166,54 +161,3 @@ def make_train_steps(
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
-
-
-def make_eval_step(
-    model: Model,
-    mesh: Mesh,
-    bound: str = "elbo",
-    num_samples: int = 1,
-    chunk_size: int | None = None,
-    quantisation_step: float | None = None,
-) -> Callable[[Params, Batch, Array, Array], dict[str, Array]]:
-    """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats a sequence, not averaged.
-
-    Args:
-      bound: ``"elbo"`` (one sample), ``"iwae"`` or ``"particle"``.
-      num_samples: K, samples of the IWAE bound or particles.
-      chunk_size: samples of every sequence held in memory at once.
-      quantisation_step: of integer data under a density: adds ``small_scales``, the share of the emission's scales
-        below one step, which says how much of the density is spikes on the grid (rule A11).
-
-    Beside ``bound`` stands ``kl``, always that of one posterior sample a step, as in the one-sample ELBO: more samples
-    and particles have no KL of their own.  The particle bound adds ``num_resampled``, the steps at which it resampled.
-
-    A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
-    on the order of the sequences, nor on their padding (rule A8).
-    """
-    if bound not in BOUNDS:
-        raise ValueError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
-    everywhere, rows = replicated(mesh), by_row(mesh)
-
-    def eval_step(params, batch, key, indices):
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-        features = model.encode(params, batch)
-        sites = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1]
-        terms = model.score(params, features, sites)
-        kl = jnp.sum(terms.kl, axis=1)
-        result = {"bound": jnp.sum(terms.emission_log_prob, axis=1) - kl, "kl": kl}
-        if bound == "particle":
-            # All particles of a sequence meet, so that it is sequences that go one after another.
-            at_once = max(1, (chunk_size or num_samples) * indices.shape[0] // num_samples)
-            found = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once)
-            result |= found._asdict()
-        elif bound == "iwae":
-            result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
-        if quantisation_step is not None:
-            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
-            steps = jnp.maximum(jnp.sum(features.observed.mask, axis=1), 1)
-            result["small_scales"] = jnp.sum(jnp.where(features.observed.mask > 0, share, 0), axis=1) / steps
-        return result
-
-    return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)

@@ -17,8 +17,8 @@ import numpy as np
 from zf_jax.bounds.noise import draw_noise
 from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values
-from zf_jax.evaluation import figure, ratio_of_sums
-from zf_jax.information import Information
+from zf_jax.evaluation.mutual_information import Information
+from zf_jax.evaluation.statistics import figure, ratio_of_sums
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
 from zf_jax.typing import Array, Batch, Params
 

@@ -1,0 +1,9 @@
+"""Evaluation: bounds over a split, units, standard errors, baselines, and what the latents do."""
+
+from __future__ import annotations
+
+from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.evaluation.statistics import Totals
+from zf_jax.evaluation.units import Units, summarise
+
+__all__ = ["Totals", "Units", "evaluate_split", "make_eval_step", "summarise"]

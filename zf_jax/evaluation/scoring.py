@@ -1,0 +1,93 @@
+"""Evaluate a bound on every sequence of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from zf_jax import bounds
+from zf_jax.bounds.particle import particle_bound
+from zf_jax.emissions import emission_values
+from zf_jax.evaluation.statistics import Totals
+from zf_jax.models.base import Model, unroll
+from zf_jax.sharding import by_row, global_batch, replicated, to_host
+from zf_jax.typing import Array, Batch, Params
+
+BOUNDS = ("elbo", "iwae", "particle")
+
+
+def make_eval_step(
+    model: Model,
+    mesh: Mesh,
+    bound: str = "elbo",
+    num_samples: int = 1,
+    chunk_size: int | None = None,
+    quantisation_step: float | None = None,
+) -> Callable[[Params, Batch, Array, Array], dict[str, Array]]:
+    """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats a sequence, not averaged.
+
+    Args:
+      bound: ``"elbo"`` (one sample), ``"iwae"`` or ``"particle"``.
+      num_samples: K, samples of the IWAE bound or particles.
+      chunk_size: samples of every sequence held in memory at once.
+      quantisation_step: of integer data under a density: adds ``small_scales``, the share of the emission's scales
+        below one step, which says how much of the density is spikes on the grid (rule A11).
+
+    Beside ``bound`` stands ``kl``, always that of one posterior sample a step, as in the one-sample ELBO: more samples
+    and particles have no KL of their own.  The particle bound adds ``num_resampled``, the steps at which it resampled.
+
+    A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
+    on the order of the sequences, nor on their padding (rule A8).
+    """
+    if bound not in BOUNDS:
+        raise ValueError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
+    everywhere, rows = replicated(mesh), by_row(mesh)
+
+    def eval_step(params, batch, key, indices):
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+        features = model.encode(params, batch)
+        sites = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1]
+        terms = model.score(params, features, sites)
+        kl = jnp.sum(terms.kl, axis=1)
+        result = {"bound": jnp.sum(terms.emission_log_prob, axis=1) - kl, "kl": kl}
+        if bound == "particle":
+            # All particles of a sequence meet, so that it is sequences that go one after another.
+            at_once = max(1, (chunk_size or num_samples) * indices.shape[0] // num_samples)
+            found = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once)
+            result |= found._asdict()
+        elif bound == "iwae":
+            result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
+        if quantisation_step is not None:
+            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+            share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
+            steps = jnp.maximum(jnp.sum(features.observed.mask, axis=1), 1)
+            result["small_scales"] = jnp.sum(jnp.where(features.observed.mask > 0, share, 0), axis=1) / steps
+        return result
+
+    return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)
+
+
+def evaluate_split(
+    eval_step: Callable[[Params, Batch, Array, Array], dict[str, Array]],
+    params: Params,
+    batches: Iterable[tuple[np.ndarray, Batch]],
+    key: Array,
+    mesh: Mesh,
+) -> Totals:
+    """Run a compiled bound over every sequence once; rows of length 0 only fill a batch and are left out (rule A8)."""
+    found: dict[str, list[np.ndarray]] = {}
+    for indices, batch in batches:
+        # A filler's index is -1; any key will do for a row that is not counted.
+        rows = global_batch((batch, np.maximum(indices, 0).astype(np.uint32), indices), mesh)
+        result = eval_step(params, rows[0], key, rows[1])
+        host = to_host({**result, "lengths": rows[0].lengths, "indices": rows[2]})
+        for name, values in host.items():
+            found.setdefault(name, []).append(np.asarray(values))
+    joined = {name: np.concatenate(values) for name, values in found.items()}
+    indices = joined.pop("indices")
+    order = np.argsort(indices, kind="stable")[np.count_nonzero(indices < 0) :]
+    return Totals(**{name: values[order] for name, values in joined.items()})

@@ -1,0 +1,65 @@
+"""Report log-likelihoods in nats, bits and perplexity."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zf_jax.evaluation.statistics import Totals, figure
+
+
+class Units(NamedTuple):
+    """What turns nats in the model's units into the units people compare.
+
+    Attributes:
+      element: what one step is called: "pixel", "frame", "word".
+      perplexity: whether a step is a word.
+      frame_size: D of a real-valued frame, 0 for discrete data.
+      std: the training standard deviation that real data were divided by, in raw units; None for discrete
+        likelihoods, which do not change with the unit.
+      integers: whether the raw data are integers, so that bits per sample mean something.
+    """
+
+    element: str = "step"
+    perplexity: bool = False
+    frame_size: int = 0
+    std: float | None = None
+    integers: bool = False
+
+
+def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
+    """Averages over sequences, and the same figure in the other units; each with its standard error, ``<name>_stderr``.
+
+    ``nats_per_sequence`` is the mean bound, higher is better; ``perplexity`` is exp(minus the total bound / total
+    words) over the corpus (rule A13); ``raw_nats_per_sequence`` undoes the normalisation, and ``bits_per_sample`` is
+    its negative in bits for each integer sample; of a density unless the emission is discretised (rule A11).
+
+    The errors are over the draw of sequences, the noise of the bound's samples included, as every sequence has its
+    own: see ``ratio_of_sums``.  They are None for a single sequence.
+    """
+    bound, steps = totals.bound.astype(np.float64), totals.lengths.astype(np.float64)
+    result: dict[str, Any] = {
+        "num_sequences": len(bound),
+        f"num_{units.element}s": int(totals.lengths.sum()),
+        **figure("nats_per_sequence", bound),
+        **figure("nats_per_step", bound, steps),
+        **figure("kl_nats_per_sequence", totals.kl),
+        **figure("kl_nats_per_step", totals.kl, steps),
+    }
+    if totals.num_resampled is not None:
+        result |= figure("resampled_steps_per_sequence", totals.num_resampled)
+    if units.perplexity:
+        perplexity, error = math.exp(min(-result["nats_per_step"], 700.0)), result["nats_per_step_stderr"]
+        # The derivative of exp is exp.
+        result |= {"perplexity": perplexity, "perplexity_stderr": None if error is None else perplexity * error}
+    if units.frame_size:
+        samples = steps * units.frame_size
+        raw = bound - samples * math.log(units.std or 1.0)
+        result |= figure("raw_nats_per_sequence", raw) | figure("nats_per_sample", bound, samples)
+        if totals.small_scales is not None:
+            result |= figure("share_of_scales_below_one_step", totals.small_scales * steps, steps)
+        if units.integers:
+            result |= figure("bits_per_sample", -raw / math.log(2.0), samples)
+    return result
