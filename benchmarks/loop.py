@@ -29,7 +29,7 @@ from ml_collections import config_flags
 
 from experiments import builder, command_line, loop
 from zf_jax.data import train_batches
-from zf_jax.metrics import read_metrics
+from zf_jax.runs.metrics import read_metrics
 from zf_jax.sharding import global_batch, global_batches
 from zf_jax.training import make_train_step, make_train_steps
 

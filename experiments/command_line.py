@@ -105,8 +105,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from zf_jax.checkpointing import CheckpointError
     from zf_jax.data import DataError
+    from zf_jax.runs.checkpoints import CheckpointError
 
     return (UserError, CheckpointError, DataError)
 

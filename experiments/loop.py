@@ -22,11 +22,11 @@ from experiments.gallery import Gallery
 from experiments.interruption import StopSignal
 from experiments.rate import Rate
 from experiments.workdir import check_fingerprint, fingerprint, opened
-from zf_jax.checkpointing import Checkpoints
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
-from zf_jax.metrics import MetricWriter
+from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.runs.metrics import MetricWriter
 from zf_jax.sharding import global_batch, global_batches
 from zf_jax.training import TrainState, make_train_step, make_train_steps
 from zf_jax.typing import Batch

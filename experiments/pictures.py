@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from zf_jax.data import DataSet
-from zf_jax.metrics import read_metrics
+from zf_jax.runs.metrics import read_metrics
 
 Panels = dict[str, list[np.ndarray]]  # a title, and sequences without padding
 

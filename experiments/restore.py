@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.builder import Experiment, build, initial_state
 from experiments.command_line import UserError, warn
 from experiments.workdir import check_fingerprint, read_config
-from zf_jax.checkpointing import Checkpoints
+from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.training import TrainState
 
 

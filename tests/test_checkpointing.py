@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zf_jax.checkpointing import CheckpointError, Checkpoints, OtherModel
+from zf_jax.runs.checkpoints import CheckpointError, Checkpoints, OtherModel
 from zf_jax.training import TrainState
 
 

@@ -23,7 +23,7 @@ from experiments.restore import restore
 from experiments.scoring import evaluate
 from zf_jax import training
 from zf_jax.data import DataError
-from zf_jax.metrics import read_metrics
+from zf_jax.runs.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
 TINY = {

@@ -11,7 +11,7 @@ from experiments import loop
 from experiments.configs import base
 from experiments.restore import restore
 from zf_jax import Batch
-from zf_jax.metrics import read_metrics
+from zf_jax.runs.metrics import read_metrics
 
 
 def of_length(steps):
