@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from zf_jax import data
-from zf_jax.data import layouts, registry
+from zf_jax.data import registry
+from zf_jax.data.speech import layouts
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ["mnist", "timit", "blizzard", "librispeech", "ljspeech", "audio_folder", "imdb", "text_folder", "music"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from zf_jax import data
-from zf_jax.data import layouts
-from zf_jax.data.pieces import BLOCK
+from zf_jax.data.speech import layouts
+from zf_jax.data.speech.source import BLOCK
 
 soundfile = pytest.importorskip("soundfile")
 RATE = 16000
@@ -163,7 +163,7 @@ def test_srnn_scores_one_frame_less_a_sequence(folder, load):
 
 def test_what_does_not_fit_in_memory_is_read_again(folder, load, monkeypatch):
     kept = load("audio_folder", folder).splits["test"]
-    monkeypatch.setattr("zf_jax.data.pieces.KEPT_BLOCKS", 1)
+    monkeypatch.setattr("zf_jax.data.speech.source.KEPT_BLOCKS", 1)
     read = load("audio_folder", folder).splits["test"]
     for _ in range(2):
         assert all(np.array_equal(kept[i].targets, read[i].targets) for i in range(len(kept)))
@@ -210,7 +210,7 @@ def test_louder_recordings_give_the_same_normalised_frames_and_a_larger_std(fold
 
 
 def test_every_depth_and_encoding_is_read_on_the_16_bit_scale(tmp_path):
-    from zf_jax.data.audio import read_audio
+    from zf_jax.data.speech.audio import read_audio
 
     samples = np.concatenate([noise(0), np.array([-32768, -32767, 32766, 32767], np.int16)])
     for subtype in ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
@@ -219,7 +219,7 @@ def test_every_depth_and_encoding_is_read_on_the_16_bit_scale(tmp_path):
 
 
 def test_resampling_keeps_duration_and_pitch(tmp_path):
-    from zf_jax.data.audio import read_audio
+    from zf_jax.data.speech.audio import read_audio
 
     pytest.importorskip("soxr")
     tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(22050) / 22050)).astype(np.int16)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zf_jax import data
-from zf_jax.data import downloads, store
+from zf_jax.data.prepared import downloads, store
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house"]
@@ -62,7 +62,7 @@ def test_an_interrupted_preparation_is_not_found_and_the_next_one_completes(tmp_
 
 def test_a_killed_preparation_leaves_nothing_that_is_read(tmp_path):
     code = (
-        "import os, numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data import store\n"
+        "import os, numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data.prepared import store\n"
         "def numbers():\n    yield {'number': np.int32(0)}\n    os._exit(9)\n"
         "recipe = lambda: store.Recipe({'number': tfds.features.Scalar(dtype=np.int32)}, {'train': numbers}, {})\n"
         f"store.prepare('numbers', recipe, {str(tmp_path)!r})"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from zf_jax import data
-from zf_jax.data import text
-from zf_jax.data.splits import by_hash
+from zf_jax.data.prepared.splits import by_hash
+from zf_jax.data.text import words
 
 WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house", "never", "often"]
 
@@ -49,19 +49,19 @@ def sentences_of(found, split):
     ],
 )
 def test_words_keep_their_letters_and_punctuation_stands_alone(raw, expected):
-    assert " ".join(text.words(text.normalise(raw))) == expected
+    assert " ".join(words.words(words.normalise(raw))) == expected
 
 
 def test_sentences_end_at_full_stops_but_not_after_titles_or_inside_numbers():
-    document = text.normalise('Mr. Smith paid 3.50 today. "Why?" she asked.<br /><br />No answer')
-    assert text.sentences(document) == ["mr. smith paid 3.50 today.", '"why?"', "she asked.", "no answer"]
+    document = words.normalise('Mr. Smith paid 3.50 today. "Why?" she asked.<br /><br />No answer')
+    assert words.sentences(document) == ["mr. smith paid 3.50 today.", '"why?"', "she asked.", "no answer"]
 
 
 @pytest.mark.parametrize("sentence", ['mr. smith said: "hello, (dear) world!"', "it cost $3.50, i'd say...", "ça va?"])
 def test_detokenised_words_read_like_the_sentence(sentence):
-    vocabulary = [text.EOS, text.UNK, *dict.fromkeys(text.words(sentence))]
-    tokens = [vocabulary.index(w) for w in text.words(sentence)] + [0, 1, 1]
-    assert text.detokenise([len(vocabulary), *tokens], vocabulary) == sentence
+    vocabulary = [words.EOS, words.UNK, *dict.fromkeys(words.words(sentence))]
+    tokens = [vocabulary.index(w) for w in words.words(sentence)] + [0, 1, 1]
+    assert words.detokenise([len(vocabulary), *tokens], vocabulary) == sentence
 
 
 def test_eos_is_scored_bos_is_only_an_input_and_long_sentences_are_counted(folder, tmp_path):
@@ -90,7 +90,7 @@ def test_the_vocabulary_is_that_of_the_training_sentences_alone(tmp_path):
     documents = [f"{story(i, (4,))[:-1]} own{i}." for i in range(120)]
     (tmp_path / "one.txt").write_text("\n".join(documents))
     found = load(tmp_path / "one.txt", tmp_path)
-    splits = {i: by_hash(text.normalise(d), 0.05, 0.10) for i, d in enumerate(documents)}
+    splits = {i: by_hash(words.normalise(d), 0.05, 0.10) for i, d in enumerate(documents)}
     assert set(splits.values()) == {"train", "valid", "test"}
     for i, split in splits.items():
         assert (f"own{i}" in found.vocabulary) == (split == "train")
@@ -110,7 +110,7 @@ def test_punctuation_counts_among_the_words_of_a_sentence(tmp_path):
 
 
 def test_paragraphs_lie_between_blank_lines_and_lists_are_read_line_by_line():
-    from zf_jax.data.documents import paragraphs
+    from zf_jax.data.text.documents import paragraphs
 
     assert paragraphs("one\nwrapped\n\n \ntwo\n") == ["one\nwrapped", "two"]
     listed = [f"line {i}" for i in range(60)]

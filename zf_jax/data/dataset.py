@@ -95,7 +95,7 @@ class DataSet:
         """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""
         if self.vocabulary is None:
             raise DataError(f"{self.name} has no words: only text can be detokenised")
-        from zf_jax.data.text import detokenise
+        from zf_jax.data.text.words import detokenise
 
         return detokenise(tokens, self.vocabulary)
 

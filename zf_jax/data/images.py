@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from zf_jax.data.dataset import DataError, DataSet, Example, Source
+from zf_jax.data.prepared.splits import stable_order
 from zf_jax.data.sources import TokenRows, frame_example, token_example
-from zf_jax.data.splits import stable_order
 from zf_jax.typing import Observation
 
 PIXEL = Observation("tokens", 2)
@@ -68,7 +68,7 @@ def load_images(
       DataError: nothing is there, a row is ragged, or a value is neither 0 nor 1.
     """
     del skip_bad_files
-    from zf_jax.data import folders, store
+    from zf_jax.data.prepared import folders, store
 
     rows, columns = (int(side) for side in image_shape)
     folder = folders.need_folder(data_dir, name)
@@ -101,7 +101,7 @@ def prepare_images(
     del skip_bad_files
     import tensorflow_datasets as tfds
 
-    from zf_jax.data import folders, store
+    from zf_jax.data.prepared import folders, store
 
     pixels = int(np.prod(image_shape))
 
@@ -194,7 +194,7 @@ class _PreparedRows:
 
 
 def _prepared_rows(path: str, pixels: int) -> dict[str, _PreparedRows]:
-    from zf_jax.data import store
+    from zf_jax.data.prepared import store
 
     names = {"train": ("train",), "valid": ("valid", "validation"), "test": ("test",)}
     sources = store.open_splits(path)

@@ -44,7 +44,7 @@ def load_music(
     del skip_bad_files
     if protocol not in ("full", "srnn"):
         raise DataError(f"protocol is 'full' or 'srnn', not {protocol!r}")
-    from zf_jax.data import folders
+    from zf_jax.data.prepared import folders
 
     path = _find(folders.need_folder(data_dir, name), name)
     rolls = _read_npz(path) if path.endswith(".npz") else _read_json(path)

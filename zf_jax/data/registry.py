@@ -18,8 +18,8 @@ _LOADERS: dict[str, tuple[str, str, bool]] = {
     "digits": ("images", "load_digits", False),
     "mnist": ("images", "load_mnist", False),
     "images": ("images", "load_images", False),
-    **dict.fromkeys(_SPEECH, ("speech", "load_speech", True)),
-    **dict.fromkeys(_TEXT, ("corpus", "load_text", True)),
+    **dict.fromkeys(_SPEECH, ("speech.dataset", "load_speech", True)),
+    **dict.fromkeys(_TEXT, ("text.dataset", "load_text", True)),
     **dict.fromkeys(_MUSIC, ("music", "load_music", True)),
 }
 NAMES = tuple(sorted(_LOADERS))
@@ -56,7 +56,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     room, function, _ = _LOADERS[name]
     if room == "music" or name == "digits":
         return None
-    from zf_jax.data import downloads, folders
+    from zf_jax.data.prepared import downloads, folders
 
     folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     module = importlib.import_module(f"zf_jax.data.{room}")

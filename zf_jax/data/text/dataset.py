@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data import folders, splits, store, text
 from zf_jax.data.dataset import DataError, DataSet
-from zf_jax.data.documents import documents
+from zf_jax.data.prepared import folders, splits, store
 from zf_jax.data.sources import RaggedTokens
+from zf_jax.data.text import words
+from zf_jax.data.text.documents import documents
 from zf_jax.typing import Observation
 
 _SPLITS = ("train", "valid", "test")
@@ -124,15 +125,15 @@ class _Corpus:
         self._facts: dict[str, dict[str, int]] = {split: dict.fromkeys(counted, 0) for split in _SPLITS}
 
     def add(self, document: str) -> None:
-        document = text.normalise(document)
+        document = words.normalise(document)
         if not document:
             return
         split = splits.by_hash(document, self._options["valid_fraction"], self._options["test_fraction"])
         facts, numbers, limit = self._facts[split], self._numbers, self._options["max_words"]
         facts["documents"] += 1
-        for sentence in text.sentences(document):
+        for sentence in words.sentences(document):
             # A chunk between spaces is at least one word, so most long sentences need not be looked at closely.
-            found = text.words(sentence) if sentence.count(" ") < limit else None
+            found = words.words(sentence) if sentence.count(" ") < limit else None
             if found is None or len(found) > limit:
                 facts["sentences_too_long_left_out"] += 1
                 continue
@@ -151,11 +152,11 @@ class _Corpus:
                     f"{where} leaves the {split} split empty: it needs more documents with sentences of at most "
                     f"{self._options['max_words']} words, or larger fractions"
                 )
-        words = list(self._numbers)
-        counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(words))
-        seen = [i for i in range(len(words)) if counts[i] > 0]
-        kept = sorted(seen, key=lambda i: (-counts[i], words[i]))[: self._options["vocabulary_size"] - 2]
-        final = np.full(len(words), _UNK, np.int32)
+        found = list(self._numbers)
+        counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(found))
+        seen = [i for i in range(len(found)) if counts[i] > 0]
+        kept = sorted(seen, key=lambda i: (-counts[i], found[i]))[: self._options["vocabulary_size"] - 2]
+        final = np.full(len(found), _UNK, np.int32)
         final[kept] = np.arange(len(kept)) + 2
         tokens = {}
         for split in _SPLITS:
@@ -165,7 +166,7 @@ class _Corpus:
             self._facts[split]["words"] = len(flat)
             self._facts[split]["words_and_eos"] = len(numbered)
         facts = {"text": self._facts, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
-        return [text.EOS, text.UNK, *(words[i] for i in kept)], tokens, facts
+        return [words.EOS, words.UNK, *(found[i] for i in kept)], tokens, facts
 
 
 def _records(tokens: np.ndarray, lengths: np.ndarray) -> Iterator[dict[str, np.ndarray]]:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data import folders, store
-from zf_jax.data.audio import Recording, common_rate, read_audio
 from zf_jax.data.dataset import DataError, DataSet
-from zf_jax.data.layouts import LAYOUTS
-from zf_jax.data.pieces import BLOCK, Blocks, SpeechSource
+from zf_jax.data.prepared import folders, store
 from zf_jax.data.sources import Protocol
+from zf_jax.data.speech.audio import Recording, common_rate, read_audio
+from zf_jax.data.speech.layouts import LAYOUTS
+from zf_jax.data.speech.source import BLOCK, Blocks, SpeechSource
 from zf_jax.typing import Observation
 
 # In Hz; 0 takes the files' own.

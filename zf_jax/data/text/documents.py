@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 
 from zf_jax.data.dataset import DataError
-from zf_jax.data.folders import walk
+from zf_jax.data.prepared.folders import walk
 
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 _LONGEST_PARAGRAPH = 50  # lines

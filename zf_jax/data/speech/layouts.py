@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zf_jax.data import splits
-from zf_jax.data.audio import Recording, is_audio
 from zf_jax.data.dataset import DataError
-from zf_jax.data.folders import walk
+from zf_jax.data.prepared import splits
+from zf_jax.data.prepared.folders import walk
+from zf_jax.data.speech.audio import Recording, is_audio
 
 Found = tuple[list[Recording], dict[str, Any]]
 

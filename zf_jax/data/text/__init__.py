@@ -1,0 +1,1 @@
+"""Text: folders of documents, their words and vocabulary."""
