@@ -36,7 +36,7 @@ from benchmarks.contestants import (
     peer_peak_run,
     peers,
 )
-from experiments.kept_memory import keep_memory
+from zf_jax.memory import keep_memory
 from zf_jax.nn import deferred_scan
 from zf_jax.typing import Observation
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments.kept_memory import keep_memory
+from zf_jax.memory import keep_memory
 
 
 class UserError(Exception):

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from experiments.builder import Experiment
 from experiments.command_line import UserError, progress
 from experiments.loop import eval_batch_size
-from experiments.pictures import save
 from experiments.restore import restore
 from zf_jax.data import eval_batches, pad, some_of
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
+from zf_jax.plotting import save
 from zf_jax.training import TrainState
 
 

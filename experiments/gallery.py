@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import pictures
 from experiments.builder import Experiment
-from zf_jax import generation
+from zf_jax import generation, plotting
 from zf_jax.data import pad
 from zf_jax.typing import Batch, Params
 
@@ -67,9 +66,9 @@ class Gallery:
             },
         }
         grids = {f"real {self.data.name}": real, "samples": drawn}
-        images = {"samples": pictures.draw_grids(grids, self.data, folder / "samples.png")}
+        images = {"samples": plotting.draw_grids(grids, self.data, folder / "samples.png")}
         for name, panels in rows.items():
-            images[name] = pictures.draw_rows(panels, self.data, folder / f"{name}.png")
+            images[name] = plotting.draw_rows(panels, self.data, folder / f"{name}.png")
         if self.data.vocabulary is not None:
             for name, panels in {"samples": grids, **rows}.items():
                 text = [
@@ -79,8 +78,8 @@ class Gallery:
                 ]
                 (folder / f"{name}.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
         if self.data.sample_rate is not None:
-            pictures.write_wav(drawn, self.data, folder / "samples.wav")
-            pictures.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
+            plotting.write_wav(drawn, self.data, folder / "samples.wav")
+            plotting.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
         return images
 
     def _cut(self, values: np.ndarray) -> list[np.ndarray]:

@@ -16,8 +16,8 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import command_line, pictures
-from zf_jax import data
+from experiments import command_line
+from zf_jax import data, plotting
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data are looked at.")
 _OUT = flags.DEFINE_string("out", "runs/inspect", "Folder of the pictures.")
@@ -35,12 +35,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sequences = [values[:n] for values, n in zip(np.asarray(batch.targets), np.asarray(batch.lengths), strict=True)]
     title = f"{found.name}: the first training batch, {batch.targets.shape} padded"
-    pictures.draw_grids({title: sequences}, found, folder / "batch.png")
+    plotting.draw_grids({title: sequences}, found, folder / "batch.png")
     written = [folder / "batch.png"]
     if found.vocabulary is not None:
         written.append(_sentences(sequences, found, folder / "batch.txt"))
     if found.sample_rate is not None:
-        written.append(pictures.write_wav(sequences, found, folder / "batch.wav"))
+        written.append(plotting.write_wav(sequences, found, folder / "batch.wav"))
     for path in written:
         print(path)
     print(json.dumps(found.describe(), ensure_ascii=False))

@@ -15,13 +15,13 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from experiments import pictures
 from experiments.builder import Experiment, build, initial_state, units
 from experiments.command_line import UserError, warn
 from experiments.gallery import Gallery
 from experiments.interruption import StopSignal
 from experiments.rate import Rate
 from experiments.workdir import check_fingerprint, fingerprint, opened
+from zf_jax import plotting
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
@@ -142,7 +142,7 @@ class _Run:
             _say(f"stopped by a signal at step {step}; run the same command again to go on")
         self.checkpoints.wait()
         if not interrupted and jax.process_index() == 0:
-            pictures.draw_curves(self.path)
+            plotting.draw_curves(self.path)
             if step < last:
                 _say(f"no better validation ELBO since step {self.best[0]}: config.train.patience ends the run")
             _say(f"done: step {step}; pictures are in {self.path / 'samples'}")

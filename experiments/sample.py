@@ -18,16 +18,16 @@ _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which
 
 def main() -> None:
     """Draw and say where."""
-    from experiments import pictures
     from experiments.gallery import Gallery
     from experiments.restore import restore
+    from zf_jax import plotting
 
     if _NUM_SAMPLES.value < 1:
         raise command_line.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
     experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value)
     folder = path / "samples"
     Gallery(experiment, _NUM_SAMPLES.value).draw(state.params, folder, seed=_SEED.value)
-    pictures.draw_curves(path)
+    plotting.draw_curves(path)
     for written in sorted(folder.iterdir()):
         print(written)
 
