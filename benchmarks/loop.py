@@ -27,7 +27,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import builder, command_line, loop
+from experiments.lib import cli, training_loop
 from zf_jax.data import train_batches
 from zf_jax.runs.metrics import read_metrics
 from zf_jax.sharding import global_batch, global_batches
@@ -46,7 +46,7 @@ _JSON = flags.DEFINE_string("json", None, "Where to write the figures; nowhere b
 
 def main() -> None:
     """Measure, print a table, write the figures."""
-    config, sizes = command_line.config_of(_CONFIG), [int(size) for size in _UPDATES.value]
+    config, sizes = cli.config_of(_CONFIG), [int(size) for size in _UPDATES.value]
     with mock.patch.object(time, "perf_counter", CLOCKS[_CLOCK.value]):  # the loop's own clock too
         result: dict[str, Any] = {"clock": _CLOCK.value} | measure(config, sizes, _NUM_STEPS.value, _ROUNDS.value)
     print("| updates a call | loop, ms an update | bare, ms an update | loop's share of the bare rate | over rounds |")
@@ -103,9 +103,9 @@ def loop_seconds(config: Any, updates_per_call: int, num_steps: int) -> float:
         tempfile.TemporaryDirectory() as workdir,
         contextlib.redirect_stdout(io.StringIO()),
         # Pictures belong to validation, whose time does not count.
-        mock.patch.object(loop, "Gallery", return_value=None),
+        mock.patch.object(training_loop, "Gallery", return_value=None),
     ):
-        loop.train(config, workdir)
+        training_loop.train(config, workdir)
         lines = [line for line in read_metrics(workdir) if line["split"] == "train"]
     steps = [line["step"] for line in lines]
     counted = [
@@ -117,7 +117,7 @@ def loop_seconds(config: Any, updates_per_call: int, num_steps: int) -> float:
 
 def bare_step(config: Any, updates_per_call: int) -> Callable[[int], float]:
     """What runs about so many updates on a batch that is there already: seconds an update."""
-    experiment = builder.build(config)
+    experiment = build(config)
     parts = experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
     train = experiment.data.split("train")
     batches = train_batches(train, batch_size=config.train.batch_size, seed=0, length=int(train.lengths.max()))
@@ -127,7 +127,7 @@ def bare_step(config: Any, updates_per_call: int) -> Callable[[int], float]:
         group = [next(batches) for _ in range(updates_per_call)]
         run, batch = make_train_steps(*parts), global_batches(group, experiment.mesh)
     key = jax.random.key(0)
-    state = [run(builder.initial_state(experiment), batch, key)[0]]  # compiles
+    state = [run(initial_state(experiment), batch, key)[0]]  # compiles
 
     def seconds(num_steps):
         calls = -(-num_steps // updates_per_call)
@@ -142,4 +142,4 @@ def bare_step(config: Any, updates_per_call: int) -> Callable[[int], float]:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

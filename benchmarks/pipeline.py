@@ -26,7 +26,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import builder, command_line
+from experiments.lib import cli
 from zf_jax.data import train_batches
 from zf_jax.sharding import global_batch
 from zf_jax.training import make_train_step
@@ -65,7 +65,7 @@ def _measure(name: str, folder: Path) -> dict[str, Any]:
     if "cache_dir" in config.data:
         config.data.cache_dir = str(folder / "cache")
     write(folder / "data")
-    experiment = builder.build(config)
+    experiment = build(config)
     train, size = experiment.data.split("train"), config.train.batch_size
 
     goes = []
@@ -80,7 +80,7 @@ def _measure(name: str, folder: Path) -> dict[str, Any]:
     batch = global_batch(next(batches), experiment.mesh)
     del batches
 
-    state, key = builder.initial_state(experiment), jax.random.key(0)
+    state, key = initial_state(experiment), jax.random.key(0)
     update = make_train_step(
         experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
     )
@@ -161,4 +161,4 @@ MODALITIES: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder each.", required=True)
@@ -29,15 +29,14 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     """Train, evaluate, print."""
-    from experiments.comparison import compare
-    from experiments.tables import table
+    from experiments.lib.comparison import compare, table
 
     try:
         seeds = [int(seed) for seed in _SEEDS.value]
     except ValueError:
-        raise command_line.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
+        raise cli.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
     rows = compare(
-        command_line.config_of(_CONFIG),
+        cli.config_of(_CONFIG),
         Path(_WORKDIR.value),
         models=[name for name in _MODELS.value if name],
         seeds=seeds,
@@ -50,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

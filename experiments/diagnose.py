@@ -12,7 +12,7 @@ import json
 
 from absl import flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "valid", "Which split to look at: train, valid, test or another the data have.")
@@ -29,7 +29,7 @@ _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which
 
 def main() -> None:
     """Look, write, and print the scalars."""
-    from experiments.diagnosis import diagnose
+    from experiments.lib.diagnosis import diagnose
 
     result = diagnose(
         _WORKDIR.value,
@@ -43,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -15,7 +15,7 @@ import json
 
 from absl import flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
@@ -27,13 +27,13 @@ _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spac
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-command_line.define_distributed_flags()
+cli.define_distributed_flags()
 
 
 def main() -> None:
     """Score one split and say so."""
-    command_line.join_processes()
-    from experiments.scoring import evaluate
+    cli.join_processes()
+    from experiments.lib.scoring import evaluate
 
     result = evaluate(
         _WORKDIR.value,
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from experiments import command_line
 from experiments.configs.family import RNN_DIMS
+from experiments.lib import cli
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
 
 def sizes(file: str) -> list[tuple[str, int, int, float]]:
     """Of every variant of a config file, SRNN first and the plain file last: name, rnn_dim, parameters, their ratio."""
-    from experiments.matching import parameter_count
+    from experiments.lib.comparison import parameter_count
 
     rows = []
     for variant in (*RNN_DIMS[file], ""):
@@ -44,7 +44,7 @@ def get_config(file: str, variant: str) -> Any:
 
 def model_of(config: Any) -> Any:
     """The model that a config names, for data of its kind of which not one sequence is at hand."""
-    from experiments.builder import build_config_model
+    from experiments.lib.experiment import build_config_model
     from zf_jax.data import DataSet
     from zf_jax.data.music import NOTES
     from zf_jax.typing import Observation
@@ -63,4 +63,4 @@ def model_of(config: Any) -> Any:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import command_line
+from experiments.lib import cli
 from zf_jax import data, plotting
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data are looked at.")
@@ -26,7 +26,7 @@ flags.mark_flags_as_required(["config"])
 
 def main() -> None:
     """Print the counts and say where the pictures are."""
-    config = command_line.config_of(_CONFIG)
+    config = cli.config_of(_CONFIG)
     options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     found = data.load(config.data.name, data_dir=config.data.dir or None, **options)
     train = found.split("train")
@@ -54,4 +54,4 @@ def _sentences(sequences: list[np.ndarray], found: data.DataSet, path: Path) -> 
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command_line
+from experiments.lib import cli
 from zf_jax import data
 
 _NAME = flags.DEFINE_string("name", None, f"The data set: one of {', '.join(data.NAMES)}.")
@@ -48,7 +48,7 @@ def main() -> None:
         # The sentences name the settings of a config; here they are flags.
         sentence = str(error).replace("--config.data.skip_bad_files=True", "--skip_bad_files")
         sentence = sentence.replace("--config.data.dir", "--manual_dir").replace("--config.data.", "--options=")
-        raise command_line.UserError(sentence) from None
+        raise cli.UserError(sentence) from None
     if path is None:
         print(f"{_NAME.value} needs no preparing: it is read as it lies")
         where = _MANUAL_DIR.value
@@ -63,7 +63,7 @@ def main() -> None:
 def _option(item: str) -> tuple[str, Any]:
     name, equals, value = item.partition("=")
     if not equals:
-        raise command_line.UserError(f"--options takes name=value pairs, and {item!r} has no =")
+        raise cli.UserError(f"--options takes name=value pairs, and {item!r} has no =")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -71,4 +71,4 @@ def _option(item: str) -> tuple[str, Any]:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

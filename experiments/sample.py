@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
@@ -18,12 +18,12 @@ _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which
 
 def main() -> None:
     """Draw and say where."""
-    from experiments.gallery import Gallery
-    from experiments.restore import restore
+    from experiments.lib.gallery import Gallery
+    from experiments.lib.run_folder import restore
     from zf_jax import plotting
 
     if _NUM_SAMPLES.value < 1:
-        raise command_line.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
+        raise cli.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
     experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value)
     folder = path / "samples"
     Gallery(experiment, _NUM_SAMPLES.value).draw(state.params, folder, seed=_SEED.value)
@@ -33,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

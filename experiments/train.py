@@ -9,7 +9,7 @@ from __future__ import annotations
 from absl import flags
 from ml_collections import config_flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -18,17 +18,17 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that the run writes into.", required=True)
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
-command_line.define_distributed_flags()
+cli.define_distributed_flags()
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     """Train, or go on training."""
-    command_line.join_processes()
-    from experiments.loop import train
+    cli.join_processes()
+    from experiments.lib.training_loop import train
 
-    train(command_line.config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
+    train(cli.config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

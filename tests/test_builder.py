@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import builder
-from experiments.command_line import UserError
 from experiments.configs import base
+from experiments.lib.cli import UserError
+from experiments.lib.experiment import build, build_objective
 from zf_jax.objective.settings import Objective
 
 KEY = jax.random.key(0)
@@ -21,7 +21,7 @@ def built(**settings):
     config = base.get_base()
     config.data.name = "digits"
     config.objective.update(settings)
-    return builder.build(config)
+    return build(config)
 
 
 CHANGES = {
@@ -48,7 +48,7 @@ def test_a_field_of_a_config_reaches_the_objective_and_no_other_setting(name):
     config = base.get_base()
     config.objective.update(settings)
     data = dataclasses.replace(built().data, vocabulary=("the", "<unk>", "<eos>"))
-    objective = builder.build_objective(config, data)
+    objective = build_objective(config, data)
     assert dataclasses.asdict(objective) == dataclasses.asdict(Objective()) | settings | {"unknown_word": 1}
     if name != "word_dropout":  # digits have no words to drop
         assert built(**settings).objective == dataclasses.replace(objective, unknown_word=None)

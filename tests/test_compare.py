@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from test_experiments import tiny_config
 
-from experiments import comparison
-from experiments.command_line import UserError
-from experiments.tables import table
+from experiments.lib import comparison
+from experiments.lib.cli import UserError
+from experiments.lib.comparison import table
 from zf_jax.data import DataError
 
 

@@ -12,17 +12,17 @@ import pytest
 from models_under_test import random_params, small
 from test_experiments import tiny_config
 
-from experiments import loop
-from experiments.command_line import UserError
-from experiments.diagnosis import diagnose, latent_figures
+from experiments.lib import training_loop
+from experiments.lib.cli import UserError
+from experiments.lib.diagnosis import diagnose, latent_figures
 from zf_jax.data import Example
 from zf_jax.sharding import data_mesh
 
 
 @pytest.mark.parametrize("name", ["srnn", "rnn"])
 def test_a_run_is_diagnosed(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "Gallery", lambda experiment: None)
-    loop.train(tiny_config(**{"train.num_steps": 10, "model.name": name}), str(tmp_path))
+    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
+    training_loop.train(tiny_config(**{"train.num_steps": 10, "model.name": name}), str(tmp_path))
     result = diagnose(str(tmp_path), num_sequences=20, num_mutual=4)
     folder = tmp_path / "diagnostics"
     assert json.loads((folder / "valid.json").read_text()) == result

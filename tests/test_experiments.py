@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 from jax.experimental import multihost_utils
 
-from experiments import loop
-from experiments import workdir as workdir_room
-from experiments.command_line import UserError
 from experiments.configs import base
-from experiments.interruption import StopSignal
-from experiments.restore import restore
-from experiments.scoring import evaluate
+from experiments.lib import run_folder, training_loop
+from experiments.lib.cli import UserError
+from experiments.lib.run_folder import restore
+from experiments.lib.scoring import evaluate
+from experiments.lib.stop_signal import StopSignal
 from zf_jax import training
 from zf_jax.data import DataError
 from zf_jax.runs.metrics import read_metrics
@@ -89,14 +88,14 @@ def params_of(workdir):
 def whole_run(tmp_path_factory):
     """A run of 40 updates, never interrupted; the tests that only read it share it."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir), profile=True)
+    training_loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir), profile=True)
     return workdir
 
 
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Without compiling what draws: for the tests of something else."""
-    monkeypatch.setattr(loop, "Gallery", lambda experiment: None)
+    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
 
 
 def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
@@ -116,7 +115,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
 
 
 def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path, no_pictures):
-    loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
+    training_loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
     second = run(
         "train",
         *tiny_flags(
@@ -152,7 +151,7 @@ def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_las
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert newest(tmp_path) >= reached - 20  # one checkpoint may still have been on its way to the disk
-    done = loop.train(
+    done = training_loop.train(
         tiny_config(
             **{
                 "train.num_steps": newest(tmp_path) + 1,
@@ -216,7 +215,7 @@ def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_
     workdir = tmp_path / "run"
     config = tiny_config(**{"train.num_steps": 30, "train.max_skipped_in_a_row": 10, "train.log_every": 5})
     with pytest.raises(UserError, match="10 updates in a row were not finite"):
-        loop.train(config, str(workdir))
+        training_loop.train(config, str(workdir))
     state = params_of(workdir)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     assert state.skipped_in_a_row >= 10
@@ -244,42 +243,42 @@ def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_
 )
 def test_a_config_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, change, message):
     with pytest.raises((UserError, DataError), match=message):
-        loop.train(tiny_config(**change), str(tmp_path / "run"))
+        training_loop.train(tiny_config(**change), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_workdir_of_another_run_says_what_differs_and_is_left_alone(whole_run):
     before = (whole_run / "config.json").read_bytes()
     with pytest.raises(UserError, match=r"config\.model\.rnn_dim was 8 and is now 9"):
-        loop.train(tiny_config(**{"train.num_steps": 40, "model.rnn_dim": 9}), str(whole_run))
+        training_loop.train(tiny_config(**{"train.num_steps": 40, "model.rnn_dim": 9}), str(whole_run))
     assert (whole_run / "config.json").read_bytes() == before
 
 
 def test_a_second_run_is_kept_out_of_a_workdir_in_which_one_trains(whole_run):
-    with workdir_room.opened(str(whole_run), tiny_config(**{"train.num_steps": 40})):
+    with run_folder.opened(str(whole_run), tiny_config(**{"train.num_steps": 40})):
         before = (whole_run / "config.json").read_bytes()
         with pytest.raises(UserError, match="another run is training"):
-            loop.train(tiny_config(**{"train.num_steps": 50}), str(whole_run))
+            training_loop.train(tiny_config(**{"train.num_steps": 50}), str(whole_run))
         assert (whole_run / "config.json").read_bytes() == before
-    loop.train(tiny_config(**{"train.num_steps": 40}), str(whole_run))  # given back
+    training_loop.train(tiny_config(**{"train.num_steps": 40}), str(whole_run))  # given back
 
 
 def test_a_run_older_than_a_field_has_its_default_and_goes_on(tmp_path):
-    with workdir_room.opened(str(tmp_path), tiny_config()):
+    with run_folder.opened(str(tmp_path), tiny_config()):
         path = tmp_path / "config.json"
     older = json.loads(path.read_text())
     del older["train"]["updates_per_call"]
     older["notes"] = "mine"
     path.write_text(json.dumps(older))
-    found = workdir_room.read_config(str(tmp_path))
+    found = run_folder.read_config(str(tmp_path))
     assert (found.train.updates_per_call, found.model.rnn_dim, found.notes) == (1, 8, "mine")
     del older["notes"]
     path.write_text(json.dumps(older))
-    with workdir_room.opened(str(tmp_path), tiny_config()):
+    with run_folder.opened(str(tmp_path), tiny_config()):
         pass
     path.write_text('{"model": null}')
     with pytest.raises(UserError, match="is no config"):
-        workdir_room.read_config(str(tmp_path))
+        run_folder.read_config(str(tmp_path))
 
 
 def test_every_step_is_asked_for_once_where_processes_agree_on_one(monkeypatch):
@@ -292,13 +291,13 @@ def test_every_step_is_asked_for_once_where_processes_agree_on_one(monkeypatch):
 
 
 def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch, no_pictures):
-    real = workdir_room.fingerprint
-    monkeypatch.setattr(workdir_room, "fingerprint", lambda data: real(data) | {"training_steps": 1})
+    real = run_folder.fingerprint
+    monkeypatch.setattr(run_folder, "fingerprint", lambda data: real(data) | {"training_steps": 1})
     message = r"not those that the run was trained on: training_steps was 83008 and is 1"
     with pytest.raises(UserError, match=message):
         evaluate(str(whole_run))
     with pytest.raises(UserError, match=message):
-        loop.train(tiny_config(**{"train.num_steps": 41}), str(whole_run))
+        training_loop.train(tiny_config(**{"train.num_steps": 41}), str(whole_run))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +331,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
     assert "Traceback" not in result.stderr
     assert "checkpoints/40 is damaged" in result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["step"] == 30
-    assert loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))["step"] == 40
+    assert training_loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))["step"] == 40
     told = capsys.readouterr()
     assert "goes on from step 30" in told.out
     assert "checkpoints/40 is damaged" in told.err

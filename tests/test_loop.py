@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import loop
 from experiments.configs import base
-from experiments.restore import restore
+from experiments.lib import training_loop
+from experiments.lib.run_folder import restore
 from zf_jax import Batch
 from zf_jax.runs.metrics import read_metrics
 
@@ -21,7 +21,7 @@ def of_length(steps):
 def sizes(lengths, step, size, due):
     """How many updates each call holds, from ``step`` on, of batches padded to ``lengths``."""
     batches = (of_length(length) for length in itertools.chain(lengths[step:], itertools.repeat(lengths[-1])))
-    groups = loop.grouped(batches, step, size, due)
+    groups = training_loop.grouped(batches, step, size, due)
     found = []
     while step < len(lengths):
         group = next(groups)
@@ -71,18 +71,18 @@ def whole_run(tmp_path_factory):
     """A run with three updates a call, never interrupted."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Gallery", lambda experiment: None)
-        loop.train(tiny_config(3), str(workdir))
+        patch.setattr(training_loop, "Gallery", lambda experiment: None)
+        training_loop.train(tiny_config(3), str(workdir))
     return workdir
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch):
-    monkeypatch.setattr(loop, "Gallery", lambda experiment: None)
+    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
 
 
 def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_run, tmp_path):
-    loop.train(tiny_config(1), str(tmp_path))
+    training_loop.train(tiny_config(1), str(tmp_path))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state_of(whole_run), state_of(tmp_path)
     )
@@ -96,7 +96,7 @@ def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_r
 
 
 def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(whole_run, tmp_path, monkeypatch):
-    real, calls = loop.make_train_steps, []
+    real, calls = training_loop.make_train_steps, []
 
     def make_signalled(*parts):
         updates = real(*parts)
@@ -109,10 +109,10 @@ def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(wh
 
         return signalled
 
-    monkeypatch.setattr(loop, "make_train_steps", make_signalled)
-    stopped = loop.train(tiny_config(3), str(tmp_path))
+    monkeypatch.setattr(training_loop, "make_train_steps", make_signalled)
+    stopped = training_loop.train(tiny_config(3), str(tmp_path))
     assert (stopped["interrupted"], stopped["step"]) == (True, 8)  # the calls: 1-3, 4, 5, 6-8
-    assert loop.train(tiny_config(3), str(tmp_path))["step"] == 20
+    assert training_loop.train(tiny_config(3), str(tmp_path))["step"] == 20
     jax.tree.map(np.testing.assert_array_equal, state_of(whole_run), state_of(tmp_path))
 
 
@@ -131,14 +131,14 @@ class Bounds:
 @pytest.mark.parametrize("patience, last, best", [(0, 20, 4), (4, 8, 4), (6, 16, 10)])
 def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, best, tmp_path, monkeypatch):
     elbos = Bounds([-5.0, -4.0, -4.5, -4.25, -3.0 if patience == 6 else -4.4, -4.5, -4.6, -4.5, -4.6, -4.1])
-    monkeypatch.setattr(loop._Run, "_validate", lambda run, state, step: elbos(run, state, step))
+    monkeypatch.setattr(training_loop._Run, "_validate", lambda run, state, step: elbos(run, state, step))
     config = tiny_config(1)
     config.train.update(patience=patience, eval_every=2, checkpoint_every=2)
-    found = loop.train(config, str(tmp_path))
+    found = training_loop.train(config, str(tmp_path))
     assert (found["step"], found["stopped_early"], found["interrupted"]) == (last, last < 20, False)
     assert int(restore(str(tmp_path), "best")[1].step) == best
-    again = loop.train(config, str(tmp_path))
+    again = training_loop.train(config, str(tmp_path))
     assert (again["step"], again["stopped_early"]) == (last, last < 20), "a finished run is only read"
     if patience == 4:
         config.train.patience = 0
-        assert loop.train(config, str(tmp_path))["step"] == 20, "and goes on where it may"
+        assert training_loop.train(config, str(tmp_path))["step"] == 20, "and goes on where it may"

@@ -4,10 +4,10 @@ import example_model
 import numpy as np
 import pytest
 
-from experiments.builder import build_config_model
-from experiments.command_line import UserError
 from experiments.configs import digits
-from experiments.matching import match, parameter_count
+from experiments.lib.cli import UserError
+from experiments.lib.comparison import match, parameter_count
+from experiments.lib.experiment import build_config_model
 from zf_jax.data import load
 from zf_jax.models import MODELS
 

@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments import builder, family
-from experiments.command_line import UserError
+from experiments import family
 from experiments.configs.family import PLAIN, RNN_DIMS, ROWS
+from experiments.lib.cli import UserError
+from experiments.lib.experiment import build, build_config_model
 from zf_jax.emissions import DiscretisedLogistics, GaussianMixture
 
 FILES = tuple(RNN_DIMS)
@@ -146,7 +147,7 @@ def emission_of(audio, **settings):
     config, loaded = audio
     changed = config.copy_and_resolve_references()
     changed.model.update(settings)
-    return builder.build_config_model(changed, loaded).emission
+    return build_config_model(changed, loaded).emission
 
 
 def raw_samples(audio):
@@ -203,4 +204,4 @@ def test_options_of_a_mixture_that_make_no_sense_are_refused_with_a_sentence(aud
     config = audio[0].copy_and_resolve_references()
     config.model.update(settings)
     with pytest.raises(UserError, match=f"^{sentence}$"):
-        builder.build(config)
+        build(config)

@@ -7,20 +7,21 @@ import json
 import math
 import shutil
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
-from experiments.builder import Experiment, build, initial_state, units
-from experiments.command_line import UserError, warn
-from experiments.gallery import Gallery
-from experiments.interruption import StopSignal
-from experiments.rate import Rate
-from experiments.workdir import check_fingerprint, fingerprint, opened
+from experiments.lib.cli import UserError, warn
+from experiments.lib.experiment import Experiment, build, initial_state, units
+from experiments.lib.gallery import Gallery
+from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
+from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
@@ -293,3 +294,44 @@ def _say(text: str, bar: tqdm | None = None) -> None:
 
 def _clock(seconds: float) -> str:
     return tqdm.format_interval(seconds)
+
+
+class Rate:
+    """Updates a second, not counting validation and checkpoints."""
+
+    def __init__(self):
+        self._since: tuple[float, int] | None = None
+        self._intervals: list[float] = []
+
+    def paused(self) -> Rate:
+        """A context whose time is not counted."""
+        return self
+
+    def __enter__(self) -> None:
+        self._entered = time.perf_counter()
+
+    def __exit__(self, *_) -> None:
+        if self._since is not None:
+            self._since = (self._since[0] + time.perf_counter() - self._entered, self._since[1])
+
+    def begin(self, step: int) -> bool:
+        """Start the clock, once: after the first update, which compiled; whether this was it."""
+        first = self._since is None
+        if first:
+            self._since = (time.perf_counter(), step)
+        return first
+
+    def measure(self, step: int) -> float | None:
+        """Updates a second since the last call; None where there was no update in between."""
+        assert self._since is not None
+        now, (then, before) = time.perf_counter(), self._since
+        self._since = (now, step)
+        if step == before:
+            return None
+        self._intervals.append((now - then) / (step - before))
+        return 1.0 / self._intervals[-1]
+
+    @property
+    def seconds_per_update(self) -> float | None:
+        """The median over the intervals between two log lines; None where there was none."""
+        return float(np.median(self._intervals)) if self._intervals else None

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.builder import Experiment
-from experiments.command_line import UserError, progress
-from experiments.loop import eval_batch_size
-from experiments.restore import restore
+from experiments.lib.cli import UserError, progress
+from experiments.lib.experiment import Experiment
+from experiments.lib.run_folder import restore
+from experiments.lib.training_loop import eval_batch_size
 from zf_jax.data import eval_batches, pad, some_of
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough

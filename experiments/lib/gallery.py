@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.builder import Experiment
+from experiments.lib.experiment import Experiment
 from zf_jax import generation, plotting
 from zf_jax.data import pad
 from zf_jax.typing import Batch, Params

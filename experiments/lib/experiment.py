@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from experiments.command_line import UserError
+from experiments.lib.cli import UserError
 from zf_jax import schedules
 from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission

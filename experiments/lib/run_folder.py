@@ -14,10 +14,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments.command_line import UserError
 from experiments.configs.base import get_base
+from experiments.lib.cli import UserError, warn
+from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
+from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.sharding import any_process
+from zf_jax.training import TrainState
 
 # What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
 _MAY_CHANGE = {
@@ -150,3 +153,26 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
     a, b = _flat(a), _flat(b)
     return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+
+
+def restore(workdir: str, checkpoint: str = "best") -> tuple[Experiment, TrainState, Path]:
+    """The experiment in ``workdir``, its state at the ``"best"`` or ``"latest"`` checkpoint, and the folder.
+
+    Raises:
+      UserError: there is no run.
+      CheckpointError: it has no checkpoint, or a damaged one.
+    """
+    if checkpoint not in ("best", "latest"):
+        raise UserError(f"unknown checkpoint {checkpoint!r}: choose best or latest")
+    config = read_config(workdir)
+    with Checkpoints(workdir, create=False, warn=warn) as checkpoints:
+        if checkpoints.latest_step is None:
+            raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
+        # Batches are shared by all devices here, so a size that suited training need not suit this machine.
+        experiment = build(config, any_batch_size=True)
+        found = checkpoints.restore_newest(initial_state(experiment), checkpoint)
+        if found is None:
+            raise UserError(f"the checkpoints of {workdir} were deleted while they were read")
+        state, step = found
+        check_fingerprint(checkpoints.config(step), experiment.data)
+        return experiment, state, Path(workdir)

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from experiments.builder import quantisation_step, units
-from experiments.command_line import UserError, progress
-from experiments.loop import eval_batch_size
-from experiments.restore import restore
+from experiments.lib.cli import UserError, progress
+from experiments.lib.experiment import quantisation_step, units
+from experiments.lib.run_folder import restore
+from experiments.lib.training_loop import eval_batch_size
 from zf_jax.data import eval_batches, some_of
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
