@@ -28,6 +28,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from experiments.lib import cli, training_loop
+from experiments.lib.experiment import build, initial_state
 from zf_jax.data import train_batches
 from zf_jax.runs.metrics import read_metrics
 from zf_jax.sharding import global_batch, global_batches

@@ -27,6 +27,7 @@ import numpy as np
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.experiment import build, initial_state
 from zf_jax.data import train_batches
 from zf_jax.sharding import global_batch
 from zf_jax.training import make_train_step
