@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from experiments.configs import base
 from experiments.lib import run_folder, training_loop
-from experiments.lib.cli import UserError
+from experiments.lib.cli import UserError, finite
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.stop_signal import StopSignal
@@ -219,6 +219,83 @@ def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_
     state = params_of(workdir)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     assert state.skipped_in_a_row >= 10
+
+
+def poisoned(monkeypatch, bad):
+    """Make every update after ``bad`` updates not finite, from its learning rate on."""
+    real = training.loss_and_metrics
+
+    def loss_and_metrics(model, params, batch, key, weights, settings):
+        loss, metrics = real(model, params, batch, key, weights, settings)
+        # The temperature is that of the step, and tells how far the run is.
+        return loss + jax.numpy.where(weights.kl_temperature > bad, np.nan, 0.0), metrics
+
+    monkeypatch.setattr(training, "loss_and_metrics", loss_and_metrics)
+
+
+def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, monkeypatch, no_pictures):
+    workdir, changes = tmp_path / "run", {"train.num_steps": 40, "train.max_skipped_in_a_row": 10}
+    changes |= {"train.eval_every": 10}
+    with pytest.MonkeyPatch.context() as patch:
+        poisoned(patch, 0.2 + 0.8 * 21.5 / 30)
+        with pytest.raises(UserError, match=r"updates in a row.*newest checkpoint is now .* step [123]0, elbo"):
+            training_loop.train(tiny_config(**changes), str(workdir))
+    assert newest(workdir) in (10, 20, 30)
+    assert not list((workdir / "checkpoints").glob("3[1-9]"))
+    with pytest.raises(UserError, match=r"config\.model\.rnn_dim was"):
+        training_loop.train(tiny_config(**changes, **{"model.rnn_dim": 9}), str(workdir))
+    smaller = tiny_config(**changes, **{"train.learning_rate": 1e-4, "train.clip_norm": 1.0})
+    assert training_loop.train(smaller, str(workdir))["step"] == 40
+
+
+def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch, no_pictures):
+    workdir = str(tmp_path / "run")
+    training_loop.train(tiny_config(**{"train.num_steps": 10}), workdir)
+    poisoned(monkeypatch, -1.0)
+    with pytest.raises(UserError, match="all 5 updates up to step 15 were skipped"):
+        training_loop.train(tiny_config(**{"train.num_steps": 15}), workdir)
+
+
+def test_figures_survive_a_file_that_cannot_be_written(whole_run, capsys):
+    (whole_run / "eval_valid_elbo.json").mkdir()
+    assert evaluate(str(whole_run), split="valid", num_sequences=8)["nats_per_sequence"] < 0
+    assert "warning: " in capsys.readouterr().err
+    (whole_run / "eval_valid_elbo.json").rmdir()
+
+
+def test_what_is_not_finite_becomes_null_with_a_reason():
+    found = finite({"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": -float("inf")}, "e": 2.0})
+    assert found == {"a": None, "b": [1.0, None], "c": {"d": None}, "e": 2.0, "not_finite": ["a", "b", "c.d"]}
+    assert finite({"a": 1.0}) == {"a": 1.0}
+
+
+def test_a_damaged_config_or_metrics_file_costs_a_sentence(whole_run, tmp_path, capsys, no_pictures):
+    damaged = tmp_path / "run"
+    shutil.copytree(whole_run, damaged)
+    for text in ('{"model": ', "[" * 100_000, '{"train": {"num_steps": "many"}}', "null"):
+        (damaged / "config.json").write_text(text)
+        assert run_folder.read_config(str(damaged)).train.num_steps == 40
+        assert "config.json" in capsys.readouterr().err
+    with (damaged / "metrics.jsonl").open("ab") as file:
+        file.write(b'3\n{"split": "train"}\n\xff\xfe\n{"step": 4')
+    assert training_loop.train(tiny_config(**{"train.num_steps": 41}), str(damaged))["step"] == 41
+    assert json.loads((damaged / "config.json").read_text())["train"]["num_steps"] == 41
+
+
+def test_a_second_signal_ends_the_program_at_once_but_never_during_a_save():
+    script = (
+        "import os, signal; from experiments.lib.stop_signal import StopSignal\n"
+        "with StopSignal() as stop:\n"
+        "    stop.listen()\n"
+        "    with stop.saving():\n"
+        "        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), number)\n"
+        "    print('saved', stop.requested(1), flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('never')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (130, "saved True\n")
+    assert "second signal" in one_sentence(result)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -25,6 +30,36 @@ def warn(sentence: str) -> None:
 def escaped(text: str) -> str:
     """Return ``text`` with control characters written out, since a name may hold sequences that a terminal obeys."""
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return ``figures`` with null for every number that is not finite, and the names of these in "not_finite"."""
+    bad: list[str] = []
+
+    def clean(value: Any, name: str) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(inner, f"{name}.{key}" if name else str(key)) for key, inner in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(inner, name) for inner in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            bad.append(name)
+            return None
+        return value
+
+    cleaned = clean(figures, "")
+    return cleaned | {"not_finite": sorted(set(bad))} if bad else cleaned
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a result beside a run, or warn that it is not written: what was computed is printed all the same."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        warn(f"{path} cannot be written: {error.strerror}")
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def define_distributed_flags() -> None:
@@ -47,6 +82,8 @@ def join_processes() -> None:
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
     keep_memory()
+    # A signal ends a program at once, also from within a compilation; the training loop takes over when it has begun.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Other libraries' informational lines would bury the run's own.
     logging.set_verbosity(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -57,7 +94,9 @@ def run(main: Callable[[], None]) -> None:
         try:
             main()
         except _user_errors() as error:
-            _end(str(error), at_once=type(error).__name__ == "CheckpointError")
+            _end(str(error), at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
+        except OSError as error:
+            _end(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
 
     app.run(guarded, flags_parser=_parse)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import statistics
 import time
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.lib.cli import UserError
+from experiments.lib.cli import UserError, finite, write_json
 from experiments.lib.diagnosis import latent_figures
 from experiments.lib.experiment import Experiment, build, build_config_model, build_objective, initial_state, units
 from experiments.lib.run_folder import restore
@@ -99,7 +98,7 @@ def _label(config: Any, data: Any) -> str:
 
 
 def _write(rows: list[dict[str, Any]], workdir: Path) -> None:
-    (workdir / "compare.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_json(workdir / "compare.json", [finite(row) for row in rows])
 
 
 def seconds_per_update(experiments: list[Experiment]) -> list[float]:

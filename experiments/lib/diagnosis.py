@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.lib.cli import UserError, progress
+from experiments.lib.cli import UserError, finite, progress, warn, write_json
 from experiments.lib.experiment import Experiment
 from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
@@ -40,12 +39,15 @@ def diagnose(
     experiment, state, path = restored
     found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
     facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}
-    result = {"split": split, **found, **facts, "seed": seed}
+    result = finite({"split": split, **found, **facts, "seed": seed})
     folder = path / "diagnostics"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if experiment.model.latent_dim:
-        draw(result, folder, experiment.data)
+    try:
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{split}.json", result)
+        if experiment.model.latent_dim and "not_finite" not in result:
+            draw(result, folder, experiment.data)
+    except OSError as error:
+        warn(f"{error.filename or folder} cannot be written: {error.strerror}")
     return result
 
 

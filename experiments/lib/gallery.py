@@ -53,7 +53,7 @@ class Gallery:
     def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
         """Write the pictures (and text or sound) into ``folder``; the pictures by name, ``[rows, columns, 3]``."""
         samples, reconstructed, completed = jax.device_get(self._generate(params, jax.random.key(seed)))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         real = self._cut(np.asarray(self.real.targets))
         mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean
         drawn = self._cut_samples(samples.values)

@@ -36,6 +36,9 @@ _MAY_CHANGE = {
     "data.dir",
 }
 
+# What may also differ once a run has diverged.
+_AFTER_DIVERGENCE = {"train.learning_rate", "train.warmup_steps", "train.decay_steps", "train.clip_norm"}
+
 
 @contextlib.contextmanager
 def opened(workdir: str, config: Any) -> Iterator[Path]:
@@ -81,10 +84,11 @@ def _held(path: Path) -> Iterator[None]:
 
 def _write_config(path: Path, config: Any) -> None:
     mine = json.loads(config.to_json())
-    if (path / "config.json").exists():
-        theirs = _read(path)
+    theirs = _stored(path)
+    if theirs is not None:
         differing = sorted(_differences(theirs, mine))
-        changed = [name for name in differing if name not in _MAY_CHANGE]
+        may_change = _MAY_CHANGE | (_AFTER_DIVERGENCE if (path / "diverged.json").exists() else set())
+        changed = [name for name in differing if name not in may_change]
         if changed:
             was, now = _flat(theirs), _flat(mine)
             listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
@@ -94,6 +98,27 @@ def _write_config(path: Path, config: Any) -> None:
     os.replace(unfinished, path / "config.json")
 
 
+def _stored(path: Path) -> dict[str, Any] | None:
+    """Return the run's config, from a checkpoint if ``config.json`` is damaged; None if there is no run."""
+    if not (path / "config.json").exists() and not (path / "checkpoints").is_dir():
+        return None
+    try:
+        return _read(path)
+    except UserError as error:
+        if not (path / "checkpoints").is_dir():
+            raise
+        with Checkpoints(path, create=False, warn=warn) as checkpoints:
+            for step in reversed(checkpoints.steps()):
+                saved = checkpoints.config(step)
+                if saved:
+                    warn(f"{error}: the config beside the checkpoint of step {step} is read instead")
+                    saved.pop("data_fingerprint", None)
+                    return _with_defaults(saved, path)
+        if (path / "config.json").exists():
+            raise
+        return None
+
+
 def read_config(workdir: str) -> Any:
     """The config of the run in ``workdir``.
 
@@ -101,9 +126,10 @@ def read_config(workdir: str) -> Any:
       UserError: there is none, or it cannot be read.
     """
     path = Path(workdir)
-    if not (path / "config.json").is_file():
+    found = _stored(path)
+    if found is None:
         raise UserError(f"there is no run in {workdir}: train one there first, with experiments.train")
-    return ConfigDict(_read(path))
+    return ConfigDict(found)
 
 
 def fingerprint(data: DataSet) -> dict[str, Any]:
@@ -131,15 +157,25 @@ def check_fingerprint(saved: dict[str, Any], data: DataSet) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         written = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path / 'config.json'} cannot be read ({error}); choose another --workdir") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path / 'config.json'} cannot be read ({reason})") from error
+    return _with_defaults(written, path)
+
+
+def _with_defaults(written: Any, path: Path) -> dict[str, Any]:
     # A field that is younger than the run has its default there.
     merged = json.loads(get_base().to_json())
     try:
         for name, value in written.items():
             merged[name] = merged[name] | value if isinstance(merged.get(name), dict) else value
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{path / 'config.json'} is no config; choose another --workdir") from error
+        for name, default in _flat(json.loads(get_base().to_json())).items():
+            value = _flat(merged)[name]
+            numbers = isinstance(value, (int, float)) and isinstance(default, (int, float))
+            if default is not None and type(value) is not type(default) and not numbers:
+                raise TypeError(name)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path / 'config.json'} is no config") from error
     return merged
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from experiments.lib.cli import UserError, progress
+from experiments.lib.cli import UserError, finite, progress, write_json
 from experiments.lib.experiment import quantisation_step, units
 from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
@@ -55,7 +54,7 @@ def evaluate(
         process_count=jax.process_count(),
     )
     totals = evaluate_split(step, state.params, progress(batches), jax.random.key(seed), experiment.mesh)
-    result = {
+    result: dict[str, Any] = {
         "split": split,
         "bound": bound,
         "num_samples": num_samples,
@@ -71,6 +70,7 @@ def evaluate(
         "seed": seed,
         "device": jax.devices()[0].device_kind,
     }
+    result = finite(result)
     if jax.process_index() == 0:
-        Path(path, f"eval_{split}_{bound}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(path, f"eval_{split}_{bound}.json"), result)
     return result

@@ -2,37 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
 
 class StopSignal:
-    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two calls of the device."""
+    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two calls of the device.
+
+    Before ``listen`` a signal has the effect that it had: there is nothing to save, and the program ends at once, also
+    from within a compilation.  A second signal ends the program at once too, with status 128 + the signal's number,
+    but never during a save.
+    """
 
     def __init__(self):
-        self._received = False
+        self.received = False
+        self._saving = False
         self._asked: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        # Of several processes only some may be told to stop; there JAX's own handler makes them agree on a step.
-        if jax.process_count() == 1:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def listen(self) -> None:
+        """Take over the signals: from now on there is something to save."""
+        if self._previous:
+            return
+        if jax.process_count() == 1:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        else:
+            # Only some of several processes may be told to stop: JAX's handler of SIGTERM makes
+            # all agree on a step.
+            self._previous[signal.SIGINT] = signal.signal(
+                signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM)
+            )
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """Hold back even a second signal until the save is done."""
+        self._saving = True
+        try:
+            yield
+        finally:
+            self._saving = False
+
     def _handle(self, number: int, _frame: Any) -> None:
-        self._received = True
-        signal.signal(number, self._previous[number])  # a second signal ends the program at once
+        if self.received and not self._saving:
+            print("error: ended by a second signal; the last checkpoint stays", file=sys.stderr, flush=True)
+            os._exit(128 + number)
+        self.received = True
 
     def requested(self, step: int) -> bool:
-        """Whether to stop before the update after ``step``; the same answer in every process."""
+        """Return whether to stop before the update after ``step``; the same answer in every process."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -42,4 +73,4 @@ class StopSignal:
             self._asked = step
             answers = [multihost_utils.reached_preemption_sync_point(one) for one in range(first, step + 1)]
             return any(answers)
-        return self._received
+        return self.received

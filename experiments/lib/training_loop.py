@@ -67,8 +67,16 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
         objective = config.objective
         if not hasattr(experiment.model.config, "aux_input") and (objective.aux_weight or objective.reverse_weight):
             _say(f"{config.model.name} has no auxiliary and no reverse head: those weights have no effect")
-        with MetricWriter(path, resume_step=start) as writer:
-            return _Run(experiment, path, checkpoints, writer, stop, profile).until_done(state)
+        if int(state.skipped_in_a_row) >= config.train.max_skipped_in_a_row:  # it diverged here, and tries again
+            state = state._replace(skipped_in_a_row=state.skipped_in_a_row * 0)
+        try:
+            with MetricWriter(path, resume_step=start) as writer:
+                return _Run(experiment, path, checkpoints, writer, stop, profile).until_done(state)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or path} cannot be written: {error.strerror}; the last good checkpoint is "
+                f"{checkpoints.latest_step}; make room or mend the folder, and run the same command again to go on"
+            ) from error
 
 
 class _Run:
@@ -118,6 +126,7 @@ class _Run:
                     state, metrics = self._update(state, group)
                     step += len(group)
                     self.bar.update(len(group))
+                    self.stop.listen()
                     if self.rate.begin(step):
                         self.bar.unpause()  # the first update compiled
                     if self.profile:
@@ -132,16 +141,21 @@ class _Run:
                         with self.rate.paused():
                             self._save(state, self._validate(state, step) if validate else None)
                 self._log(pending)
-            except Diverged:
-                self._save(state, None)
-                self.checkpoints.wait()
-                raise
+            except Diverged as error:
+                raise Diverged(f"{error}; {self._go_back(state)}") from None
         settled = self._has_settled(step)
         interrupted = step < last and not settled
         if interrupted:
             self._save(state, None)
             _say(f"stopped by a signal at step {step}; run the same command again to go on")
-        self.checkpoints.wait()
+        with self.stop.saving():
+            self.checkpoints.wait()
+        skipped = int(state.skipped_in_a_row)
+        if not interrupted and 0 < step - start <= skipped:
+            raise UserError(
+                f"all {step - start} updates up to step {step} were skipped, since they were not finite: the "
+                f"parameters are those of step {step - skipped}; a smaller config.train.learning_rate may help"
+            )
         if not interrupted and jax.process_index() == 0:
             plotting.draw_curves(self.path)
             if step < last:
@@ -202,10 +216,7 @@ class _Run:
             )
             _say(f"step {step}: {text}{left}")
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
-            raise Diverged(
-                f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}: the run stops with a "
-                "checkpoint of the last good parameters; a smaller config.train.learning_rate or clip_norm may help"
-            )
+            raise Diverged(f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}")
 
     def _validate(self, state: TrainState, step: int) -> float:
         data = self.experiment.data
@@ -225,7 +236,12 @@ class _Run:
         kl = found["kl_nats_per_sequence"]
         _say(f"step {step}: valid elbo {elbo:.4f} nats/sequence, kl {kl:.4f}", self.bar)
         if self.gallery is not None:
-            for name, image in self.gallery.draw(state.params, self.path / "samples", seed=step).items():
+            try:
+                images = self.gallery.draw(state.params, self.path / "samples", seed=step)
+            except OSError as error:
+                warn(f"the pictures of step {step} are not written: {error.strerror}")
+                images = {}
+            for name, image in images.items():
                 self.writer.image(step, name, image)
         return elbo
 
@@ -237,7 +253,22 @@ class _Run:
     def _save(self, state: TrainState, elbo: float | None) -> None:
         saved = json.loads(self.experiment.config.to_json())
         saved["data_fingerprint"] = self.fingerprint
-        self.checkpoints.save(state, saved, elbo)
+        with self.stop.saving():
+            self.checkpoints.save(state, saved, elbo)
+
+    def _go_back(self, state: TrainState) -> str:
+        """Make the best validated checkpoint the newest again; the last ones may hold parameters that explode."""
+        advice = "run again with a smaller --config.train.learning_rate or clip_norm to go on from there"
+        if jax.process_index() == 0:
+            (self.path / "diverged.json").write_text(json.dumps({"step": int(state.step)}) + "\n", encoding="utf-8")
+        self.checkpoints.wait()
+        best = self.checkpoints.best
+        if best is None:
+            self._save(state, None)
+            self.checkpoints.wait()
+            return f"nothing was validated yet, and the checkpoint holds the last finite parameters; {advice}"
+        self.checkpoints.go_back(best[0])
+        return f"the newest checkpoint is now that of the best validation, step {best[0]}, elbo {best[1]:.6g}; {advice}"
 
 
 def grouped(batches: Iterator[Batch], step: int, size: int, due: Callable[[int], bool]) -> Iterator[list[Batch]]:

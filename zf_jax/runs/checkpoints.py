@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -122,6 +123,8 @@ class Checkpoints:
         step = int(state.step)
         if step == self._saving or step in self.steps():
             return
+        if not self.directory.is_dir():
+            raise self._unwritten(FileNotFoundError(errno.ENOENT, "the folder is gone"))
         self._saving = step
         # A bound that is not finite must not count as best, and push a good checkpoint out.
         elbo = float(elbo) if elbo is not None and math.isfinite(elbo) else None
@@ -215,6 +218,10 @@ class Checkpoints:
                 self._set_aside(list(refused))
             return state, step
 
+    def go_back(self, step: int) -> None:
+        """Move every checkpoint after ``step`` to ``workdir/diverged``, so that ``step`` is the newest."""
+        self._set_aside([later for later in self.steps() if later > step], "diverged")
+
     def config(self, step: int) -> dict[str, Any]:
         """Return what was saved beside the state of ``step``; empty, with a warning, if it cannot be read."""
         folder = self.directory / str(step)
@@ -275,15 +282,15 @@ class Checkpoints:
             time.sleep(0.1)
         return True
 
-    def _set_aside(self, steps: list[int]) -> None:
+    def _set_aside(self, steps: list[int], kind: str = "damaged") -> None:
         if jax.process_index() == 0:
             for step in steps:
-                aside = self.directory.parent / "damaged" / str(step)
+                aside = self.directory.parent / kind / str(step)
                 shutil.rmtree(aside, ignore_errors=True)
                 aside.parent.mkdir(exist_ok=True)
                 os.replace(self.directory / str(step), aside)
-                self._warn(f"the damaged checkpoint of step {step} lies in {aside} now")
-        wait_for_all("damaged checkpoints set aside")
+                self._warn(f"the checkpoint of step {step} lies in {aside} now")
+        wait_for_all("checkpoints set aside")
 
     def _open_writer(self) -> ocp.CheckpointManager:
         if self._writer is None:

@@ -61,13 +61,15 @@ class MetricWriter:
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
-    """The lines of ``workdir/metrics.jsonl``; a last line cut short by a kill is left out."""
+    """The lines of ``workdir/metrics.jsonl``; a line that is damaged, or was cut short by a kill, is left out."""
     lines = []
-    for line in (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(found, dict) and isinstance(found.get("step"), int) and isinstance(found.get("split"), str):
+            lines.append(found)
     return lines
 
 
