@@ -26,7 +26,7 @@ def fold(key: Array, data: Array) -> Array:
 
 
 def required_key(key: Array | None) -> Array:
-    """The key, where one is needed; ``ValueError`` where there is none, or one of the old kind."""
+    """Return ``key``; ``ValueError`` if it is None or a legacy ``PRNGKey``."""
     if key is None:
         raise ValueError("give a PRNG key, or the noise itself")
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

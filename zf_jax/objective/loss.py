@@ -34,7 +34,7 @@ class Trajectory(NamedTuple):
 
 
 def trainable(model: Model, settings: Objective) -> Model:
-    """The model with the parameters that these settings need beside its own; the model itself mostly."""
+    """Return ``model``, with extra parameters if the settings need them (today: the bag-of-words head)."""
     return with_bag_of_words(model) if settings.bag_of_words_weight else model
 
 

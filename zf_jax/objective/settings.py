@@ -23,7 +23,7 @@ class Objective:
       unknown_word: the token that stands for a dropped word.
       bag_of_words_weight: of the auxiliary in ``bag_of_words``; needs ``trainable`` around the model.
       bound: ``"elbo"``, or ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016).
-      num_samples: K of either; the ELBO's is an average over them.
+      num_samples: K.  For "elbo" the K estimates are averaged.
       doubly_reparametrised: the IWAE gradient in the form of Tucker et al. 2019.
     """
 
