@@ -10,82 +10,56 @@ One file, and one line in ``zf_jax.models.MODELS``: bounds, objective, training,
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
 
-from zf_jax.distributions import gaussian_sample
-from zf_jax.emissions import build_emission, emission_values, init_emission
-from zf_jax.models.base import Features, Model, Sites, observed, step_terms
+from zf_jax.distributions import Gaussian, gaussian_sample
+from zf_jax.emissions import init_emission
+from zf_jax.models.base import Features, Model, Sites
 from zf_jax.nn.layers import embed, gaussian_head, init_embedding, init_gaussian_head, split_keys
-from zf_jax.typing import Observation, clean
+from zf_jax.nn.recurrence import zeros_like_rows
+from zf_jax.typing import Array, Batch, Params
 
 BOUNDS = (-7.0, 5.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    observation: Observation
-    emission: Any = "bernoulli"
+class Markov(Model):
+    """The chain; ``mlp_dim`` is the width of the hidden layers of f_p and f_q."""
+
     latent_dim: int = 16
     mlp_dim: int = 32
     embed_dim: int = 16
 
+    def init(self, key: Array) -> Params:
+        keys = split_keys(key, "embedding", "prior", "posterior", "emission")
+        z, m, e = self.latent_dim, self.mlp_dim, self.embed_dim
+        return {
+            "embedding": init_embedding(keys["embedding"], self.observation, e),
+            "prior": init_gaussian_head(keys["prior"], z, m, z),
+            "posterior": init_gaussian_head(keys["posterior"], z + e, m, z),
+            "emission": init_emission(keys["emission"], self.emission, z),
+        }
 
-def init(config, emission, key):
-    keys = split_keys(key, "embedding", "prior", "posterior", "emission")
-    z, m, e = config.latent_dim, config.mlp_dim, config.embed_dim
-    return {
-        "embedding": init_embedding(keys["embedding"], config.observation, e),
-        "prior": init_gaussian_head(keys["prior"], z, m, z),
-        "posterior": init_gaussian_head(keys["posterior"], z + e, m, z),
-        "emission": init_emission(keys["emission"], emission, z),
-    }
+    def inputs(self, params: Params, inputs: Array, is_data: Array) -> Array:
+        return is_data  # the chain reads no inputs
 
+    def posterior(self, params: Params, batch: Batch) -> Array:
+        return embed(params["embedding"], batch.targets)
 
-def encode(params, batch):
-    batch = clean(batch)
-    return Features(observed(batch), inputs=batch.mask, posterior=embed(params["embedding"], batch.targets), extra=None)
+    def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:
+        return gaussian_head(params["prior"], sites.state, BOUNDS)
 
+    def initial_carry(self, params: Params, like: Array) -> Array:
+        return zeros_like_rows(like.astype(params["prior"]["mean"]["kernel"].dtype), self.latent_dim)
 
-def prior(params, features, sites):
-    return gaussian_head(params["prior"], sites.state, BOUNDS)
+    def step(self, params: Params, carry: Array, features: Features, noise: Array) -> tuple[Array, Sites]:
+        if features.posterior is None:
+            proposal = gaussian_head(params["prior"], carry, BOUNDS)
+        else:
+            proposal = gaussian_head(params["posterior"], jnp.concatenate([carry, features.posterior], -1), BOUNDS)
+        latent = gaussian_sample(proposal, noise)
+        return latent, Sites(latent, proposal, state=carry)
 
-
-def step(params, previous, features, noise):
-    if features.posterior is None:
-        proposal = gaussian_head(params["prior"], previous, BOUNDS)
-    else:
-        proposal = gaussian_head(params["posterior"], jnp.concatenate([previous, features.posterior], -1), BOUNDS)
-    latent = gaussian_sample(proposal, noise)
-    return latent, Sites(latent, proposal, state=previous)
-
-
-def readout(params, features, sites):
-    return sites.latent
-
-
-def score(emission, params, features, sites):
-    values = emission_values(params["emission"], emission, sites.latent)
-    emission_log_prob = emission.log_prob(values, features.observed.targets)
-    return step_terms(features.observed.mask, sites, prior(params, features, sites), emission_log_prob)
-
-
-def build(config):
-    emission = build_emission(config.emission, config.observation)
-    return Model(
-        config=config,
-        emission=emission,
-        latent_dim=config.latent_dim,
-        init=partial(init, config, emission),
-        encode=encode,
-        initial_carry=lambda params, like: jnp.zeros((like.shape[0], config.latent_dim)),
-        step=step,
-        score=partial(score, emission),
-        readout=readout,
-        prior=prior,
-        initial_memory=lambda params, like: (),
-        observe=lambda params, memory, inputs, is_data: (memory, Features(None, is_data, None, None)),
-        detach_posterior=lambda params, features: features,
-    )
+    def readout(self, params: Params, features: Features, sites: Sites) -> Array:
+        return sites.latent

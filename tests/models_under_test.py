@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.models import MODELS, build_model
+from zf_jax.models.base import Wrapped
 from zf_jax.typing import Batch, Observation
 
 SIZES = {"rnn_dim": 5, "latent_dim": 3, "mlp_dim": 4, "embed_dim": 4}
@@ -25,11 +26,16 @@ def x64():
     return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
 
 
+def wrap(model, **methods):
+    """``model`` with other ``methods``, each called without a self."""
+    return type("Wrap", (Wrapped,), {name: staticmethod(method) for name, method in methods.items()})(model)
+
+
 @functools.cache
 def small(name, kind="binary", **options):
     """The model called ``name``, of tiny sizes, for one of ``KINDS``."""
     observation, emission = KINDS[kind]
-    known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
+    known = {field.name for field in dataclasses.fields(MODELS[name])}
     sizes = {size: value for size, value in SIZES.items() if size in known}
     return build_model(name, observation, **{"emission": emission, **sizes, **options})
 

@@ -96,7 +96,7 @@ def test_the_samples_of_a_key_are_drawn_apart():
 
 def test_a_key_of_the_old_kind_is_refused():
     model = small("zforcing")
-    batch = targets_batch(model.config.observation, [[0, 1]])
+    batch = targets_batch(model.observation, [[0, 1]])
     for key in (jax.random.PRNGKey(0), 7):
         with pytest.raises(ValueError, match="typed PRNG key"):
             bounds.elbo(model, random_params(model), batch, key)
@@ -104,7 +104,7 @@ def test_a_key_of_the_old_kind_is_refused():
 
 def test_noise_of_another_shape_is_refused_rather_than_broadcast():
     model = small("zforcing")
-    batch = targets_batch(model.config.observation, [[0, 1], [1, 1]])
+    batch = targets_batch(model.observation, [[0, 1], [1, 1]])
     with pytest.raises(ValueError, match="noise must have the shape"):
         bounds.elbo(model, random_params(model), batch, noise=jnp.zeros((1, 2, model.latent_dim)))
 

@@ -17,6 +17,7 @@ from models_under_test import (
     random_targets,
     small,
     targets_batch,
+    wrap,
     x64,
 )
 
@@ -105,7 +106,7 @@ def test_the_posterior_sees_the_present(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_leak_is_found(name):
     model = small(name)
-    leaky = model._replace(encode=lambda params, batch: model.encode(params, shifted(batch)))
+    leaky = wrap(model, encode=lambda params, batch: model.encode(params, shifted(batch)))
 
     def shifted(batch):
         batch = clean(batch)

@@ -277,4 +277,4 @@ def test_a_model_takes_a_head_that_is_built():
     head = build_emission("dmol", FRAMES, num_components=2, levels=256)
     model = build_model("zforcing", FRAMES, emission=head, rnn_dim=4, latent_dim=2, mlp_dim=3, embed_dim=3)
     assert model.emission is head
-    assert hash(model.config)
+    assert hash(model)

@@ -37,7 +37,7 @@ def test_a_given_first_input_is_read_and_a_start_frame_is_not_data(name):
     model = small(name, "frames")
     params = random_params(model)  # with biases, so that even a frame of zeros moves a state that reads it
     key = jax.random.key(1)
-    size = model.config.observation.size
+    size = model.observation.size
 
     def drawn(first):
         return np.asarray(generation.sample(model, params, key, num_samples=2, length=3, first=first).values)

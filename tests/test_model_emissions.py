@@ -227,14 +227,14 @@ def without_gradient(gradient):
 @pytest.mark.parametrize("name, emission", pairs(USUAL))
 def test_every_single_parameter_is_trained(name, emission):
     found = case(name, emission)
-    observation = found.model.config.observation
+    observation = found.model.observation
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((found.loss, found.gradient, found.terms)))
     expected = {}
     if observation.kind == "tokens":
         read = np.asarray(found.batch.inputs)[np.asarray(found.batch.mask) > 0]
         assert set(read.tolist()) == set(range(observation.size + 1)), "every token is an input somewhere"
         if name in ("vrnn", "vrnn_i"):  # their state skips a start token, whose row in the table is never read
-            width = found.model.config.embed_dim
+            width = found.model.embed_dim
             expected = {"embedding/embedding": [[observation.start_token, i] for i in range(width)]}
     assert without_gradient(found.gradient) == expected
 
@@ -273,7 +273,7 @@ def test_iwae_of_one_sample_is_the_weight_of_that_sample(name, emission):
 def test_samples_lie_where_data_can(name, emission):
     rows, steps = 200, 6
     found = case(name, emission)
-    model, params, observation = found.model, found.params, found.model.config.observation
+    model, params, observation = found.model, found.params, found.model.observation
     if "log_scale" in params["emission"]:  # so wide that some draws fall beyond either end of the integers
         wide = params["emission"]["log_scale"] | {"bias": params["emission"]["log_scale"]["bias"] + 1.0}
         params = params | {"emission": params["emission"] | {"log_scale": wide}}

@@ -81,7 +81,7 @@ def test_wrong_configs_are_refused(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bounds_that_cross_are_refused_when_the_model_is_built(name):
-    fields = [f.name for f in dataclasses.fields(MODELS[name].Config) if f.name.endswith("_log_std_bounds")]
+    fields = [f.name for f in dataclasses.fields(MODELS[name]) if f.name.endswith("_log_std_bounds")]
     assert "emission_log_std_bounds" in fields
     for field in fields:
         with pytest.raises(ValueError, match=r"5\.0, must be below the upper one, -7\.0"):
@@ -98,7 +98,7 @@ def test_emission_layers_without_a_unit_are_refused(name):
 def test_the_logits_of_all_steps_never_exist_at_once(name, monkeypatch):
     monkeypatch.setattr(chunked_softmax, "CHUNK", 1)  # so that five words are a large vocabulary
     model = small(name, "words", rnn_dim=7)  # no size is 5 but the vocabulary's
-    words, batch = 5, random_batch(model.config.observation)
+    words, batch = 5, random_batch(model.observation)
     noise = random_noise(model, batch)
 
     def score(params):

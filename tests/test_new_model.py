@@ -24,7 +24,7 @@ BITS = Observation("tokens", 2)
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setitem(MODELS, "markov", example_model)  # the one line
+    monkeypatch.setitem(MODELS, "markov", example_model.Markov)  # the one line
     return zf_jax.build_model("markov", BITS, latent_dim=3, mlp_dim=4, embed_dim=3)
 
 

@@ -202,7 +202,7 @@ def test_the_samples_of_training_are_drawn_apart():
 @pytest.mark.parametrize("doubly", [False, True])
 def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
     """One latent and two samples: an average is an integral over a plane, and quadrature needs no luck."""
-    model = example_model.build(example_model.Config(Observation("frames", 2), "gaussian", 1, 3, 2))
+    model = example_model.Markov(Observation("frames", 2), "gaussian", latent_dim=1, mlp_dim=3, embed_dim=2)
     params = jax.tree.map(lambda x: 0.3 * x, random_params(model))  # weights that vary slowly from node to node
     directions = random_params(model, seed=7)
     batch = targets_batch(Observation("frames", 2), [[[0.7, -1.1]]])

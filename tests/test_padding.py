@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, x64
+from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap, x64
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
@@ -137,7 +137,7 @@ def test_order_company_and_bucket_do_not_matter(name, kind):
 def moved_by_a_wider_bucket(name, kind, encode):
     """How far three steps of padding move the ELBO of each row under a broken ``encode(model, params, batch)``."""
     model = small(name, kind)
-    mutant = model._replace(encode=functools.partial(encode, model))
+    mutant = wrap(model, encode=functools.partial(encode, model))
     batch, params = random_batch(KINDS[kind][0], LENGTHS, NUM_STEPS), random_params(model)
     elbo = jax.jit(functools.partial(bounds.elbo, mutant))
     wide = widened(batch, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from reference import brute_force
 from zf_jax import bounds
 from zf_jax.bounds.particle import effective_sample_size, particle_bound, systematic_ancestors
 from zf_jax.distributions import Gaussian
-from zf_jax.models.base import Features, Model, Sites, observed
+from zf_jax.models.base import Features, Sites, observed
 from zf_jax.typing import Batch, Observation, StepTerms
 
 LENGTHS = (6, 3, 5, 0, 1)
@@ -75,9 +76,7 @@ def hidden_markov_model(chain):
     def initial_carry(params, like):
         return jnp.zeros(like.shape[0], jnp.int32), jnp.zeros(like.shape[0], bool)
 
-    others = dict.fromkeys(("init", "readout", "prior", "initial_memory", "observe", "detach_posterior"))
-    parts = {"encode": encode, "step": step, "score": score, "initial_carry": initial_carry}
-    return Model(config=None, emission=None, latent_dim=1, **parts, **others)
+    return SimpleNamespace(latent_dim=1, encode=encode, step=step, score=score, initial_carry=initial_carry)
 
 
 @functools.cache

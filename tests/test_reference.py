@@ -13,10 +13,9 @@ from reference import numpy_zforcing as reference
 from scipy import integrate, stats
 
 from zf_jax import bounds
-from zf_jax.models import zforcing
+from zf_jax.models import ZForcing
 from zf_jax.nn.recurrence import lstm_backward
-from zf_jax.objective.loss import loss_and_metrics, objective_terms
-from zf_jax.objective.settings import Objective, Weights
+from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms
 from zf_jax.typing import Batch, Observation, StepTerms
 
 HIDDEN, LATENT, MLP, EMBED = 5, 2, 4, 3
@@ -65,7 +64,7 @@ def _double_precision():
 
 
 class Problem(NamedTuple):
-    config: zforcing.Config
+    config: reference.Options
     model: object
     params: dict
     batch: Batch
@@ -103,8 +102,9 @@ def problem(name):
     """A case with parameters far from their initial values, so that no bias is zero and every nonlinearity is bent."""
     kind, options = CASES[name]
     kind, size, emission = KINDS[kind]
-    config = zforcing.Config(observation=Observation(kind, size), emission=emission, **SIZES, **options)
-    model = zforcing.build(config)
+    observation = Observation(kind, size)
+    config = reference.Options(observation, emission, **options)
+    model = ZForcing(observation, emission, **SIZES, **options)
     rng = np.random.default_rng(list(CASES).index(name))
     batch = random_batch(kind, size, emission, rng)
     noise = rng.normal(size=(NUM_SAMPLES, *batch.mask.shape, LATENT))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, x64
+from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap, x64
 
 from zf_jax.models.base import replay, unroll
 
@@ -28,7 +28,7 @@ def case(name, kind):
     model = small(name, kind)
     batch = random_batch(KINDS[kind][0], (NUM_STEPS,) * 3, NUM_STEPS)
     noise = random_noise(model, batch)
-    model = model._replace(**{part: jax.jit(getattr(model, part)) for part in ("encode", "step", "score", "observe")})
+    model = wrap(model, **{part: jax.jit(getattr(model, part)) for part in ("encode", "step", "score", "observe")})
     return model, random_params(model), batch, noise
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import LATENT_NAMES, NAMES, random_noise, random_params, small, targets_batch
+from models_under_test import LATENT_NAMES, NAMES, random_noise, random_params, small, targets_batch, wrap
 from reference import brute_force
 
 from zf_jax import bounds
@@ -27,7 +27,7 @@ def everything():
 
 def from_the_prior(model):
     """The same model with the prior as proposal, whose weights have no heavy tails."""
-    return model._replace(encode=lambda params, batch: model.encode(params, batch)._replace(posterior=None))
+    return wrap(model, encode=lambda params, batch: model.encode(params, batch)._replace(posterior=None))
 
 
 def tame(model):
@@ -92,5 +92,5 @@ def test_a_decoder_that_sees_its_target_is_found(name):
 
     params = tame(model)
     params["embedding"] = jax.tree.map(lambda x: 3.0 * x, params["embedding"])
-    estimate, error = total(from_the_prior(model._replace(encode=leaky)), params)
+    estimate, error = total(from_the_prior(wrap(model, encode=leaky)), params)
     assert abs(estimate - 1.0) > 4 * error + 1e-3

@@ -72,7 +72,7 @@ def gaussian_log_prob(gaussian: Gaussian, x: Array) -> Array:
 
 def gaussian_sample(gaussian: Gaussian, noise: Array) -> Array:
     """The reparametrised draw mean + std * noise, for standard normal ``noise``: ``[..., Z]``."""
-    return gaussian.mean + jnp.exp(gaussian.log_std) * noise
+    return gaussian.mean + jnp.exp(gaussian.log_std) * noise.astype(gaussian.mean.dtype)
 
 
 def gaussian_kl(q: Gaussian, p: Gaussian) -> Array:

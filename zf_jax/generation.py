@@ -65,7 +65,7 @@ def reconstruct(
     values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
     mean = model.emission.mean(values)
     read = mean
-    if model.config.observation.kind == "tokens":
+    if model.observation.kind == "tokens":
         binary = mean.ndim == 2
         read = (mean > 0.5).astype(jnp.int32) if binary else jnp.argmax(mean, axis=-1).astype(jnp.int32)
     return Generated(read, mean, sites.latent)
@@ -133,7 +133,7 @@ def _generate(model, params, carry, memory, inputs, is_data, length, key, noise)
         carry, sites = model.step(params, carry, features, latent_noise)
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         drawn = model.emission.sample(values, emission_noise)
-        return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(
+        return (carry, memory, drawn.astype(inputs.dtype), jnp.ones_like(is_data)), Generated(
             drawn, model.emission.mean(values), sites.latent
         )
 
@@ -146,7 +146,7 @@ def _generate(model, params, carry, memory, inputs, is_data, length, key, noise)
 
 
 def _first_input(model: Model, rows: int) -> Array:
-    observation = model.config.observation
+    observation = model.observation
     if observation.kind == "tokens":
         return jnp.full((rows,), observation.start_token, jnp.int32)
     return jnp.zeros((rows, observation.size), jnp.result_type(float))
@@ -154,7 +154,7 @@ def _first_input(model: Model, rows: int) -> Array:
 
 def _as_drawn(model: Model, inputs: Array) -> Array:
     """Inputs in the type in which the emission draws them, so that either can be the next step's."""
-    return jnp.asarray(inputs, jnp.int32 if model.config.observation.kind == "tokens" else jnp.result_type(float))
+    return jnp.asarray(inputs, jnp.int32 if model.observation.kind == "tokens" else jnp.result_type(float))
 
 
 def _at_least_one(rows: int, length: int) -> None:

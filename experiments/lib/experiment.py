@@ -92,7 +92,7 @@ def build_config_model(config: Any, data: DataSet) -> Model:
     name = config.model.name
     if name not in MODELS:
         raise UserError(f"unknown model config.model.name={name!r}; choose one of {', '.join(sorted(MODELS))}")
-    known = {field.name for field in dataclasses.fields(MODELS[name].Config)}
+    known = {field.name for field in dataclasses.fields(MODELS[name])}
     options = {k: _hashable(v) for k, v in config.model.items() if k in known}
     return build_model(name, data.observation, **options | {"emission": build_config_emission(config, data)})
 

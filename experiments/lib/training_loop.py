@@ -65,7 +65,7 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
         if 0 < config.train.decay_steps < config.train.num_steps:
             _say(f"the learning rate is 0 from step {config.train.decay_steps} on: see config.train.decay_steps")
         objective = config.objective
-        if not hasattr(experiment.model.config, "aux_input") and (objective.aux_weight or objective.reverse_weight):
+        if not experiment.model.has_auxiliary and (objective.aux_weight or objective.reverse_weight):
             _say(f"{config.model.name} has no auxiliary and no reverse head: those weights have no effect")
         if int(state.skipped_in_a_row) >= config.train.max_skipped_in_a_row:  # it diverged here, and tries again
             state = state._replace(skipped_in_a_row=state.skipped_in_a_row * 0)

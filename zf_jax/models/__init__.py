@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from zf_jax.models import rnn, srnn, storn, vrnn, vrnn_i, zforcing
-from zf_jax.models.base import Features, Model, Sites, unroll
+from zf_jax.models.base import Features, LatentModel, Model, RecurrentModel, Sites, unroll
+from zf_jax.models.rnn import RNN
+from zf_jax.models.srnn import SRNN
+from zf_jax.models.storn import STORN
+from zf_jax.models.vrnn import VRNN
+from zf_jax.models.vrnn_i import VRNNI
+from zf_jax.models.zforcing import ZForcing
 from zf_jax.typing import Observation
 
-MODELS = {
-    "rnn": rnn,
-    "storn": storn,
-    "vrnn": vrnn,
-    "vrnn_i": vrnn_i,
-    "srnn": srnn,
-    "zforcing": zforcing,
+MODELS: dict[str, type[Model]] = {
+    "rnn": RNN,
+    "storn": STORN,
+    "vrnn": VRNN,
+    "vrnn_i": VRNNI,
+    "srnn": SRNN,
+    "zforcing": ZForcing,
 }
 
 
@@ -23,19 +28,34 @@ def build_model(name: str, observation: Observation, **options: Any) -> Model:
     """The model called ``name`` for this kind of observation.
 
     Args:
-      options: fields of the model's ``Config``.
+      options: fields of the model's class.
 
     Raises:
-      ValueError: an unknown model, an unknown option, or a value that its config refuses.
+      ValueError: an unknown model, an unknown option, or a value that it refuses.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {', '.join(sorted(MODELS))}")
-    module = MODELS[name]
-    known = [field.name for field in dataclasses.fields(module.Config)]
+    model = MODELS[name]
+    known = [field.name for field in dataclasses.fields(model)]
     for option in options:
         if option not in known:
             raise ValueError(f"the model {name!r} has no option {option!r}; it has {', '.join(known)}")
-    return module.build(module.Config(observation=observation, **options))
+    return model(observation=observation, **options)
 
 
-__all__ = ["MODELS", "Features", "Model", "Sites", "build_model", "unroll"]
+__all__ = [
+    "MODELS",
+    "RNN",
+    "SRNN",
+    "STORN",
+    "VRNN",
+    "VRNNI",
+    "Features",
+    "LatentModel",
+    "Model",
+    "RecurrentModel",
+    "Sites",
+    "ZForcing",
+    "build_model",
+    "unroll",
+]

@@ -5,14 +5,15 @@ A bound, an objective, an evaluator, a sampler, a diagnostic is handed a ``Model
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from zf_jax.distributions import Gaussian, gaussian_kl, gaussian_log_prob
-from zf_jax.nn.recurrence import scan_time
-from zf_jax.typing import Array, ArrayLike, Batch, StepTerms
+from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_kl, gaussian_log_prob
+from zf_jax.emissions import build_emission, emission_log_prob
+from zf_jax.nn.recurrence import scan_time, zero_lstm_state
+from zf_jax.typing import Array, ArrayLike, Batch, Observation, Params, StepTerms, clean
 
 
 class Observed(NamedTuple):
@@ -54,40 +55,160 @@ class Sites(NamedTuple):
     state: Any
 
 
-class Model(NamedTuple):
-    """A model as pure functions of its parameters, closed over a frozen config.
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model: frozen sizes and options, and pure functions of the parameters.
+
+    Equal models are equal and hash alike, so that a model may be a static argument of ``jax.jit``.  A subclass
+    states ``init``, ``inputs``, ``posterior``, ``initial_carry``, ``step``, ``prior`` and ``readout``; it inherits the
+    rest, and overrides what differs.
 
     Attributes:
-      config: the model's frozen dataclass.
-      emission: the emission head of p(y_t | .).
-      latent_dim: Z; 0 for a model without latents.
-      init: ``(key) -> params``.
-      encode: ``(params, batch) -> Features``: all that depends on data alone.
-      initial_carry: ``(params, like [B, ...]) -> carry``: the recurrent state before the first step.
-      step: ``(params, carry, features_t, noise_t [B, Z]) -> (carry, Sites)``: only what must be sequential.
-      score: ``(params, features, sites) -> StepTerms``: all that can wait, for one step or a whole trajectory.
-      readout: ``(params, features, sites) -> [..., H]``: what the emission head reads.
-      prior: ``(params, features, sites) -> Gaussian``: p(z_t | past) along a trajectory.
-      initial_memory: ``(params, like [B, ...]) -> memory`` of ``observe``.
-      observe: ``(params, memory, inputs_t, is_data_t [B]) -> (memory, features_t)``: encode for one input at a time,
-        without a posterior; what generation uses.  ``is_data_t`` is the input mask: 0 on a start token.
-      detach_posterior: ``(params, features) -> features``: the same values, but the inference network receives no
-        gradient (rule A1, mode "backward").
+      observation: what one element of a sequence is.
+      emission: the head of p(y_t | .), by name or built; always built once the model is.
+      emission_log_std_bounds: smooth bounds of the scales of an emission given by name (rule A5).
     """
 
-    config: Any
-    emission: Any
-    latent_dim: int
-    init: Callable
-    encode: Callable
-    initial_carry: Callable
-    step: Callable
-    score: Callable
-    readout: Callable
-    prior: Callable
-    initial_memory: Callable
-    observe: Callable
-    detach_posterior: Callable
+    observation: Observation
+    emission: Any = "bernoulli"
+    emission_log_std_bounds: Bounds = (-7.0, 5.0)
+
+    latent_dim = 0  # Z; a field of every model with latents
+    has_auxiliary = False  # whether the score has auxiliary and reverse terms, eqs. (8) and (10)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_dim") and value < 1:
+                raise ValueError(f"{field.name} must be at least 1, not {value}")
+            if field.name.endswith("_layers") and any(width < 1 for width in value):
+                raise ValueError(f"{field.name} must be at least 1 each, not {value}")
+            if field.name.endswith("_log_std_bounds"):
+                check_bounds(value)
+        emission = build_emission(self.emission, self.observation, log_std_bounds=self.emission_log_std_bounds)
+        object.__setattr__(self, "emission", emission)
+
+    def init(self, key: Array) -> Params:
+        """Draw the parameters."""
+        raise NotImplementedError
+
+    def inputs(self, params: Params, inputs: Array, is_data: Array) -> Any:
+        """Return what a step and the prior read of the inputs u, for one step or all.
+
+        Args:
+          inputs: ``[B]`` or ``[B, T]`` tokens, ``[B, D]`` or ``[B, T, D]`` frames.
+          is_data: the input mask, 0 on a start token.
+        """
+        raise NotImplementedError
+
+    def posterior(self, params: Params, batch: Batch) -> Any:
+        """Return what the posterior reads of the targets, each leaf ``[B, T, ...]``; None without latents."""
+        return None
+
+    def encode(self, params: Params, batch: Batch) -> Features:
+        """Compute all that depends on data alone."""
+        batch = clean(batch)
+        inputs = self.inputs(params, batch.inputs, batch.input_mask)
+        return Features(observed(batch), inputs, self.posterior(params, batch), extra=None)
+
+    def initial_carry(self, params: Params, like: Array) -> Any:
+        """Return the recurrent state before the first step, a row for each of ``like`` ``[B, ...]``."""
+        raise NotImplementedError
+
+    def step(self, params: Params, carry: Any, features: Features, noise: Array) -> tuple[Any, Sites]:
+        """Do what must be sequential: draw z_t from ``noise`` ``[B, Z]``, and update the recurrent state.
+
+        z_t comes from the posterior, or from the prior where ``features.posterior`` is None.
+        """
+        raise NotImplementedError
+
+    def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:
+        """Return p(z_t | past), of one step or of a whole trajectory."""
+        raise NotImplementedError
+
+    def readout(self, params: Params, features: Features, sites: Sites) -> Array:
+        """Return what the emission head reads, ``[..., H]``."""
+        raise NotImplementedError
+
+    def score(self, params: Params, features: Features, sites: Sites) -> StepTerms:
+        """Compute every log-probability and divergence, of one step or of a whole trajectory, 0 behind the mask."""
+        hidden, prior = self.readout(params, features, sites), self.prior(params, features, sites)
+        emitted = emission_log_prob(params["emission"], self.emission, hidden, features.observed.targets)
+        terms = StepTerms(
+            emission_log_prob=emitted,
+            kl=jnp.sum(gaussian_kl(sites.proposal, prior), axis=-1),
+            prior_log_prob=jnp.sum(gaussian_log_prob(prior, sites.latent), axis=-1),
+            posterior_log_prob=jnp.sum(gaussian_log_prob(sites.proposal, sites.latent), axis=-1),
+            aux_log_prob=jnp.zeros_like(emitted),
+            reverse_log_prob=jnp.zeros_like(emitted),
+        )
+        return StepTerms(*(jnp.where(features.observed.mask > 0, term, 0.0) for term in terms))
+
+    def initial_memory(self, params: Params, like: Array) -> Any:
+        """Return the memory of ``observe`` before the first input, a row for each of ``like`` ``[B, ...]``."""
+        return ()
+
+    def observe(self, params: Params, memory: Any, inputs: Array, is_data: Array) -> tuple[Any, Features]:
+        """Encode one input u_t, ``[B]`` tokens or ``[B, D]`` frames, without a posterior, as generation does.
+
+        Args:
+          is_data: the input mask ``[B]``, 0 on a start token.
+        """
+        return memory, Features(None, self.inputs(params, inputs, is_data), None, None)
+
+    def detach_posterior(self, params: Params, features: Features) -> Features:
+        """Return equal features that send no gradient to the inference network (rule A1, mode "backward")."""
+        return features
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentModel(Model):
+    """A model over a recurrent state.
+
+    Attributes:
+      rnn_dim: H, of every recurrent network.
+      embed_dim: E.
+      emission_layers: widths of hidden layers in the emission's network; none makes Z-Forcing's, STORN's and the RNN's
+        linear.
+    """
+
+    rnn_dim: int = 1024
+    embed_dim: int = 512
+    emission_layers: tuple[int, ...] = ()
+
+    def initial_carry(self, params: Params, like: Array) -> Any:
+        """Return h_0 = c_0 = 0 of the forward LSTM."""
+        return zero_lstm_state(like[..., :1].astype(params["forward"]["recurrent"]["kernel"].dtype), self.rnn_dim)
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentModel(RecurrentModel):
+    """A recurrent model with a Gaussian latent at every step.
+
+    Attributes:
+      latent_dim: Z.
+      mlp_dim: width of W_z and of the hidden layers of f_p, f_q and the like.
+      latent_log_std_bounds: smooth bounds of the latents' scales (rule A5).
+    """
+
+    latent_dim: int = 256
+    mlp_dim: int = 512
+    latent_log_std_bounds: Bounds = (-7.0, 5.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrapped:
+    """A model that differs from ``model`` in the methods of a subclass, and in nothing else.
+
+    What ``model`` itself calls stays its own: a subclass that overrides ``prior`` changes no ``score``.
+    """
+
+    model: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # an unpickled record asks for these before it has a model
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
 
 def observed(batch: Batch) -> Observed:
@@ -135,24 +256,3 @@ def replay(model: Model, params: Any, features: Features, latents: Array) -> Sit
 
     carry = model.initial_carry(params, features.observed.mask)
     return scan_time(step, carry, (sequential, latents))[1]._replace(latent=latents)
-
-
-def step_terms(
-    mask: Array,
-    sites: Sites,
-    prior: Gaussian,
-    emission_log_prob: Array,
-    aux_log_prob: Array | None = None,
-    reverse_log_prob: Array | None = None,
-) -> StepTerms:
-    """Assemble the terms that every latent model shares, summed over latent dimensions, 0 behind the mask."""
-    zeros = jnp.zeros_like(emission_log_prob)
-    terms = StepTerms(
-        emission_log_prob=emission_log_prob,
-        kl=jnp.sum(gaussian_kl(sites.proposal, prior), axis=-1),
-        prior_log_prob=jnp.sum(gaussian_log_prob(prior, sites.latent), axis=-1),
-        posterior_log_prob=jnp.sum(gaussian_log_prob(sites.proposal, sites.latent), axis=-1),
-        aux_log_prob=zeros if aux_log_prob is None else aux_log_prob,
-        reverse_log_prob=zeros if reverse_log_prob is None else reverse_log_prob,
-    )
-    return StepTerms(*(jnp.where(mask > 0, term, 0.0) for term in terms))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
-from zf_jax.models import vrnn
-from zf_jax.models.vrnn import build
+from zf_jax.distributions import Gaussian
+from zf_jax.models.vrnn import VRNN
+from zf_jax.recurrence import zeros_like_rows
+from zf_jax.typing import Array, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(vrnn.Config):
-    """Sizes of VRNN-I; see ``vrnn.Config``."""
+class VRNNI(VRNN):
+    """VRNN-I."""
 
-    prior: Literal["learned", "standard"] = "standard"
+    def init(self, key: Array) -> Params:
+        """Draw the parameters: VRNN's but for the prior's."""
+        return {name: value for name, value in super().init(key).items() if name != "prior"}
 
-
-__all__ = ["Config", "build"]
+    def prior_given(self, params: Params, hidden: Array) -> Gaussian:
+        """Return p(z_t) = N(0, I)."""
+        zeros = zeros_like_rows(hidden, self.latent_dim)
+        return Gaussian(zeros, zeros)

@@ -65,7 +65,7 @@ def embed(params: Params, x: Array) -> Array:
     """Embed frames ``[..., D]`` or tokens ``[...]``: ``[..., E]``."""
     if "embedding" in params:
         return params["embedding"][x]
-    return linear(params, x)
+    return linear(params, x.astype(params["kernel"].dtype))
 
 
 def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Array:

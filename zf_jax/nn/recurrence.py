@@ -60,11 +60,16 @@ def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, 
     return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
 
 
-def zero_lstm_state(like: Array, size: int) -> LSTMState:
-    """The state a recurrence starts from, ``[..., H]`` for ``like`` ``[..., any]``."""
+def zeros_like_rows(like: Array, size: int) -> Array:
+    """Return zeros ``[..., size]`` of the dtype of ``like`` ``[..., any]``."""
     # Made from an input rather than from a shape, so that the carry varies over mesh axes as the input does
     # and callers may use shard_map.
-    zeros = jnp.zeros_like(like[..., :1]) * jnp.zeros((size,), like.dtype)
+    return jnp.zeros_like(like[..., :1]) * jnp.zeros((size,), like.dtype)
+
+
+def zero_lstm_state(like: Array, size: int) -> LSTMState:
+    """Return the state a recurrence starts from, ``[..., H]`` for ``like`` ``[..., any]``."""
+    zeros = zeros_like_rows(like, size)
     return LSTMState(zeros, zeros)
 
 
@@ -149,5 +154,5 @@ def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = Fal
         hidden = jnp.where(real[:, None] > 0, gru_gates(hidden, gates_t, hidden @ recurrent), hidden)
         return hidden, hidden
 
-    initial = zero_lstm_state(gates[:, 0], recurrent.shape[0]).hidden
+    initial = zeros_like_rows(gates[:, 0], recurrent.shape[0])
     return scan_time(step, initial, (gates, mask), reverse=reverse)[1]

@@ -16,11 +16,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zf_jax.models.base import Model
+from zf_jax.models.base import Model, Wrapped
 from zf_jax.nn.layers import init_linear, linear
 from zf_jax.typing import Array, Params
 
 NAME = "bag_of_words"
+
+
+class _WithBagOfWords(Wrapped):
+    def init(self, key: Array) -> Params:
+        head = init_linear(jax.random.fold_in(key, 2**31), self.latent_dim, self.observation.size)
+        return self.model.init(key) | {NAME: head}
 
 
 def with_bag_of_words(model: Model) -> Model:
@@ -29,15 +35,11 @@ def with_bag_of_words(model: Model) -> Model:
     Raises:
       ValueError: the model has no latents, or its data are not tokens.
     """
-    observation = model.config.observation
+    observation = model.observation
     if observation.kind != "tokens" or model.latent_dim == 0:
         raise ValueError("the bag-of-words auxiliary needs tokens and a model with latents")
 
-    def init(key: Array) -> Params:
-        head = init_linear(jax.random.fold_in(key, 2**31), model.latent_dim, observation.size)
-        return model.init(key) | {NAME: head}
-
-    return model._replace(init=init)
+    return _WithBagOfWords(model)  # pyright: ignore[reportReturnType]
 
 
 def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) -> Array:

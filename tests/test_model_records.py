@@ -1,0 +1,62 @@
+"""A model is a value: equal ones are interchangeable, also as static arguments, and any dtype of parameters works."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+
+import jax
+import jax.numpy as jnp
+import pytest
+from models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
+
+import zf_jax
+from zf_jax.models import build_model
+from zf_jax.models.base import unroll
+from zf_jax.objective import Objective, trainable
+
+
+def test_equal_models_compile_once_and_others_again():
+    compiled = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def latent_size(model, x):
+        compiled.append(model)
+        return x * model.latent_dim
+
+    for size in (3, 3, 4):
+        latent_size(build_model("vrnn", KINDS["binary"][0], latent_dim=size), 1.0)
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_models_are_equal_and_hash_and_pickle_alike(name):
+    models = [small.__wrapped__(name, "frames") for _ in range(2)]
+    models.append(pickle.loads(pickle.dumps(models[0])))
+    assert len(set(models)) == 1
+    assert small(name, "frames", embed_dim=9) not in models
+    assert len({small(other, "frames") for other in NAMES}) == len(NAMES)
+
+
+def test_a_model_with_a_bag_of_words_is_a_value_too():
+    settings = Objective(bag_of_words_weight=1.0)
+    models = [trainable(small.__wrapped__("storn", "words"), settings) for _ in range(2)]
+    models.append(pickle.loads(pickle.dumps(models[0])))
+    assert len(set(models)) == 1
+    assert models[0] != small("storn", "words")
+
+
+@pytest.mark.parametrize("params_dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_parameters_of_another_precision_run(name, kind, params_dtype):
+    with x64():  # where noise and frames are of double precision
+        model = small(name, kind)
+        params = jax.tree.map(lambda x: x.astype(params_dtype), random_params(model))
+        batch = random_batch(KINDS[kind][0])
+        features = jax.eval_shape(model.encode, params, batch)
+        noise = jax.ShapeDtypeStruct((*batch.mask.shape, model.latent_dim), jnp.float64)
+        carry, sites = jax.eval_shape(functools.partial(unroll, model), params, features, noise)
+        assert {leaf.dtype for leaf in jax.tree.leaves(carry)} == {jnp.dtype(params_dtype)}
+        jax.eval_shape(model.score, params, features, sites)
+        draw = functools.partial(zf_jax.sample, model, num_samples=2, length=3)
+        jax.eval_shape(draw, params, jax.random.key(0))
