@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import SIZES, random_noise, random_params, small, targets_batch, x64
+from models_under_test import SIZES, random_noise, random_params, small, targets_batch, wrap, x64
 from reference import brute_force
 
 from zf_jax import bounds, generation
@@ -205,7 +205,7 @@ def test_the_probabilities_of_all_sequences_sum_to_one_without_latents(emission)
 
 def test_the_probabilities_of_all_sequences_sum_to_one_with_latents():
     model = of_frames("vrnn", "nade")
-    model = model._replace(encode=lambda p, b, encode=model.encode: encode(p, b)._replace(posterior=None))
+    model = wrap(model, encode=lambda p, b, encode=model.encode: encode(p, b)._replace(posterior=None))
     params, batch = random_params(model), every_pair_of_frames(3)
     noise = random_noise(model, batch, 0, 300)
     weights = jax.jit(functools.partial(bounds.iwae_log_weights, model))(params, batch, noise=noise)
