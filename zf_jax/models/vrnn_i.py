@@ -6,7 +6,7 @@ import dataclasses
 
 from zf_jax.distributions import Gaussian
 from zf_jax.models.vrnn import VRNN
-from zf_jax.recurrence import zeros_like_rows
+from zf_jax.nn.recurrence import zeros_like_rows
 from zf_jax.typing import Array, Params
 
 
