@@ -23,7 +23,7 @@ _NUM_MUTUAL = flags.DEFINE_integer(
     "How many of them to take the mutual information over, evenly spaced among those no shorter than the median, since "
     "only the steps that all of them have can be compared; 0 for none.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 
 

@@ -25,7 +25,7 @@ _BOUND = flags.DEFINE_string(
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to score; 0 for all.")
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 cli.define_distributed_flags()
 

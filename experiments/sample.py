@@ -12,7 +12,7 @@ from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 
 

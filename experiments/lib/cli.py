@@ -73,6 +73,13 @@ def define_distributed_flags() -> None:
 def join_processes() -> None:
     """Start distributed JAX if a flag asks for it; before any other use of JAX."""
     values = flags.FLAGS
+    address, number, mine = values.coordinator_address, values.num_processes, values.process_id
+    if (address is None, number is None, mine is None) not in ((True,) * 3, (False,) * 3):
+        raise UserError("--coordinator_address, --num_processes and --process_id go together: give all three or none")
+    if address is not None and not re.fullmatch(r"\S+:\d{1,5}", address):
+        raise UserError(f"--coordinator_address must be HOST:PORT, not {address!r}")
+    if number is not None and mine is not None and not 0 <= mine < number:
+        raise UserError(f"--process_id must be from 0 to --num_processes - 1, and is {mine} of {number}")
     if values.distributed or values.coordinator_address:
         from zf_jax.sharding import initialize_distributed
 
@@ -92,6 +99,7 @@ def run(main: Callable[[], None]) -> None:
         if len(argv) > 1:
             _end(f"there is an argument too many: {argv[1]!r}; flags start with --")
         try:
+            _check_paths()
             main()
         except _user_errors() as error:
             _end(str(error), at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
@@ -107,12 +115,56 @@ def config_of(flag: flags.FlagHolder) -> Any:
     Raises:
       UserError: its file is missing, or fails when it is run.
     """
+    from ml_collections import ConfigDict
+
+    from experiments.configs.base import get_base
+
     try:
-        flag.value.items()  # a file that could not be loaded shows itself only when it is used
+        config: Any = flag.value  # a file that could not be loaded shows itself only when it is used
+        if isinstance(config, ConfigDict):
+            config.items()
+    except SystemExit:
+        raise UserError(
+            f"the config file of --{flag.name} ended the program: get_config must return a config"
+        ) from None
     except OSError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"the config file of --{flag.name} cannot be loaded: {reason}") from error
-    return flag.value
+    if not isinstance(config, ConfigDict):
+        kind = type(config).__name__
+        raise UserError(f"get_config in the file of --{flag.name} must return what get_base() gave it, not a {kind}")
+    missing = [name for name in _names(get_base()) if name not in _names(config)]
+    if missing:
+        raise UserError(f"the config of --{flag.name} lacks config.{missing[0]} and {len(missing) - 1} more")
+    try:
+        config.to_json()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the config of --{flag.name} may hold only what JSON can: {error}") from None
+    if config.data.dir:
+        config.data.dir = os.path.expanduser(config.data.dir)
+    return config
+
+
+def _names(config: Any, prefix: str = "") -> list[str]:
+    """Return the names of all fields, "model.rnn_dim"."""
+    names = []
+    for name in config:
+        inner = config.get(name)
+        names += _names(inner, f"{prefix}{name}.") if hasattr(inner, "to_dict") else [prefix + name]
+    return names
+
+
+def _check_paths() -> None:
+    """Refuse paths that no run can have, and expand ``~``."""
+    for name in ("workdir", "out", "data_dir", "manual_dir"):
+        if name not in flags.FLAGS or flags.FLAGS[name].value is None:
+            continue
+        value = flags.FLAGS[name].value
+        if not value.strip() or "\0" in value:
+            raise UserError(f"--{name} is empty or no path: {value!r}")
+        if "://" in value:
+            raise UserError(f"--{name}={value}: only folders of a file system can be used; mount the store as one")
+        flags.FLAGS[name].value = os.path.expanduser(value)
 
 
 def progress(items: Iterable[Any]) -> Iterable[Any]:
@@ -126,7 +178,9 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except SystemExit:
-        sys.exit(0)  # --help, which absl ends with status 1
+        if any(argument.lstrip("-").split("=")[0].startswith("help") for argument in argv[1:]):
+            sys.exit(0)  # absl ends with status 1
+        _end("the config file ended the program: get_config must return a config")
     except (KeyError, AttributeError) as error:
         told = str(error.args[0]).replace("\\n", "\n").replace("\\", "").strip("'\"").splitlines()
         field, hint = told[0].strip("'\" "), " ".join(told[1:]).strip("'\" ")

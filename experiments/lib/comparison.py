@@ -52,6 +52,10 @@ def compare(
     """
     if not models or not seeds or num_samples < 1:
         raise UserError("a comparison needs at least one model, one seed and one sample")
+    if num_sequences < 0:
+        raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
+    if any(name.endswith(":") for name in models):
+        raise UserError(f"a model is NAME or NAME:EMISSION, not {', '.join(n for n in models if n.endswith(':'))}")
     configs = [_for_model(config, name) for name in models]
     experiments = [build(one) for one in configs]  # every config is checked before the first is trained
     data = experiments[0].data

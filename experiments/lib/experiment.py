@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -141,8 +142,26 @@ def build_ramp(config: Any, name: str) -> Any:
     return schedules.linear_ramp(settings[f"{name}_start"], settings[name], settings[f"{name}_steps"])
 
 
+def check_memory(experiment: Experiment) -> None:
+    """Refuse a model whose parameters and optimiser state are larger than a device's memory, before they are made."""
+    shapes = jax.eval_shape(lambda: init_state(experiment.model, experiment.optimizer, jax.random.key(0)))
+    needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    device = experiment.mesh.local_devices[0]
+    found = (device.memory_stats() or {}).get("bytes_limit")
+    there = found or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UserError(
+            f"parameters and optimiser state take {needed:,} bytes, and a device has {there:,}: choose smaller sizes"
+        )
+
+
 def initial_state(experiment: Experiment) -> TrainState:
-    """The state before the first update, on every device."""
+    """Return the state before the first update, on every device.
+
+    Raises:
+      UserError: it is larger than the memory; nothing was allocated.
+    """
+    check_memory(experiment)
     key = jax.random.key(experiment.config.seed)
     everywhere = replicated(experiment.mesh)
     return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)

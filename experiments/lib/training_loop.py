@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.lib.cli import UserError, warn
-from experiments.lib.experiment import Experiment, build, initial_state, units
+from experiments.lib.experiment import Experiment, build, check_memory, initial_state, units
 from experiments.lib.gallery import Gallery
 from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
 from experiments.lib.stop_signal import StopSignal
@@ -51,6 +51,7 @@ def train(config: Any, workdir: str, *, profile: bool = False) -> dict[str, Any]
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
     """
     experiment = build(config)
+    check_memory(experiment)
     with opened(workdir, config) as path, Checkpoints(path, warn=warn) as checkpoints, StopSignal() as stop:
         state = initial_state(experiment)
         saved = checkpoints.restore_newest(state)
