@@ -34,6 +34,7 @@ apidoc_modules = [
     }
 ]
 autodoc_member_order = "bysource"
+autodoc_default_options = {"ignore-module-all": True}  # a re-exported name has one page, its module's
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -42,7 +43,6 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 nitpicky = True
-suppress_warnings = ["ref.python"]  # a public name has two pages: the package's and its module's
 # Types of other packages, and type aliases, have no page here; every other broken reference is an error.
 nitpick_ignore_regex = [("py:.*", r"(?!zf_jax\.).*")]
 
