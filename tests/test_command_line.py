@@ -87,9 +87,9 @@ def test_a_model_beyond_the_memory_is_refused_with_its_bytes_and_nothing_is_writ
 
 
 def test_a_comparison_is_refused_before_anything_is_trained(tmp_path):
-    for change in ({"num_sequences": -1}, {"models": ["rnn:"]}):
+    for models, count in ((["rnn"], -1), (["rnn:"], 0)):
         with pytest.raises(UserError):
-            comparison.compare(tiny_config(), tmp_path, **{"models": ["rnn"], "seeds": [0], "num_samples": 1} | change)
+            comparison.compare(tiny_config(), tmp_path, models=models, seeds=[0], num_samples=1, num_sequences=count)
     assert not list(tmp_path.iterdir())
 
 

@@ -121,8 +121,7 @@ def config_of(flag: flags.FlagHolder) -> Any:
 
     try:
         config: Any = flag.value  # a file that could not be loaded shows itself only when it is used
-        if isinstance(config, ConfigDict):
-            config.items()
+        getattr(config, "items", dict)()
     except SystemExit:
         raise UserError(
             f"the config file of --{flag.name} ended the program: get_config must return a config"
