@@ -139,9 +139,10 @@ def config_of(flag: flags.FlagHolder) -> Any:
         config.to_json()
     except (TypeError, ValueError) as error:
         raise UserError(f"the config of --{flag.name} may hold only what JSON can: {error}") from None
-    if config.data.dir:
-        config.data.dir = os.path.expanduser(config.data.dir)
-    return config
+    checked: Any = config  # a type checker cannot know its fields
+    if checked.data.dir:
+        checked.data.dir = os.path.expanduser(checked.data.dir)
+    return checked
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:
