@@ -326,7 +326,7 @@ def test_wrong_settings_are_refused():
         ({"kl_balance": 1.5}, "kl_balance"),
         ({"word_dropout": 1.5}, "word_dropout"),
         ({"word_dropout": 0.5}, "unknown_word"),
-        ({"bound": "fivo"}, "bound"),
+        ({"bound": "vimco"}, "bound"),
         ({"num_samples": 0}, "num_samples"),
         ({"doubly_reparametrised": True}, "iwae"),
         ({"bound": "iwae", "free_nats": 1.0}, "free_nats"),

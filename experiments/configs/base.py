@@ -19,6 +19,7 @@ def get_base() -> Any:
     config.model.latent_dim = 256
     config.model.mlp_dim = 512
     config.model.embed_dim = 512
+    config.model.num_layers = 1  # rnn: LSTMs on top of each other
     config.model.emission_layers = ()
     config.model.num_components = config_dict.placeholder(int)  # of gmm and dmol; None for the emission's own
     config.model.per_dimension = False  # gmm: every dimension of a frame chooses a component of its own
@@ -68,7 +69,7 @@ def get_base() -> Any:
     config.objective.kl_balance = config_dict.placeholder(float)  # the prior's share of the KL's gradient
     config.objective.word_dropout = 0.0  # share of the input words replaced by <unk>
     config.objective.bag_of_words_weight = 0.0
-    config.objective.bound = "elbo"  # what is trained; or iwae
+    config.objective.bound = "elbo"  # what is trained; or iwae, fivo
     config.objective.num_samples = 1  # K of either
     config.objective.doubly_reparametrised = False  # the iwae gradient of Tucker et al.
     return config

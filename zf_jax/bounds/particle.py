@@ -37,6 +37,8 @@ def particle_bound(
     threshold: float = 0.5,
     noise: tuple[Array, Array] | None = None,
     chunk_size: int | None = None,
+    features: Features | None = None,
+    kl_temperature: Array | float = 1.0,
 ) -> ParticleEstimate:
     """Run a particle filter with the model's posterior as proposal over every sequence.
 
@@ -49,6 +51,8 @@ def particle_bound(
       noise: standard normal ``[K, B, T, Z]``, sets K; and uniform on [0, 1) ``[B, T]``, one for each resampling.
       chunk_size: how many sequences are held in memory at once; all by default.  Particles of a sequence meet when
         they are resampled, so that it is sequences, not particles, that can be done one after another.
+      features: what the model's ``encode`` gives for the batch, where that is known already.
+      kl_temperature: the weight of log p(z) - log q(z), for training; a bound of log p(x) only at 1.
 
     Gradients go through the draws and the weights, not through the choice of ancestors, whose score term is left out
     for its variance, as in the source.
@@ -65,17 +69,24 @@ def particle_bound(
         keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
     else:
         keys, noise = None, (jnp.moveaxis(noise[0], 0, 2), noise[1])  # [B, T, K, Z]
-    features = model.encode(params, batch)
+    features = model.encode(params, batch) if features is None else features
 
     def one(sequence):
         features, key, noise = sequence
-        return _filter(model, params, features, key, noise, num_particles, threshold)
+        return _filter(model, params, features, key, noise, num_particles, threshold, kl_temperature)
 
     return jax.lax.map(one, (features, keys, noise), batch_size=chunk_size)
 
 
 def _filter(
-    model: Model, params: Params, features: Features, key: Any, noise: Any, num_particles: int, threshold: float
+    model: Model,
+    params: Params,
+    features: Features,
+    key: Any,
+    noise: Any,
+    num_particles: int,
+    threshold: float,
+    kl_temperature: Array | float,
 ) -> ParticleEstimate:
     """The filter over one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
     mask = features.observed.mask
@@ -104,7 +115,8 @@ def _filter(
         def particle(carry, noise):
             carry, sites = model.step(params, carry, features_t, noise[None])
             terms = model.score(params, features_t, sites)
-            return carry, (terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob)[0]
+            log_ratio = kl_temperature * (terms.prior_log_prob - terms.posterior_log_prob)
+            return carry, (terms.emission_log_prob + log_ratio)[0]
 
         latent_noise = jnp.where(features_t.observed.mask > 0, latent_noise, 0.0)
         carry, increments = jax.vmap(particle)(carry, latent_noise)

@@ -79,9 +79,9 @@ class Model:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith("_dim") and value < 1:
+            if field.name.endswith(("_dim", "num_layers")) and value < 1:
                 raise ValueError(f"{field.name} must be at least 1, not {value}")
-            if field.name.endswith("_layers") and any(width < 1 for width in value):
+            if field.name == "emission_layers" and any(width < 1 for width in value):
                 raise ValueError(f"{field.name} must be at least 1 each, not {value}")
             if field.name.endswith("_log_std_bounds"):
                 check_bounds(value)

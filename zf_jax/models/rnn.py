@@ -1,11 +1,16 @@
 """The same LSTM without latents (RNN-Gauss of Table 1, and its siblings by emission): exact log-likelihood.
 
 h_t = LSTM(e(u_t), h_{t-1}),    p(y_t | past) = emission(f_o(h_t))
+
+With several layers each reads the states of the one below, and the emission those of the last.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+import jax
 
 from zf_jax.distributions import Gaussian
 from zf_jax.emissions import init_emission
@@ -17,14 +22,25 @@ from zf_jax.typing import Array, Params
 
 @dataclasses.dataclass(frozen=True)
 class RNN(RecurrentModel):
-    """The plain recurrent network; every term but the emission's is 0, so that the ELBO is the exact log-likelihood."""
+    """The plain recurrent network; every term but the emission's is 0, so that the ELBO is the exact log-likelihood.
+
+    Attributes:
+      num_layers: LSTMs on top of each other, each of H.
+    """
+
+    num_layers: int = 1
 
     def init(self, key: Array) -> Params:
         """Draw the parameters."""
         keys = split_keys(key, "embedding", "forward", "emission")
+        above = {
+            f"forward_{layer}": init_lstm(jax.random.fold_in(keys["forward"], layer), self.rnn_dim, self.rnn_dim)
+            for layer in range(1, self.num_layers)
+        }
         return {
             "embedding": init_embedding(keys["embedding"], self.observation, self.embed_dim),
             "forward": init_lstm(keys["forward"], self.embed_dim, self.rnn_dim),
+            **above,
             "emission": init_emission(keys["emission"], self.emission, self.rnn_dim, self.emission_layers),
         }
 
@@ -32,10 +48,22 @@ class RNN(RecurrentModel):
         """Return what e(u_t) contributes to the gates, biases included: ``[..., 4H]``."""
         return linear(params["forward"]["input"], embed(params["embedding"], inputs))
 
-    def step(self, params: Params, carry: LSTMState, features: Features, noise: Array) -> tuple[LSTMState, Sites]:
-        """Update the state; the latent is empty, ``[..., 0]``."""
-        state = lstm_gates(carry, features.inputs + carry.hidden @ params["forward"]["recurrent"]["kernel"])
-        return state, Sites(noise, Gaussian(noise, noise), state.hidden)
+    def initial_carry(self, params: Params, like: Array) -> LSTMState | tuple[LSTMState, ...]:
+        """Return h_0 = c_0 = 0, of each layer where there are several."""
+        zeros = super().initial_carry(params, like)
+        return zeros if self.num_layers == 1 else (zeros,) * self.num_layers
+
+    def step(self, params: Params, carry: Any, features: Features, noise: Array) -> tuple[Any, Sites]:
+        """Update the state of each layer, from the first up; the latent is empty, ``[..., 0]``."""
+        carries = (carry,) if self.num_layers == 1 else carry
+        state = lstm_gates(carries[0], features.inputs + carries[0].hidden @ params["forward"]["recurrent"]["kernel"])
+        states = [state]
+        for layer, carry in enumerate(carries[1:], start=1):
+            below, lstm = state.hidden, params[f"forward_{layer}"]
+            gates = below @ lstm["input"]["kernel"] + lstm["input"]["bias"] + carry.hidden @ lstm["recurrent"]["kernel"]
+            state = lstm_gates(carry, gates)
+            states.append(state)
+        return states[0] if self.num_layers == 1 else tuple(states), Sites(noise, Gaussian(noise, noise), state.hidden)
 
     def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:
         """Return a Gaussian of no dimensions."""

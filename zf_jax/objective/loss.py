@@ -17,12 +17,15 @@ import jax.numpy as jnp
 from zf_jax.bounds.doubly_reparametrised import surrogate
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import draw_noise, required_key
+from zf_jax.bounds.particle import particle_bound
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.objective.word_dropout import drop_words
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
+
+RESAMPLING = 2**31 + 1  # folded into a key: the draws of ancestors, apart from those of latents
 
 
 class Trajectory(NamedTuple):
@@ -118,11 +121,11 @@ def loss_and_metrics(
     gradient, over the words as they are.
 
     Args:
-      key: a PRNG key; not read where ``noise`` is given, but for word dropout.
+      key: a PRNG key; not read where ``noise`` is given, but for word dropout and for resampling.
       noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` where the settings ask for several samples.
     """
-    if key is None and (noise is None or settings.word_dropout):
-        raise ValueError("give a PRNG key, or the noise itself; word dropout needs a key in any case")
+    if key is None and (noise is None or settings.word_dropout or settings.bound == "fivo"):
+        raise ValueError("give a PRNG key, or the noise itself; word dropout and resampling need a key in any case")
     if noise is None:
         noise = _draw(required_key(key), batch, model.latent_dim, settings.num_samples)
     noise = noise[None] if noise.ndim == 3 else noise
@@ -135,6 +138,8 @@ def loss_and_metrics(
     runs = _over_samples(lambda n: trajectory(model, params, batch, features, n, settings), noise)  # [K, B, T]
 
     value = _objective(model, params, features, runs, clean(batch), weights, settings)
+    if settings.bound == "fivo":
+        value = value + _fivo(model, params, features, batch, noise, required_key(key), weights.kl_temperature)
     loss = -sequence_mean(value, batch)
     terms = runs.terms
     if settings.word_dropout:
@@ -155,7 +160,10 @@ def loss_and_metrics(
 
 
 def _objective(model, params, features, runs: Trajectory, batch: Batch, weights: Weights, settings: Objective) -> Array:
-    """The objective of each sequence under any settings, ``[B]``; ``runs`` has K samples in front."""
+    """The objective of each sequence under any settings, ``[B]``; ``runs`` has K samples in front.
+
+    Without the particle bound, which is not a function of ``runs``: its particles are resampled on their way.
+    """
     terms, mask = runs.terms, batch.mask
     if settings.free_nats or settings.kl_balance is not None:
         terms = terms._replace(kl=kl_cost(runs.sites.proposal, runs.prior, mask, settings))
@@ -167,14 +175,34 @@ def _objective(model, params, features, runs: Trajectory, batch: Batch, weights:
             latents = runs.sites.latent
             slope = surrogate(model, params, about, latents, log_weights, weights.kl_temperature)
             value = jax.lax.stop_gradient(value) + slope - jax.lax.stop_gradient(slope)
-        beside = terms._replace(emission_log_prob=jnp.zeros_like(terms.kl), kl=jnp.zeros_like(terms.kl))
-        value = value + jax.vmap(lambda t: objective(t, weights))(beside).mean(axis=0)
+        value = value + _beside_the_bound(terms, weights)
+    elif settings.bound == "fivo":
+        value = _beside_the_bound(terms, weights)
     else:
         value = jax.vmap(lambda t: objective(t, weights))(terms).mean(axis=0)
     if settings.bag_of_words_weight:
         bags = jax.vmap(lambda z: bag_log_prob(params, z, batch.targets, mask))(runs.sites.latent)
         value = value + settings.bag_of_words_weight * jnp.sum(bags.mean(axis=0), axis=1)
     return value
+
+
+def _beside_the_bound(terms: StepTerms, weights: Weights) -> Array:
+    """The auxiliary and reverse terms alone, ``[B]``, a mean over samples."""
+    nothing = jnp.zeros_like(terms.kl)
+    beside = terms._replace(emission_log_prob=nothing, kl=nothing)
+    return jax.vmap(lambda t: objective(t, weights))(beside).mean(axis=0)
+
+
+def _fivo(model, params, features, batch: Batch, noise: Array, key: Array, kl_temperature: Array | float) -> Array:
+    """The particle bound of each sequence, ``[B]``, with ``noise`` ``[K, B, T, Z]`` for its particles."""
+    fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in
+    # By way of normals, since their shape and keys are then those of the latents.
+    uniform = jax.scipy.stats.norm.cdf(draw_noise(fold(key, RESAMPLING), batch, 1))[..., 0]
+    features = features._replace(observed=observed(clean(batch)))
+    found = particle_bound(
+        model, params, batch, noise=(noise, uniform), features=features, kl_temperature=kl_temperature
+    )
+    return found.bound
 
 
 def _over_samples(function, noise: Array):

@@ -22,7 +22,8 @@ class Objective:
       word_dropout: the share of input words that the networks see as ``unknown_word`` (Bowman et al. 2016).
       unknown_word: the token that stands for a dropped word.
       bag_of_words_weight: of the auxiliary in ``bag_of_words``; needs ``trainable`` around the model.
-      bound: ``"elbo"``, or ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016).
+      bound: ``"elbo"``; ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016); or ``"fivo"``, the particle bound
+        of ``num_samples`` particles (Maddison et al. 2017), whose gradient leaves out the score of the resampling.
       num_samples: K.  For "elbo" the K estimates are averaged.
       doubly_reparametrised: the IWAE gradient in the form of Tucker et al. 2019.
     """
@@ -33,15 +34,15 @@ class Objective:
     word_dropout: float = 0.0
     unknown_word: int | None = None
     bag_of_words_weight: float = 0.0
-    bound: Literal["elbo", "iwae"] = "elbo"
+    bound: Literal["elbo", "iwae", "fivo"] = "elbo"
     num_samples: int = 1
     doubly_reparametrised: bool = False
 
     def __post_init__(self):
         if self.aux_gradient not in ("target", "backward"):
             raise ValueError(f"aux_gradient must be 'target' or 'backward', not {self.aux_gradient!r}")
-        if self.bound not in ("elbo", "iwae"):
-            raise ValueError(f"bound must be 'elbo' or 'iwae', not {self.bound!r}")
+        if self.bound not in ("elbo", "iwae", "fivo"):
+            raise ValueError(f"bound must be 'elbo', 'iwae' or 'fivo', not {self.bound!r}")
         if self.num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, not {self.num_samples}")
         if not self.free_nats >= 0.0:
@@ -52,8 +53,10 @@ class Objective:
             raise ValueError(f"word_dropout must be between 0 and 1, not {self.word_dropout}")
         if self.word_dropout > 0.0 and self.unknown_word is None:
             raise ValueError("word_dropout needs unknown_word, the token that stands for a dropped word")
-        if self.bound == "iwae" and (self.free_nats or self.kl_balance is not None):
-            raise ValueError("free_nats and kl_balance shape the ELBO's KL, which the iwae bound does not have")
+        if self.bound != "elbo" and (self.free_nats or self.kl_balance is not None):
+            raise ValueError(
+                f"free_nats and kl_balance shape the ELBO's KL, which the {self.bound} bound does not have"
+            )
         if self.doubly_reparametrised and self.bound != "iwae":
             raise ValueError("doubly_reparametrised is a gradient of the iwae bound; set bound to 'iwae'")
 
