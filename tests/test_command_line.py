@@ -1,5 +1,7 @@
 """What the command line refuses, each with one sentence, before anything is written."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from absl import flags
@@ -42,8 +44,8 @@ def unwritable():
 )
 def test_a_config_file_that_returns_something_else_is_refused(value, message):
     with pytest.raises(UserError, match=message):
-        cli.config_of(Flag(value))
-    assert cli.config_of(Flag(tiny_config())).model.rnn_dim == 8
+        cli.config_of(cast(Any, Flag(value)))
+    assert cli.config_of(cast(Any, Flag(tiny_config()))).model.rnn_dim == 8
 
 
 @pytest.mark.parametrize("path", ["", " ", "gs://bucket/run"])

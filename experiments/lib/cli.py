@@ -103,6 +103,12 @@ def run(main: Callable[[], None]) -> None:
             main()
         except _user_errors() as error:
             _end(str(error), at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
+        except RuntimeError as error:  # jax's, whose type cannot be named before jax is imported
+            jax = sys.modules.get("jax")
+            if jax is None or not isinstance(error, jax.errors.JaxRuntimeError) or jax.process_count() == 1:
+                raise
+            # At once: JAX would wait at its exit for the process that is gone.
+            _end("another process of the run was lost; start all of them again to go on from the last checkpoint", True)
         except OSError as error:
             _end(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
 
@@ -159,7 +165,7 @@ def _check_paths() -> None:
     for name in ("workdir", "out", "data_dir", "manual_dir"):
         if name not in flags.FLAGS or flags.FLAGS[name].value is None:
             continue
-        value = flags.FLAGS[name].value
+        value = str(flags.FLAGS[name].value)
         if not value.strip() or "\0" in value:
             raise UserError(f"--{name} is empty or no path: {value!r}")
         if "://" in value:
