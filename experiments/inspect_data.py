@@ -2,15 +2,17 @@
 
     python -m experiments.inspect_data --config=experiments/configs/mnist.py --config.data.dir=DIR --out=runs/look
 
-Prints the counts as one JSON object, and writes into --out: ``batch.png`` (digits, waveforms or piano rolls), and
+Prints what was left out of the data and why, a line each, then all counts as one JSON object, and writes into --out: ``batch.png`` (digits, waveforms or piano rolls), and
 ``batch.wav`` or ``batch.txt`` for speech and text.  Everything is drawn from the first batch of training, or the first
 16 sequences of a larger batch, not from the files, so a mistake in padding, masks or normalisation is seen or heard.
 """
 
 from __future__ import annotations
 
-import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -22,6 +24,7 @@ from zf_jax import data, plotting
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data are looked at.")
 _OUT = flags.DEFINE_string("out", "runs/inspect", "Folder of the pictures.")
 flags.mark_flags_as_required(["config"])
+_SHOWN = 10
 
 
 def main() -> None:
@@ -29,6 +32,8 @@ def main() -> None:
     config = cli.config_of(_CONFIG)
     options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     found = data.load(config.data.name, data_dir=config.data.dir or None, **options)
+    if not 0 <= config.seed < 2**32:
+        raise cli.UserError(f"config.seed must be between 0 and 4294967295, not {config.seed}")
     train = found.split("train")
     batch = next(data.train_batches(train, batch_size=min(config.train.batch_size, 16), seed=config.seed))
     folder = Path(_OUT.value)
@@ -43,7 +48,24 @@ def main() -> None:
         written.append(plotting.write_wav(sequences, found, folder / "batch.wav"))
     for path in written:
         print(path)
-    print(json.dumps(found.describe(), ensure_ascii=False))
+    for name, count in left_out(found.describe()):
+        print(f"{name:<60} {count}")
+    print(cli.as_json(found.describe()))
+
+
+def left_out(counts: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every count in a description of what was left out or is unlike the rest, and the first bad files."""
+    for name, value in counts.items():
+        if isinstance(value, Mapping):
+            yield from left_out(value, f"{of}{name}: ")
+        elif name == "bad_files":
+            yield from ((f"{of}bad file", file) for file in value[:_SHOWN])
+            if len(value) > _SHOWN:
+                yield f"{of}bad files that are not shown here", len(value) - _SHOWN
+        elif value and re.search(
+            r"left_out|not_read|not_scored|too_short|skipped|clipped|outside|without|copies", name
+        ):
+            yield of + name.replace("_", " "), value
 
 
 def _sentences(sequences: list[np.ndarray], found: data.DataSet, path: Path) -> Path:

@@ -13,7 +13,7 @@ to the end, and a set that is whole is left as it is.  The counts of what was pr
 from __future__ import annotations
 
 import ast
-import json
+import re
 from typing import Any
 
 from absl import flags
@@ -24,8 +24,8 @@ from zf_jax import data
 _NAME = flags.DEFINE_string("name", None, f"The data set: one of {', '.join(data.NAMES)}.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "The folder of the original files.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to prepare it: TFDS's data directory.")
-_OPTIONS = flags.DEFINE_list(
-    "options", [], "Settings of the set, as in config.data: sample_rate=16000,split_by=speaker."
+_OPTIONS = flags.DEFINE_string(
+    "options", "", "Settings of the set, as in config.data: sample_rate=16000,split_by=speaker."
 )
 _SKIP_BAD_FILES = flags.DEFINE_bool("skip_bad_files", False, "Count and skip files that cannot be used.")
 flags.mark_flags_as_required(["name", "data_dir"])
@@ -35,29 +35,31 @@ def main() -> None:
     """Prepare the set, read it back and print its counts."""
     assert _NAME.value is not None
     assert _DATA_DIR.value is not None
-    options = dict(_option(item) for item in _OPTIONS.value)
-    try:
-        path = data.prepare(
-            _NAME.value,
-            manual_dir=_MANUAL_DIR.value,
-            data_dir=_DATA_DIR.value,
-            skip_bad_files=_SKIP_BAD_FILES.value,
-            **options,
-        )
-    except data.DataError as error:
-        # The sentences name the settings of a config; here they are flags.
-        sentence = str(error).replace("--config.data.skip_bad_files=True", "--skip_bad_files")
-        sentence = sentence.replace("--config.data.dir", "--manual_dir").replace("--config.data.", "--options=")
-        raise cli.UserError(sentence) from None
+    options = dict(_option(item) for item in _items(_OPTIONS.value))
+    path = data.prepare(
+        _NAME.value,
+        manual_dir=_MANUAL_DIR.value,
+        data_dir=_DATA_DIR.value,
+        skip_bad_files=_SKIP_BAD_FILES.value,
+        **options,
+    )
     if path is None:
         print(f"{_NAME.value} needs no preparing: it is read as it lies")
         where = _MANUAL_DIR.value
     else:
         print(f"prepared: {path}")
         where = _DATA_DIR.value
-    options.pop("resample", None)
+    for only_on_preparing in ("resample", "downmix"):
+        options.pop(only_on_preparing, None)
     found = data.load(_NAME.value, data_dir=where, skip_bad_files=_SKIP_BAD_FILES.value, **options)
-    print(json.dumps(found.describe(), ensure_ascii=False))
+    print(cli.as_json(found.describe()))
+
+
+def _items(options: str) -> list[str]:
+    """Return what stands between the commas that are in no brackets and no quotes."""
+    # Quotes or brackets may hold commas: image_shape=(2,3), speaker_pattern='a{1,2}'.
+    pattern = r"""(?:[^,()\[\]'"]|\([^)]*\)|\[[^\]]*\]|'[^']*'|"[^"]*"|[()\[\]'"])+"""
+    return re.findall(pattern, options)
 
 
 def _option(item: str) -> tuple[str, Any]:
@@ -71,4 +73,4 @@ def _option(item: str) -> tuple[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, cli.prepare_flags_for)

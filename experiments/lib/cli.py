@@ -15,6 +15,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, Remedy, in_python
 from zf_jax.memory import keep_memory
 
 
@@ -86,8 +87,42 @@ def join_processes() -> None:
         initialize_distributed(values.coordinator_address, values.num_processes, values.process_id)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1."""
+def config_flags_for(remedy: Remedy) -> str:
+    """A remedy of the library's in the flags of the programs that take a config."""
+    match remedy:
+        case Option(name, value, then):
+            return f"pass --config.data.{name}={'VALUE' if value is None else value}{then and ' ' + then}"
+        case Folder(name, then):
+            return f"pass the folder of {name} with --config.data.dir=DIR{then and ' ' + then}"
+        case Prepare(name, fetches):
+            does = "fetches it" if fetches else "prepares it"
+            return f"python -m experiments.prepare_data --name={name} --data_dir=DIR {does}"
+        case Directory():
+            return "choose another folder with --config.data.cache_dir=DIR or the environment variable ZF_JAX_CACHE"
+    return in_python(remedy)
+
+
+def prepare_flags_for(remedy: Remedy) -> str:
+    """A remedy of the library's in the flags of prepare_data."""
+    match remedy:
+        case Option("skip_bad_files", _, then):
+            return f"pass --skip_bad_files{then and ' ' + then}"
+        case Option(name, value, then):
+            return f"pass --options={name}={'VALUE' if value is None else value}{then and ' ' + then}"
+        case Folder(name, then):
+            return f"pass the folder of {name} with --manual_dir=DIR{then and ' ' + then}"
+        case Prepare(_, fetches):
+            return "leave out --manual_dir to fetch it" if fetches else ""
+        case Directory():
+            return "choose another folder with --data_dir"
+    return in_python(remedy)
+
+
+def run(main: Callable[[], None], flags_for: Callable[[Remedy], str] = config_flags_for) -> None:
+    """Parse the flags and call ``main``; what the user can put right ends with one sentence and status 1.
+
+    ``flags_for`` phrases the library's remedies in this program's flags.
+    """
     keep_memory()
     # A signal ends a program at once, also from within a compilation; the training loop takes over when it has begun.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -102,7 +137,8 @@ def run(main: Callable[[], None]) -> None:
             _check_paths()
             main()
         except _user_errors() as error:
-            _end(str(error), at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
+            sentence = error.sentence(flags_for) if isinstance(error, DataError) else str(error)
+            _end(sentence, at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
         except RuntimeError as error:  # jax's, whose type cannot be named before jax is imported
             jax = sys.modules.get("jax")
             if jax is None or not isinstance(error, jax.errors.JaxRuntimeError) or jax.process_count() == 1:
@@ -173,6 +209,12 @@ def _check_paths() -> None:
         flags.FLAGS[name].value = os.path.expanduser(value)
 
 
+def as_json(found: Any) -> str:
+    """One line of JSON that any terminal can show: names that are not UTF-8 are escaped."""
+    line = json.dumps(found, ensure_ascii=False)
+    return line if line.isprintable() else json.dumps(found)
+
+
 def progress(items: Iterable[Any]) -> Iterable[Any]:
     """A progress bar over ``items`` on a terminal, nothing elsewhere."""
     from tqdm import tqdm
@@ -204,7 +246,6 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from zf_jax.data import DataError
     from zf_jax.runs.checkpoints import CheckpointError
 
     return (UserError, CheckpointError, DataError)

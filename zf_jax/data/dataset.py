@@ -7,7 +7,8 @@ pipeline can choose a batch's padding, and an evaluator its order, from the leng
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,8 +16,94 @@ import numpy as np
 from zf_jax.typing import Observation
 
 
+class Option(NamedTuple):
+    """Remedy: give an option of the data set another value; ``value`` None leaves it to the user which."""
+
+    name: str
+    value: Any = None
+    then: str = ""
+
+
+class Folder(NamedTuple):
+    """Remedy: pass the folder of the data set's files, as ``data_dir`` or, where it is prepared, ``manual_dir``."""
+
+    name: str
+    then: str = ""
+    parameter: str = "data_dir"
+
+
+class Prepare(NamedTuple):
+    """Remedy: prepare the data set; ``fetches`` where that gets its files from their public address."""
+
+    name: str
+    fetches: bool = False
+
+
+class Directory(NamedTuple):
+    """Remedy: prepare into another folder."""
+
+
+Remedy = str | Option | Folder | Prepare | Directory
+
+
+def in_python(remedy: Remedy) -> str:
+    """Return a remedy in the words of a caller of the library."""
+    match remedy:
+        case Option(name, value, then):
+            return f"{f'set {name}' if value is None else f'pass {name}={value!r}'}{then and ' ' + then}"
+        case Folder(name, then, parameter):
+            return f"pass the folder of {name} as {parameter}{then and ' ' + then}"
+        case Prepare(name, fetches):
+            if fetches:
+                return f"zf_jax.data.prepare({name!r}, manual_dir=None, data_dir=DIR) fetches it"
+            return f"prepare it with zf_jax.data.prepare({name!r}, manual_dir=..., data_dir=DIR) and pass that DIR"
+        case Directory():
+            return "choose another folder with data_dir, cache_dir or the environment variable ZF_JAX_CACHE"
+    return str(remedy)
+
+
 class DataError(ValueError):
-    """What is wrong with the user's data: one clear sentence that names the file and says what to do."""
+    """What is wrong with the user's data, and what to do about it.
+
+    Args:
+      path: the file or folder, or "" where there is none; shown with control characters escaped.
+      what: the fact, which follows the path in the sentence.
+      remedies: what to do; words, or records that every border phrases in its own words.
+    """
+
+    def __init__(self, path: str, what: str = "", *remedies: Remedy):
+        super().__init__(path, what, *remedies)
+        self.path, self.what, self.remedies = path, what, remedies
+
+    @property
+    def fact(self) -> str:
+        """The sentence without the remedies that need a border's words."""
+        return self.sentence(lambda remedy: remedy if isinstance(remedy, str) else "")
+
+    def sentence(self, words: Callable[[Remedy], str] = in_python) -> str:
+        """Return fact and remedies as one sentence; ``words`` phrases a remedy."""
+        comma = "" if self.what.startswith((",", ":")) else " "
+        fact = shown(f"{self.path}{comma}{self.what}".strip(" :"))
+        remedies = ", or ".join(filter(None, map(words, self.remedies)))
+        # Where the fact has a colon of its own, a semicolon.
+        return f"{fact}{';' if self.what.startswith((',', ':')) else ':'} {remedies}" if remedies else fact
+
+    def __str__(self) -> str:
+        return self.sentence()
+
+
+def shown(text: str) -> str:
+    """Return text whose control, format and undecodable characters are escaped, so that it is safe on a terminal."""
+    return "".join(
+        c.encode("unicode_escape", "surrogatepass").decode()
+        if unicodedata.category(c) in _ESCAPED and c not in _JOINERS
+        else c
+        for c in text
+    )
+
+
+_ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # of letters in many scripts: they hide nothing
 
 
 class Example(NamedTuple):
@@ -81,20 +168,21 @@ class DataSet:
         for split, source in self.splits.items():
             if len(source) == 0:
                 raise DataError(
-                    f"the {split} split of {self.name} is empty: add data, or choose other split fractions, "
-                    "and prepare it again"
+                    "",
+                    f"the {split} split of {self.name} is empty",
+                    "add data, or choose other split fractions, and prepare it again",
                 )
 
     def split(self, name: str) -> Source:
         """Return the source of a split, or raise ``DataError`` with the names there are."""
         if name not in self.splits:
-            raise DataError(f"{self.name} has no split {name!r}: choose one of {', '.join(sorted(self.splits))}")
+            raise DataError(self.name, f"has no split {name!r}", f"choose one of {', '.join(sorted(self.splits))}")
         return self.splits[name]
 
     def detokenise(self, tokens) -> str:
         """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""
         if self.vocabulary is None:
-            raise DataError(f"{self.name} has no words: only text can be detokenised")
+            raise DataError(self.name, "has no words", "only text can be detokenised")
         from zf_jax.data.text.words import detokenise
 
         return detokenise(tokens, self.vocabulary)

@@ -8,13 +8,14 @@ have to do with each other is then left to the latents.  Both score the same ima
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet, Example, Source
-from zf_jax.data.prepared.splits import stable_order
+from zf_jax.data.dataset import DataError, DataSet, Example, Prepare, Source
+from zf_jax.data.idx import find_idx, read_idx_splits
+from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.sources import TokenRows, frame_example, token_example
 from zf_jax.typing import Observation
 
@@ -23,15 +24,15 @@ SPLITS = ("train", "valid", "test")
 View = Literal["pixels", "rows"]
 
 
-def load_digits(*, data_dir: str | None = None, view: View = "pixels", skip_bad_files: bool = False) -> DataSet:
+def load_digits(*, data_dir: str | None = None, view: View = "pixels") -> DataSet:
     """Return scikit-learn's 1,797 digits of 8 x 8 pixels, binarised at 8 of 16: 1,297 / 250 / 250, needing no file.
 
-    The split is fixed and the same on every machine; ``data_dir`` and ``skip_bad_files`` are accepted and not needed.
+    The split is fixed and the same on every machine; ``data_dir`` is accepted and not needed.
 
     Args:
       view: ``pixels``, 64 steps of one, or ``rows``, 8 steps of 8.
     """
-    del data_dir, skip_bad_files
+    del data_dir
     from sklearn.datasets import load_digits as sklearn_digits
 
     pixels = (sklearn_digits(return_X_y=True)[0] >= 8).astype(np.uint8)
@@ -46,46 +47,45 @@ def load_images(
     data_dir: str | None = None,
     name: str = "images",
     prefix: str = "binarized_mnist",
-    image_shape: tuple[int, int] = (28, 28),
+    image_shape: Sequence[int] = (28, 28),
     view: View = "pixels",
-    skip_bad_files: bool = False,
 ) -> DataSet:
     """Return a set of binary images, from whichever of these ``data_dir`` holds.
 
     * ``<prefix>_train.amat``, ``_valid.amat``, ``_test.amat``: one image a row, 0 or 1 a pixel;
+    * MNIST's own files, ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, as they are or as .gz: a pixel of
+      128 or more (of 255) is 1, and the last sixth of the training images is the validation split;
     * a prepared TFDS set called ``<prefix>`` (array_record, feature ``image``), e.g. the stock ``binarized_mnist``;
-    * what ``experiments.prepare_data`` made of the first.
+    * what ``prepare`` made of the first two.
 
     Args:
       data_dir: the folder of the .amat files, or TFDS's data directory.
       name: the name the set goes by.
       prefix: what the files or the TFDS set are called.
-      image_shape: rows and columns.
+      image_shape: rows and columns; a third number must be 1, the channel.
       view: ``pixels``, or ``rows``: a step a row.
-      skip_bad_files: accepted as everywhere; a fixed set of images has no file to spare, so a bad row always stops.
 
     Raises:
       DataError: nothing is there, a row is ragged, or a value is neither 0 nor 1.
     """
-    del skip_bad_files
     from zf_jax.data.prepared import folders, store
 
-    rows, columns = (int(side) for side in image_shape)
+    rows, columns = _sides(image_shape)
     folder = folders.need_folder(data_dir, name)
     prepared = store.find(folder, name) or store.find_stock(folder, prefix)
     if prepared is not None:
         splits: Mapping[str, Any] = _prepared_rows(prepared, rows * columns)
         return _dataset(name, splits, (rows, columns), view)
-    return _dataset(name, read_amat_splits(folder, prefix, rows * columns), (rows, columns), view)
+    return _dataset(name, read_splits(folder, prefix, (rows, columns)), (rows, columns), view)
 
 
-def load_mnist(*, data_dir: str | None = None, view: View = "pixels", skip_bad_files: bool = False) -> DataSet:
+def load_mnist(*, data_dir: str | None = None, view: View = "pixels") -> DataSet:
     """Return the fixed binarised MNIST of Larochelle and Murray (2011): 50,000 / 10,000 / 10,000 images of 784 pixels.
 
     Args:
       view: ``pixels``, 784 steps of one, or ``rows``, 28 steps of 28.
     """
-    return load_images(data_dir=data_dir, name="mnist", view=view, skip_bad_files=skip_bad_files)
+    return load_images(data_dir=data_dir, name="mnist", view=view)
 
 
 def prepare_images(
@@ -94,23 +94,31 @@ def prepare_images(
     *,
     name: str = "images",
     prefix: str = "binarized_mnist",
-    image_shape: tuple[int, int] = (28, 28),
-    skip_bad_files: bool = False,
+    image_shape: Sequence[int] = (28, 28),
 ) -> str:
-    """Store the .amat files of a folder as array_record under ``data_dir`` and return the path; errors as above."""
-    del skip_bad_files
+    """Store the .amat or idx files of a folder as array_record under ``data_dir``; return the path; errors as above."""
     import tensorflow_datasets as tfds
 
     from zf_jax.data.prepared import folders, store
 
-    pixels = int(np.prod(image_shape))
+    shape = _sides(image_shape)
+    pixels = shape[0] * shape[1]
 
     def recipe() -> store.Recipe:
-        rows = read_amat_splits(folders.need_folder(manual_dir, name), prefix, pixels)
+        rows = read_splits(folders.need_folder(manual_dir, name), prefix, shape)
         feature = tfds.features.Tensor(shape=(pixels,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)
-        return store.Recipe({"image": feature}, {split: (lambda s=split: _records(rows[s], s)) for split in rows}, {})
+        records = {split: (lambda s=split: _records(rows[s], s)) for split in rows}
+        return store.Recipe({"image": feature}, records, lambda _: {})
 
     return store.prepare(name, recipe, data_dir)
+
+
+def _sides(image_shape: Sequence[int]) -> tuple[int, int]:
+    sides = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else ()
+    whole = all(isinstance(side, int) and side > 0 for side in sides)
+    if not whole or len(sides) not in (2, 3) or sides[2:] not in ((), (1,)):
+        raise DataError("", f"image_shape is (rows, columns), such as (28, 28), not {image_shape!r}")
+    return sides[0], sides[1]
 
 
 def _records(rows: np.ndarray, split: str):
@@ -119,23 +127,28 @@ def _records(rows: np.ndarray, split: str):
     yield from ({"image": row} for row in tqdm(rows, desc=f"writing {split}", unit="image", disable=None))
 
 
+def read_splits(folder: str, prefix: str, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return the three splits of the idx or .amat files in a folder, uint8 ``[N, pixels]`` each."""
+    idx = find_idx(folder)
+    return read_idx_splits(*idx, shape) if idx else read_amat_splits(folder, prefix, shape[0] * shape[1])
+
+
 def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndarray]:
     """Return the three splits of .amat files in a folder, uint8 ``[N, pixels]`` each; ``DataError`` where one lacks."""
     paths = {split: os.path.join(folder, f"{prefix}_{split}.amat") for split in SPLITS}
     missing = [os.path.basename(path) for path in paths.values() if not os.path.isfile(path)]
     if missing:
-        raise DataError(
-            f"{folder} holds neither a prepared {prefix} nor {', '.join(missing)}: give the folder of the three "
-            f".amat files, or TFDS's data directory (python -m experiments.prepare_data --name=mnist fetches them)"
-        )
+        what = f"holds neither a prepared {prefix} nor idx files nor {', '.join(missing)}"
+        remedy = "give the folder of the three .amat files, or TFDS's data directory"
+        raise DataError(folder, what, remedy, Prepare("mnist", True))
     return {split: read_amat(path, pixels) for split, path in paths.items()}
 
 
 def read_amat(path: str, pixels: int) -> np.ndarray:
     """Return the rows of an .amat file as uint8 ``[N, pixels]``; ``DataError`` names a ragged row or a wrong value."""
-    raw = np.fromfile(path, np.uint8)
+    raw = np.frombuffer(read_bytes(path), np.uint8)
     if raw.size == 0:
-        raise DataError(f"{path} is empty: copy it again from its source")
+        raise DataError(path, "is empty", "copy it again from its source")
     width = 2 * pixels  # a digit and a separator each; the separator of the last pixel is the end of the line
     if raw.size % width == 0:
         grid = raw.reshape(-1, pixels, 2)
@@ -154,15 +167,13 @@ def _read_amat_slowly(path: str, pixels: int) -> np.ndarray:
             try:
                 row = np.array(line.split(), dtype=np.float64)
             except ValueError:
-                raise DataError(f"{path}, row {number}: a value is not a number; is this an .amat file?") from None
+                raise DataError(path, f", row {number}: a value is not a number", "is this an .amat file?") from None
             if row.size != pixels:
-                raise DataError(
-                    f"{path}, row {number}: {row.size} values where {pixels} belong; copy the file again, or set "
-                    "image_shape to the size of its images"
-                )
+                what = f", row {number}: {row.size} values where {pixels} belong"
+                raise DataError(path, what, "copy the file again")
             if not np.isin(row, (0.0, 1.0)).all():
                 wrong = row[~np.isin(row, (0.0, 1.0))][0]
-                raise DataError(f"{path}, row {number}: the value {wrong:g} is neither 0 nor 1; binarise it first")
+                raise DataError(path, f", row {number}: the value {wrong:g} is neither 0 nor 1", "binarise it first")
             rows.append(row.astype(np.uint8))
     return np.stack(rows)
 
@@ -182,12 +193,17 @@ class _PreparedRows:
 
     def __getitem__(self, index: int) -> Example:
         if not self._read[index]:
-            image = np.asarray(self._records[int(index)]["image"]).reshape(-1)
-            if image.size != self._rows.shape[1] or image.max() > 1:
-                raise DataError(
-                    f"{self._path}, image {index}: {image.size} values up to {image.max()}, where "
-                    f"{self._rows.shape[1]} values of 0 or 1 belong; set image_shape, or binarise them first"
-                )
+            record = self._records[int(index)]
+            if "image" not in record:
+                what = f"has no feature 'image' but {', '.join(sorted(record))}"
+                raise DataError(self._path, what, "prepare it again with that name")
+            image = np.asarray(record["image"]).reshape(-1)
+            # Before the cast: -1 would become 255, and a grey 0.
+            if image.size != self._rows.shape[1] or not np.isin(image, (0, 1)).all():
+                wrong = image[~np.isin(image, (0, 1))][:1]
+                what = f", image {index}: {image.size} values{f', such as {wrong[0]:g}' if wrong.size else ''}, "
+                what += f"where {self._rows.shape[1]} values of 0 or 1 belong"
+                raise DataError(self._path, what, "binarise them first, or load them as images of another image_shape")
             self._rows[index] = image
             self._read[index] = True
         return token_example(self._rows[index], PIXEL.start_token)
@@ -202,8 +218,10 @@ def _prepared_rows(path: str, pixels: int) -> dict[str, _PreparedRows]:
     for split, candidates in names.items():
         source = next((sources[name] for name in candidates if name in sources), None)
         if source is None:
-            raise DataError(f"{path} has no {split} split: prepare it again from files with all three")
+            raise DataError(path, f"has no {split} split", "prepare it again from files with all three")
         found[split] = _PreparedRows(source, pixels, path)
+        if len(source):
+            found[split][0]  # a set of another form is refused before it is trained on
     return found
 
 

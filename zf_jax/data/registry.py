@@ -31,7 +31,8 @@ def load(name: str, *, data_dir: str | None = None, **options) -> DataSet:
     Args:
       name: one of ``NAMES``.
       data_dir: the folder that holds the original files, or TFDS's data directory where the set was prepared.
-      **options: the settings of that set's loader, e.g. ``protocol`` or ``sample_rate``; all take ``skip_bad_files``.
+      **options: the settings of that set's loader, e.g. ``protocol`` or ``sample_rate``.  All accept
+        ``skip_bad_files``, which means something for sets that are folders of files.
 
     Raises:
       DataError: the name or an option is unknown, or the data are missing or bad; the sentence says what to do.
@@ -52,7 +53,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
       DataError: as ``load``; also where the files must be had from their owner, or cannot be fetched.
     """
     if name not in _LOADERS:
-        raise DataError(f"there is no data set {name!r}: choose one of {', '.join(NAMES)}")
+        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(NAMES)}")
     room, function, _ = _LOADERS[name]
     if room == "music" or name == "digits":
         return None
@@ -60,14 +61,15 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
 
     folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     module = importlib.import_module(f"zf_jax.data.{room}")
-    if name == "mnist":
+    if room == "images":
+        options.pop("skip_bad_files", None)
         return module.prepare_images(folder, data_dir, name=name, **options)
     return getattr(module, function.replace("load_", "prepare_"))(folder, data_dir, name=name, **options)
 
 
 def _loader(name: str) -> Callable[..., DataSet]:
     if name not in _LOADERS:
-        raise DataError(f"there is no data set {name!r}: choose one of {', '.join(NAMES)}")
+        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(NAMES)}")
     room, function, shared = _LOADERS[name]
     loader = getattr(importlib.import_module(f"zf_jax.data.{room}"), function)
     return functools.partial(loader, name=name) if shared else loader
@@ -76,8 +78,24 @@ def _loader(name: str) -> Callable[..., DataSet]:
 def _call(loader: Callable[..., DataSet], name: str, **options) -> DataSet:
     parameters = inspect.signature(loader).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if "skip_bad_files" not in parameters:
+        options.pop("skip_bad_files", None)  # every config may have it; these sets are no folders of files
     unknown = sorted(set(options) - set(parameters))
     if unknown and not takes_all:
         known = sorted(set(parameters) - {"data_dir", "name"})
-        raise DataError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(known)}")
+        raise DataError(name, f"has no option {unknown[0]!r}", f"it takes {', '.join(known) or 'none'}")
+    for option, value in options.items():
+        if option in parameters:
+            _check_type(option, value, parameters[option].default)
     return loader(**options)
+
+
+def _check_type(option: str, value: object, default: object) -> None:
+    """Raise ``DataError`` where an option's value is of another kind than its default."""
+    kinds = {bool: (bool, "True or False"), int: (int, "a whole number"), float: ((int, float), "a number")}
+    kinds[str] = (str, "a text")
+    if type(default) not in kinds:
+        return
+    types, words = kinds[type(default)]
+    if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise DataError("", f"{option} must be {words}, not {value!r}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tarfile
 import urllib.error
 import urllib.request
 from typing import NamedTuple
 
-from zf_jax.data.dataset import DataError
+from zf_jax.data.dataset import DataError, Folder
+from zf_jax.data.prepared import archives
 
 
 class Remote(NamedTuple):
@@ -67,9 +67,8 @@ REMOTES: dict[str, tuple[Remote, ...]] = {
 }
 _UNPACKED = ("ljspeech", "librispeech")  # the others are read as they come
 _LICENSED = {
-    "timit": "TIMIT is licensed by the LDC (LDC93S1): get it there and pass its folder with --manual_dir=DIR",
-    "blizzard": "the Blizzard 2013 recordings are licensed by the challenge's organisers: pass your folder of 16 kHz "
-    "segments with --manual_dir=DIR",
+    "timit": "TIMIT is licensed by the LDC (LDC93S1), where it is to be had",
+    "blizzard": "the Blizzard 2013 recordings are licensed by the challenge's organisers, to be cut to 16 kHz segments",
 }
 
 
@@ -80,7 +79,8 @@ def fetch(name: str, data_dir: str) -> str:
       DataError: the set is not public, the address does not answer, or a file is not the registered one.
     """
     if name not in REMOTES:
-        raise DataError(_LICENSED.get(name, f"{name} is yours: pass its folder with --manual_dir=DIR"))
+        what = _LICENSED.get(name, f"{name} is yours, and cannot be fetched")
+        raise DataError("", what, Folder(name, parameter="manual_dir"))
     folder = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads", name)
     os.makedirs(folder, exist_ok=True)
     for remote in REMOTES[name]:
@@ -89,7 +89,7 @@ def fetch(name: str, data_dir: str) -> str:
             continue
         path = os.path.join(folder, remote.file)
         if not os.path.exists(path):
-            _fetch(remote, path)
+            _fetch(name, remote, path)
         if name in _UNPACKED:
             _unpack(path, folder)
             os.remove(path)
@@ -98,7 +98,7 @@ def fetch(name: str, data_dir: str) -> str:
     return folder
 
 
-def _fetch(remote: Remote, path: str) -> None:
+def _fetch(name: str, remote: Remote, path: str) -> None:
     """Write a file under a temporary name and rename it once its size and checksum are right."""
     from tqdm import tqdm
 
@@ -115,27 +115,20 @@ def _fetch(remote: Remote, path: str) -> None:
                 size += len(chunk)
                 bar.update(len(chunk))
     except (urllib.error.URLError, OSError) as error:
-        raise DataError(
-            f"{remote.url} cannot be fetched ({getattr(error, 'reason', error)}): fetch it yourself and pass its "
-            "folder with --manual_dir=DIR"
-        ) from None
+        what = f"cannot be fetched ({getattr(error, 'reason', error)})"
+        raise DataError(remote.url, what, Folder(name, "after fetching it yourself", "manual_dir")) from None
     if size != remote.size or digest.hexdigest() != remote.sha256:
         os.remove(part)
-        raise DataError(
-            f"{remote.url} gave {size} bytes that are not the registered file (sha256 {remote.sha256[:12]}…, "
-            f"{remote.size} bytes): try again, or pass a folder with --manual_dir=DIR"
-        )
+        registered = f"(sha256 {remote.sha256[:12]}…, {remote.size} bytes)"
+        what = f"gave {size} bytes that are not the registered file {registered}"
+        raise DataError(remote.url, what, "try again", Folder(name, parameter="manual_dir"))
     os.replace(part, path)
 
 
 def _unpack(archive: str, folder: str) -> None:
     temporary = f"{archive}.unpacking"
     shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as opened:
-            opened.extractall(temporary, filter="data")
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{archive} cannot be unpacked ({str(error)[:80]}): delete it and try again") from None
+    archives.unpack(archive, temporary)
     for root, _, files in os.walk(temporary):
         target = os.path.join(folder, os.path.relpath(root, temporary))
         os.makedirs(target, exist_ok=True)

@@ -10,12 +10,16 @@ from zf_jax.data.dataset import DataError
 
 def stable_order(keys: Sequence[str], seed: int = 0) -> list[int]:
     """Return a permutation of ``range(len(keys))`` that depends on the keys and the seed alone."""
-    return sorted(range(len(keys)), key=lambda i: (hashlib.sha256(f"{seed}:{keys[i]}".encode()).digest(), keys[i]))
+    return sorted(range(len(keys)), key=lambda i: (_digest(f"{seed}:{keys[i]}"), keys[i]))
 
 
 def stable_fraction(text: str) -> float:
     """Return a number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") / 2.0**64
+    return int.from_bytes(_digest(text)[:8], "big") / 2.0**64
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()  # file names need not be UTF-8
 
 
 def by_hash(text: str, valid: float, test: float) -> str:
@@ -31,9 +35,10 @@ def take(keys: Sequence[str], fraction: float, seed: int, *, what: str) -> set[s
     """
     unique = sorted(set(keys))
     if not 0.0 < fraction < 1.0:
-        raise DataError(f"a split takes a fraction of the {what} between 0 and 1, not {fraction}")
+        raise DataError("", f"a split takes a fraction of the {what} between 0 and 1, not {fraction}")
     if len(unique) < 2:
-        raise DataError(f"{len(unique)} {what} cannot be divided into splits: add data or split by something finer")
+        fact = f"{len(unique)} {what} cannot be divided into splits"
+        raise DataError("", fact, "add data or split by something finer")
     count = min(max(1, round(fraction * len(unique))), len(unique) - 1)
     return {unique[i] for i in stable_order(unique, seed)[:count]}
 
@@ -41,7 +46,7 @@ def take(keys: Sequence[str], fraction: float, seed: int, *, what: str) -> set[s
 def three_way(keys: Sequence[str], valid: float, test: float, seed: int, *, what: str) -> list[str]:
     """Return the split of every key; equal keys (a speaker's recordings) share one.  Errors as ``take``."""
     if valid + test >= 1.0:
-        raise DataError(f"valid and test cannot take {valid} + {test} of the {what}: nothing is left to train on")
+        raise DataError("", f"valid and test cannot take {valid} + {test} of the {what}: nothing is left to train on")
     tested = take(keys, test, seed, what=what)
     rest = [key for key in keys if key not in tested]
     validated = take(rest, valid / (1.0 - test), seed + 1, what=what)

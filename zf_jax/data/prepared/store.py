@@ -1,7 +1,9 @@
-"""Prepared data on disk: one TFDS builder in plain Python, array_record files, found and read without TensorFlow.
+"""Prepared data on disk in TFDS's layout: array_record files, written, found and read without TensorFlow.
 
-A preparation writes into TFDS's incomplete folder and is renamed when whole, so that one that was interrupted is never
-read; a lock keeps several processes of one run from preparing the same set at once.  Nothing here asks the network.
+Records are written as they come, shard by shard, so a split of any size needs the memory of one record.  (TFDS's own
+writer holds a split in memory, and needs TensorFlow above 1,000 MiB.)  A preparation is written into a folder of its
+own and renamed when whole, so that one that was interrupted is never read; a lock keeps several processes of one run
+from preparing the same set at once.  Nothing here asks the network.
 """
 
 from __future__ import annotations
@@ -14,13 +16,23 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from zf_jax.data.dataset import DataError
+from zf_jax.data.dataset import DataError, Directory, Option
+from zf_jax.data.prepared import folders
 
 BUILDER = "zf_jax"
 VERSION = "1.0.0"
+SHARD_BYTES = 256 << 20
+
+
+class NoRoom(DataError):
+    """What stops a whole preparation, and not one file: no room for temporary files."""
+
+
+Record = dict[str, Any]
+Records = Generator[Record, None, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +41,14 @@ class Recipe:
 
     Attributes:
       features: the TFDS features of a record.
-      splits: for each split, a function that yields its records in their final order.
-      metadata: JSON-able facts, filled in while the splits are generated and stored beside the records.
-      finish: called when all splits are generated; may raise ``DataError``, and then nothing is stored.
+      splits: for each split, a generator of its records in their final order, which returns facts about the split.
+      metadata: turns the facts of all splits into the JSON-able facts that are stored beside the records; may raise
+        ``DataError``, and then nothing is stored.
     """
 
     features: Mapping[str, Any]
-    splits: Mapping[str, Callable[[], Iterator[dict[str, Any]]]]
-    metadata: dict[str, Any]
-    finish: Callable[[], None] = lambda: None
+    splits: Mapping[str, Callable[[], Records]]
+    metadata: Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def config_name(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
@@ -78,7 +89,7 @@ def read_metadata(path: str) -> dict[str, Any]:
         with open(file, encoding="utf-8") as opened:
             return json.load(opened)
     except (OSError, ValueError):
-        raise DataError(f"{file} is damaged or missing: delete {path} and prepare the set again") from None
+        raise DataError(file, "is damaged or missing", f"delete {path} and prepare the set again") from None
 
 
 def open_splits(path: str) -> dict[str, Sequence[Mapping[str, Any]]]:
@@ -87,44 +98,222 @@ def open_splits(path: str) -> dict[str, Sequence[Mapping[str, Any]]]:
     try:
         with _quiet():
             builder = tfds.builder_from_directory(path)
+            _check_shards(builder)
             open_one: Any = builder.as_data_source  # its stub takes no argument
-            return {split: open_one(split) for split in builder.info.splits}
+            return {split: _Checked(open_one(split), f"{path}, {split}") for split in builder.info.splits}
     except Exception as error:  # TFDS and array_record raise many kinds; the user needs one sentence
-        raise DataError(
-            f"{path} cannot be read ({_one_line(error)}): it must hold array_record files; delete it and prepare again"
-        ) from error
+        what = f"cannot be read ({error if isinstance(error, _Damaged) else _one_line(error)})"
+        raise DataError(path, what, "it must hold array_record files; delete it and prepare again") from error
+
+
+class _Damaged(Exception):
+    """A fact about damaged shards, for ``open_splits`` to put into a sentence."""
+
+
+class _Checked(Sequence):
+    """The records of one split; a record that cannot be decoded raises ``DataError``."""
+
+    def __init__(self, records: Any, where: str):
+        self._records, self._where = records, where
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index):
+        try:
+            return self._records[index]
+        except IndexError:
+            raise
+        except Exception as error:  # array_record checks its digests on reading
+            what = f"record {index} is damaged ({_one_line(error)})"
+            raise DataError(self._where, what, "delete the prepared set and prepare it again") from error
+
+
+def _check_shards(builder: Any) -> None:
+    """Raise ``_Damaged`` where a shard is missing or holds another number of records than was written."""
+    for name, split in builder.info.splits.items():
+        for shard, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+            file = os.path.basename(str(shard))
+            if not os.path.isfile(shard):
+                raise _Damaged(f"the {name} split's file {file} is missing")
+            if _number_of_records(str(shard)) != expected:
+                raise _Damaged(f"the {name} split's file {file} does not hold the {expected} records written to it")
+
+
+def _number_of_records(shard: str) -> int:
+    """Return the number of records of an array_record file, -1 where it is damaged."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    try:
+        reader = ArrayRecordReader(shard)
+        try:
+            return reader.num_records()
+        finally:
+            reader.close()
+    except Exception:
+        return -1
+
+
+def find_or_prepare(
+    folder: str, cache_dir: str | None, name: str, config: str, prepare_into: Callable[[str], str]
+) -> str:
+    """Return where a set is prepared: in ``folder`` itself, or in the cache, prepared there by ``prepare_into``.
+
+    Args:
+      folder: the original files, or a TFDS data directory.
+      cache_dir: where preparations of original files are kept; None for the default (``folders.cache_dir``).
+      name: the set's name.
+      config: its stored name, see ``config_name``.
+      prepare_into: given the data directory, prepares the set there and returns its path.
+
+    Raises:
+      DataError: ``folder`` holds the set, prepared with other options.
+    """
+    path = find(folder, config)
+    if path is not None:
+        return path
+    there = variants(folder, name)
+    if there:
+        what = f"holds {name} prepared with other options ({', '.join(there)})"
+        raise DataError(folder, what, "load it with the same ones, or prepare it again with these")
+    home = folders.cache_dir(cache_dir, folder)
+    return find(home, config) or prepare_into(home)
+
+
+def with_others(bad: Sequence[DataError], number: int) -> DataError:
+    """Return the error of the first of the bad among ``number`` files, which says how many and how to skip them."""
+    first = bad[0]
+    others = f" ({len(bad)} of {number} files are bad)" if len(bad) > 1 else ""
+    skip = Option("skip_bad_files", True, "to count and skip bad files")
+    return DataError(first.path, first.what + others, *first.remedies, skip)
+
+
+def prepared_without(path: str, bad: Sequence[str]) -> DataError:
+    """Return the error of a set that was prepared without bad files, and is loaded as if it were whole."""
+    what = f"was prepared without {len(bad)} bad files, the first: {bad[0]}"
+    return DataError(path, what, "mend them and prepare again", Option("skip_bad_files", True))
 
 
 def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) -> str:
     """Store a set under ``data_dir`` and return its path; a set that is there already is left as it is."""
-    tfds = _tfds()
     with _locked(data_dir, config_name):
         path = find(data_dir, config_name)
         if path is not None:
             return path
-        recipe = make_recipe()
+        try:
+            recipe = make_recipe()
+        except OSError as error:
+            raise folders.unreadable(error.filename or "a file", error) from None
+        home = os.path.join(os.path.abspath(data_dir), BUILDER, config_name)
         for leftover in _incomplete(data_dir, config_name):
             shutil.rmtree(leftover, ignore_errors=True)  # of an interrupted run: the lock is ours, nobody writes there
-        config = tfds.core.BuilderConfig(name=config_name, description="Sequences for zf_jax.")
-        with _quiet():
-            builder = _builder_class()(recipe=recipe, data_dir=data_dir, config=config, file_format="array_record")
+        temporary = os.path.join(home, f"{VERSION}.incomplete")
         try:
-            with _quiet():
-                builder.download_and_prepare()
-        except BaseException as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, DataError):
-                cause = cause.__cause__ or cause.__context__
-            if cause is not None:
-                raise cause from None
-            if isinstance(error, OSError):
-                why = f"({error.strerror}): make room, or choose another folder"
-                raise DataError(f"{data_dir} cannot be written {why}") from None
+            os.makedirs(temporary)
+            _write(recipe, config_name, data_dir, temporary)
+            os.rename(temporary, os.path.join(home, VERSION))
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            what = f"cannot be written ({error.strerror or error})"
+            raise DataError(data_dir, what, "make room, or choose another folder") from None
+        except Exception:
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
     path = find(data_dir, config_name)
     if path is None:
-        raise DataError(f"{config_name} was prepared under {data_dir} and cannot be found there: is the disk full?")
+        raise DataError(data_dir, f"does not hold the {config_name} that was written there", "is the disk full?")
     return path
+
+
+def _write(recipe: Recipe, config_name: str, data_dir: str, folder: str) -> None:
+    """Write a recipe's records, facts and TFDS's description of them into ``folder``."""
+    tfds = _tfds()
+    from tensorflow_datasets.core import example_serializer, naming
+
+    features = tfds.features.FeaturesDict(dict(recipe.features))
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+    template = naming.ShardedFileTemplate(data_dir=folder, dataset_name=BUILDER, filetype_suffix="array_record")
+    facts, infos = {}, []
+    for split, records in recipe.splits.items():
+        writer = _ShardWriter(folder)
+        generator = records()
+        try:
+            while True:
+                try:
+                    record = next(generator)
+                except StopIteration as stop:
+                    facts[split] = stop.value
+                    break
+                except OSError as error:  # of reading: not to be taken for one of writing
+                    raise folders.unreadable(error.filename or "a file", error) from None
+                writer.write(serializer.serialize_example(features.encode_example(record)))
+        finally:
+            writer.close()
+        if not writer.lengths:
+            raise DataError("", f"the {split} split of {config_name} is empty", "add data, or choose larger fractions")
+        named = template.replace(split=split)
+        for index in range(len(writer.lengths)):
+            final = named.sharded_filepath(shard_index=index, num_shards=len(writer.lengths))
+            os.rename(writer.path(index), final)
+        infos.append(tfds.core.SplitInfo(split, writer.lengths, writer.num_bytes, named))
+    metadata = recipe.metadata(facts)
+    config = tfds.core.BuilderConfig(name=config_name, description="Sequences for zf_jax.")
+    with _quiet():
+        builder = _builder_class()(features=features, data_dir=data_dir, config=config, file_format="array_record")
+        builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+        builder.info.write_to_directory(folder)
+    with open(os.path.join(folder, "metadata.json"), "w", encoding="utf-8") as file:
+        json.dump(metadata, file)
+
+
+class _ShardWriter:
+    """Writes serialised records to array_record files of at most ``SHARD_BYTES`` each, under temporary names.
+
+    Attributes:
+      lengths: the records of every shard.
+      num_bytes: of all records.
+    """
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._writer: Any = None
+        self._room = 0
+        self.lengths: list[int] = []
+        self.num_bytes = 0
+
+    def path(self, index: int) -> str:
+        return os.path.join(self._folder, f"shard-{index}.part")
+
+    def write(self, record: bytes) -> None:
+        from array_record.python.array_record_module import ArrayRecordWriter
+
+        try:
+            if self._writer is None or self._room < len(record):
+                self.close()
+                self._writer = ArrayRecordWriter(self.path(len(self.lengths)), "group_size:1")
+                self._room = SHARD_BYTES
+                self.lengths.append(0)
+            self._writer.write(record)
+        except RuntimeError as error:
+            raise self._failed(error) from None
+        self._room -= len(record)
+        self.num_bytes += len(record)
+        self.lengths[-1] += 1
+
+    def close(self) -> None:
+        """Finish the last shard.  Raises ``OSError`` where not all of it could be written."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except RuntimeError as error:
+            raise self._failed(error) from None
+        if _number_of_records(self.path(len(self.lengths) - 1)) != self.lengths[-1]:
+            raise OSError(None, "a file was not written whole")
+
+    def _failed(self, error: RuntimeError) -> OSError:
+        return OSError(None, str(error).partition("failed: ")[2].partition(";")[0] or _one_line(error))
 
 
 def _builder_class():
@@ -134,34 +323,27 @@ def _builder_class():
     with registered.skip_registration():
 
         class ZfJax(tfds.core.GeneratorBasedBuilder):
-            """Writes the records of a recipe, in order."""
+            """Describes a prepared set to TFDS; its records are written by ``_write``."""
 
             name = BUILDER
             VERSION = tfds.core.Version(VERSION)
 
-            def __init__(self, *, recipe: Recipe, **kwargs):
-                self._recipe = recipe
-                self._facts = tfds.core.MetadataDict()
+            def __init__(self, *, features: Any, **kwargs):
+                self._features = features
                 super().__init__(**kwargs)
 
             def _info(self):
                 return tfds.core.DatasetInfo(
                     builder=self,
-                    features=tfds.features.FeaturesDict(dict(self._recipe.features)),
-                    metadata=self._facts,
+                    features=self._features,
                     disable_shuffling=True,  # neighbours stay neighbours: a recording is a run of records
                 )
 
             def _split_generators(self, dl_manager):
-                del dl_manager
-                last = list(self._recipe.splits)[-1]
-                return {split: self._generate_examples(split, split == last) for split in self._recipe.splits}
+                raise NotImplementedError
 
-            def _generate_examples(self, split, last):
-                yield from enumerate(self._recipe.splits[split]())
-                if last:
-                    self._recipe.finish()
-                    self._facts.update(self._recipe.metadata)
+            def _generate_examples(self):
+                raise NotImplementedError
 
     return ZfJax
 
@@ -195,10 +377,7 @@ def _locked(data_dir: str, config: str):
         os.makedirs(data_dir, exist_ok=True)
         handle = open(os.path.join(data_dir, f".{config}.lock"), "w")  # noqa: SIM115  (closed below)
     except OSError as error:
-        raise DataError(
-            f"{data_dir} cannot be written ({error.strerror}): choose another folder with --data_dir, or with "
-            "--config.data.cache_dir or the environment variable ZF_JAX_CACHE"
-        ) from None
+        raise DataError(data_dir, f"cannot be written ({error.strerror})", Directory()) from None
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

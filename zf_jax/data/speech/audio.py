@@ -1,23 +1,26 @@
 """Read and validate one mono audio file as 16-bit samples.
 
 Values are integers on the 16-bit scale whatever the file's own depth, so that "raw units" and the quantisation step
-mean the same everywhere (rule A11).  soundfile decodes (RIFF, FLAC, NIST SPHERE), soxr resamples.
+mean the same everywhere (rule A11).  soundfile decodes (RIFF, FLAC, NIST SPHERE, Ogg, MP3), soxr resamples.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import struct
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError
+from zf_jax.data.dataset import DataError, Option
+from zf_jax.data.prepared.folders import check_regular, unreadable
+from zf_jax.data.speech.containers import check_whole
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
+AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 _FULL_SCALE = 32768.0
+_BLOCK = 1 << 16  # numbers decoded at a time
+_MOST_CLIPPED = 0.01  # of a file's samples
+_HIGHEST_PEAK = 2.0  # times full scale: 6 dB
 
 
 class Recording(NamedTuple):
@@ -29,58 +32,153 @@ class Recording(NamedTuple):
     split: str
 
 
+class Audio(NamedTuple):
+    """Facts about a decoded file: its rate in Hz after resampling, its samples, and those beyond full scale."""
+
+    rate: int
+    samples: int
+    clipped: int
+
+
 def is_audio(path: str) -> bool:
     """Return whether a file's name says that it is audio."""
     return path.lower().endswith(AUDIO_SUFFIXES)
 
 
-def read_audio(path: str, sample_rate: int | None, *, resample: bool = False) -> tuple[np.ndarray, int]:
-    """Return the samples of a mono file, int16 ``[N]``, and their rate in Hz.
+def without_audio_suffix(name: str) -> str:
+    """Return a name without the suffixes of audio files at its end; other dots are part of the name."""
+    while is_audio(name):
+        name = os.path.splitext(name)[0]
+    return name
+
+
+def read_audio(
+    path: str, sample_rate: int | None, *, resample: bool = False, downmix: bool = False
+) -> tuple[np.ndarray, int]:
+    """Return the samples of a file, int16 ``[N]``, and their rate in Hz; arguments and errors as ``decode``."""
+    blocks: list[np.ndarray] = []
+    decoding = decode(path, sample_rate, resample=resample, downmix=downmix)
+    while True:
+        try:
+            blocks.append(next(decoding))
+        except StopIteration as stop:
+            return np.concatenate(blocks), stop.value.rate
+
+
+def decode(
+    path: str, sample_rate: int | None, *, resample: bool = False, downmix: bool = False
+) -> Generator[np.ndarray, None, Audio]:
+    """Yield the samples of a file in blocks of int16 ``[n]``; return facts about the whole.
+
+    The file's own count of frames is compared with what was decoded, never trusted.  A file that turns out bad raises
+    at its end: what was yielded before is not to be used.
 
     Args:
-      path: a WAV, FLAC or SPHERE file.
+      path: a file that libsndfile reads.
       sample_rate: the rate wanted; None takes the file's own.
       resample: convert other rates; otherwise another rate is an error.
+      downmix: average the channels of a file with several; otherwise several are an error.
 
     Raises:
-      DataError: the file is no audio, truncated, stereo, of another rate, empty, or constant throughout.
+      DataError: the file cannot be read, is no audio, truncated, of several channels or another rate, empty, constant,
+        or on another scale than -1 to 1.
     """
-    soundfile = _soundfile()
-    if os.path.getsize(path) == 0:
-        raise DataError(f"{path} is an empty file: copy it again from its source")
-    _check_whole(path)
+    check_regular(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels, expected = file.samplerate, file.channels, file.frames
-            if channels != 1:
-                raise DataError(f"{path} has {channels} channels where one belongs: mix it down to mono first")
-            if sample_rate is not None and rate != sample_rate and not resample:
-                raise DataError(
-                    f"{path} is sampled at {rate} Hz where {sample_rate} Hz belong: "
-                    "pass --config.data.resample=True, or set --config.data.sample_rate"
-                )
-            # float64 holds 16 and 24 bit integers exactly, and scales floating-point files like all others.
-            samples = file.read(dtype="float64")
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{path} cannot be decoded as audio ({_reason(error)}): replace it or remove it") from None
-    if samples.size < expected:
-        raise DataError(f"{path} is truncated: {samples.size} samples where its header says {expected}; copy it again")
-    if samples.size == 0:
-        raise DataError(f"{path} holds no samples: replace it or remove it")
-    if not np.isfinite(samples).all():
-        raise DataError(f"{path} holds samples that are not numbers: replace it or remove it")
-    if sample_rate is not None and rate != sample_rate:
+        if os.path.getsize(path) == 0:
+            raise DataError(path, "is an empty file", "copy it again from its source")
+        check_whole(path)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    source = _Source(path, sample_rate, resample, downmix)
+    lowest, highest, count = 1 << 15, -(1 << 15), 0
+    for samples in _resampled(source, path, sample_rate):
+        whole = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+        if whole.size:
+            lowest, highest, count = min(lowest, int(whole.min())), max(highest, int(whole.max())), count + whole.size
+            yield whole
+    if source.decoded == 0:
+        raise DataError(path, "holds no samples", "replace it or remove it")
+    if source.peak > _HIGHEST_PEAK or source.clipped > _MOST_CLIPPED * source.decoded:
+        share = 100.0 * source.clipped / source.decoded
+        raise DataError(
+            path,
+            f"is not on the scale of -1 to 1: its samples reach {source.peak:.4g}, and {share:.2g}% are beyond 1",
+            "divide them by their full scale (32768 for 16 bits), or turn the volume down",
+        )
+    if count == 0:
+        raise DataError(path, f"is too short to be resampled to {sample_rate} Hz", "remove it")
+    if lowest == highest:
+        raise DataError(path, f"is constant throughout, every sample is {lowest}", "replace it or remove it")
+    return Audio(sample_rate or source.rate, count, source.clipped)
+
+
+class _Source:
+    """The decoded blocks of one file, float64 ``[n]`` of one channel, and what was met on the way."""
+
+    def __init__(self, path: str, sample_rate: int | None, resample: bool, downmix: bool):
+        self._path, self._wanted, self._resample, self._downmix = path, sample_rate, resample, downmix
+        self.rate, self.decoded, self.clipped, self.peak = 0, 0, 0, 0.0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        soundfile, path = _soundfile(), self._path
         try:
-            import soxr
-        except ImportError:
-            raise DataError("resampling needs the package soxr: pip install soxr") from None
-        samples, rate = soxr.resample(samples, rate, sample_rate, quality="HQ"), sample_rate
-    whole = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-    if whole.size == 0:
-        raise DataError(f"{path} is too short to be resampled to {sample_rate} Hz: remove it")
-    if (whole == whole[0]).all():
-        raise DataError(f"{path} is constant throughout, every sample is {int(whole[0])}: replace it or remove it")
-    return whole, int(rate)
+            with soundfile.SoundFile(os.fsencode(path)) as file:
+                self.rate = int(file.samplerate)
+                self._check_form(file.channels)
+                expected = file.frames
+                size = max(1, _BLOCK // file.channels)
+                while True:
+                    # float64 holds 16 and 24 bit integers exactly, and scales floating-point files like all others.
+                    block = file.read(size, dtype="float64", always_2d=True)
+                    if not len(block):
+                        break
+                    yield self._checked(block)
+        except DataError:
+            raise
+        except Exception as error:  # whatever a decoder raises is this file's error, never the preparation's
+            what = f"cannot be decoded as audio ({_reason(error)})"
+            raise DataError(path, what, "replace it or remove it") from None
+        # An encoder that writes into a pipe leaves the count open: 0, or the largest there is.
+        if 0 < expected < 1 << 62 and self.decoded != expected:
+            what = f"is truncated: {self.decoded} samples where its header says {expected}"
+            raise DataError(path, what, "copy it again")
+
+    def _check_form(self, channels: int) -> None:
+        if channels != 1 and not self._downmix:
+            what = f"has {channels} channels where one belongs"
+            raise DataError(self._path, what, Option("downmix", True, "to average them"))
+        if self._wanted and self.rate != self._wanted and not self._resample:
+            what = f"is sampled at {self.rate} Hz where {self._wanted} Hz belong"
+            raise DataError(self._path, what, Option("resample", True), Option("sample_rate"))
+
+    def _checked(self, block: np.ndarray) -> np.ndarray:
+        if not np.isfinite(block).all():
+            raise DataError(self._path, "holds samples that are not numbers", "replace it or remove it")
+        samples = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+        size = np.abs(samples)
+        self.decoded += len(samples)
+        self.clipped += int((size > 1.0).sum())
+        self.peak = max(self.peak, float(size.max()))
+        return samples
+
+
+def _resampled(source: _Source, path: str, sample_rate: int | None) -> Iterator[np.ndarray]:
+    """Yield the blocks of a source at ``sample_rate``."""
+    stream = None
+    for samples in source:
+        if not sample_rate or source.rate == sample_rate:
+            yield samples
+            continue
+        if stream is None:
+            try:
+                import soxr
+            except ImportError:
+                raise DataError(path, "must be resampled by the package soxr", "pip install soxr") from None
+            stream = soxr.ResampleStream(source.rate, sample_rate, 1, dtype="float64", quality="HQ")
+        yield stream.resample_chunk(samples)
+    if stream is not None:
+        yield stream.resample_chunk(np.zeros(0), last=True)
 
 
 def common_rate(recordings: Sequence[Recording]) -> int:
@@ -88,63 +186,37 @@ def common_rate(recordings: Sequence[Recording]) -> int:
     soundfile = _soundfile()
     for recording in recordings:
         try:
-            return int(soundfile.info(recording.path).samplerate)
-        except (RuntimeError, OSError):
+            check_regular(recording.path)
+            return int(soundfile.info(os.fsencode(recording.path)).samplerate)
+        except (RuntimeError, OSError, DataError):
             continue
-    raise DataError(
-        f"{recordings[0].path} cannot be decoded as audio, nor can any file beside it: give a folder of WAV files"
-    )
+    what = "cannot be decoded as audio, nor can any file beside it"
+    raise DataError(recordings[0].path, what, "give a folder of WAV files")
 
 
-def _check_whole(path: str) -> None:
-    """Raise where a RIFF or SPHERE header promises more than the file holds: libsndfile would shorten it in silence."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        head = file.read(1024)
-        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-            _check_riff(path, file, size)
-        elif head[:7] == b"NIST_1A":
-            _check_sphere(path, head, size)
-
-
-def _check_riff(path: str, file, size: int) -> None:
-    place = 12
-    while place + 8 <= size:
-        file.seek(place)
-        kind, length = struct.unpack("<4sI", file.read(8))
-        if kind == b"data":
-            # 0xFFFFFFFF is what a program writes that cannot know the length; such a file ends where it ends.
-            if length != 0xFFFFFFFF and place + 8 + length > size:
-                raise _truncated(path, size - place - 8, length)
-            return
-        place += 8 + length + (length & 1)
-    raise DataError(f"{path} is truncated: it ends before its sound begins; copy it again")
-
-
-def _check_sphere(path: str, head: bytes, size: int) -> None:
-    def field(name: bytes, default: int) -> int:
-        found = re.search(rb"\n" + name + rb" -i (\d+)", head)
-        return int(found.group(1)) if found else default
-
-    coding = re.search(rb"\nsample_coding -s\d+ (\S+)", head)
-    if coding and b"shorten" in coding.group(1):
-        raise DataError(f"{path} is compressed with shorten: convert it with sph2pipe -f rif IN OUT first")
-    header = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
-    promised = field(b"sample_count", 0) * field(b"sample_n_bytes", 2) * field(b"channel_count", 1)
-    if header + promised > size:
-        raise _truncated(path, max(0, size - header), promised)
+def same_sound(one: str, other: str) -> bool:
+    """Return whether two audio files decode to the same samples; False where one of them cannot be decoded."""
+    soundfile = _soundfile()
+    try:
+        with soundfile.SoundFile(os.fsencode(one)) as first, soundfile.SoundFile(os.fsencode(other)) as second:
+            if (first.frames, first.channels, first.samplerate) != (second.frames, second.channels, second.samplerate):
+                return False
+            while True:
+                blocks = [file.read(_BLOCK // file.channels + 1, dtype="float64") for file in (first, second)]
+                if not np.array_equal(*blocks):
+                    return False
+                if not len(blocks[0]):
+                    return True
+    except (RuntimeError, ValueError, OSError):
+        return False
 
 
 def _soundfile():
     try:
         import soundfile
     except (ImportError, OSError):  # the package, or the C library under it
-        raise DataError("audio needs the package soundfile: pip install soundfile") from None
+        raise DataError("", "audio needs the package soundfile", "pip install soundfile") from None
     return soundfile
-
-
-def _truncated(path: str, there: int, promised: int) -> DataError:
-    return DataError(f"{path} is truncated: {there} bytes of sound where its header says {promised}; copy it again")
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """Raw text to sentences of word tokens: the IMDB reviews, or any folder or file of text.
 
 Documents are divided 85/5/10 by a hash of their own text, so that a review and its copies share a split whatever else
-is in the corpus, and no sentence is judged beside its neighbours of the same review.  The vocabulary is counted on the
+is in the corpus, and no sentence is judged beside its neighbours of the same review.  A folder whose file names state
+training and test (ptb.train.txt, wiki.test.tokens) keeps that division.  The vocabulary is counted on the
 training sentences alone.  The paper's own IMDB crawl (Diao et al. 2014) is not public: ``imdb`` is that of Maas et al.
 """
 
@@ -13,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.dataset import DataError, DataSet, shown
 from zf_jax.data.prepared import folders, splits, store
 from zf_jax.data.sources import RaggedTokens
 from zf_jax.data.text import words
-from zf_jax.data.text.documents import documents
+from zf_jax.data.text.documents import Document, Documents
 from zf_jax.typing import Observation
 
 _SPLITS = ("train", "valid", "test")
@@ -41,7 +42,7 @@ def load_text(
 
     Args:
       data_dir: for ``imdb`` the folder of the archive or of ``aclImdb``; for ``text_folder`` a folder of .txt files or
-        one file; or the data directory ``experiments.prepare_data`` wrote.
+        one file; or the data directory ``prepare`` wrote.
       name: ``imdb`` or ``text_folder``.
       skip_bad_files: count and skip files that are not UTF-8, instead of stopping.
       cache_dir: where the tokens are kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
@@ -61,19 +62,11 @@ def load_text(
         "test_fraction": test_fraction,
     }
     folder = folders.need_folder(data_dir, name)
-    config = store.config_name(name, options, _DEFAULTS)
-    path = store.find(folder, config)
-    if path is None:
-        there = store.variants(folder, name)
-        if there:
-            raise DataError(
-                f"{folder} holds {name} prepared with other options ({', '.join(there)}): load it with the same ones, "
-                "or prepare it again with these"
-            )
-        home = folders.cache_dir(cache_dir, folder)
-        path = store.find(home, config) or prepare_text(
-            folder, home, name=name, skip_bad_files=skip_bad_files, **options
-        )
+
+    def prepare_into(home: str) -> str:
+        return prepare_text(folder, home, name=name, skip_bad_files=skip_bad_files, **options)
+
+    path = store.find_or_prepare(folder, cache_dir, name, store.config_name(name, options, _DEFAULTS), prepare_into)
     return _dataset(name, path, skip_bad_files, int(vocabulary_size))
 
 
@@ -84,11 +77,16 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
     """
     unknown = sorted(set(options) - set(_DEFAULTS))
     if unknown:
-        raise DataError(f"{name} has no option {unknown[0]!r}: it takes {', '.join(sorted(_DEFAULTS))}")
+        raise DataError(name, f"has no option {unknown[0]!r}", f"it takes {', '.join(sorted(_DEFAULTS))}")
     options = {**_DEFAULTS, **options}
     options["vocabulary_size"] = _stored_size(options["vocabulary_size"])
     if options["max_words"] < 1:
-        raise DataError(f"a sentence holds at least one word: max_words cannot be {options['max_words']}")
+        raise DataError("", f"a sentence holds at least one word, and max_words is {options['max_words']}")
+    for fraction in ("valid_fraction", "test_fraction"):
+        if not 0.0 < options[fraction] < 1.0:
+            raise DataError("", f"{fraction} must be between 0 and 1, not {options[fraction]}")
+    if options["valid_fraction"] + options["test_fraction"] >= 1.0:
+        raise DataError("", "valid_fraction and test_fraction leave nothing to train on")
     config = store.config_name(name, options, _DEFAULTS)
     return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir)
 
@@ -96,46 +94,46 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
 def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str, Any]) -> store.Recipe:
     import tensorflow_datasets as tfds
 
-    corpus = _Corpus(options)
-    bad: list[str] = []
-    for document, problem in documents(manual_dir, name):
-        if problem:
-            bad.append(problem)
-        else:
-            corpus.add(document)
-    if bad and not skip_bad_files:
-        others = f" ({len(bad)} files are bad)" if len(bad) > 1 else ""
-        raise DataError(f"{bad[0]}{others}; or pass --config.data.skip_bad_files=True to count and skip bad files")
+    found = Documents(manual_dir, name)
+    corpus = _Corpus(options, found.states_valid)
+    for document in found:
+        corpus.add(document)
+    if found.problems and not skip_bad_files:
+        raise store.with_others(found.problems, found.files)
     vocabulary, tokens, facts = corpus.finish(manual_dir)
     tensor = tfds.features.Tensor(shape=(None,), dtype=np.int32, encoding=tfds.features.Encoding.BYTES)
     generators = {split: (lambda split=split: _records(*tokens[split])) for split in _SPLITS}
-    metadata = {"vocabulary": vocabulary, "counts": facts, "bad_files": bad}
-    return store.Recipe({"tokens": tensor, "lengths": tensor}, generators, metadata)
+    bad_files = [error.fact for error in found.problems]
+    metadata = {"vocabulary": vocabulary, "counts": {**facts, **found.counts}, "bad_files": bad_files}
+    return store.Recipe({"tokens": tensor, "lengths": tensor}, generators, lambda _: metadata)
 
 
 class _Corpus:
     """Collects the sentences of each split as provisional word numbers, then numbers words by frequency."""
 
-    def __init__(self, options: dict[str, Any]):
-        self._options = options
+    def __init__(self, options: dict[str, Any], states_valid: bool = False):
+        self._options, self._states_valid = options, states_valid
         self._numbers: dict[str, int] = {}
         self._flat = {split: array("i") for split in _SPLITS}
         self._lengths = {split: array("i") for split in _SPLITS}
-        counted = ("documents", "sentences", "sentences_too_long_left_out", "sentences_of_punctuation_left_out")
+        counted = ("documents", "sentences", "sentences_too_long_left_out", "words_of_these_about")
+        counted += ("sentences_of_punctuation_left_out",)
+        self._stated: set[str] = set()
         self._facts: dict[str, dict[str, int]] = {split: dict.fromkeys(counted, 0) for split in _SPLITS}
 
-    def add(self, document: str) -> None:
-        document = words.normalise(document)
-        if not document:
+    def add(self, document: Document) -> None:
+        content = words.normalise(document.text)
+        if not content:
             return
-        split = splits.by_hash(document, self._options["valid_fraction"], self._options["test_fraction"])
+        split = self._split(content, document.split)
         facts, numbers, limit = self._facts[split], self._numbers, self._options["max_words"]
         facts["documents"] += 1
-        for sentence in words.sentences(document):
+        for sentence in words.sentences(content):
             # A chunk between spaces is at least one word, so most long sentences need not be looked at closely.
             found = words.words(sentence) if sentence.count(" ") < limit else None
             if found is None or len(found) > limit:
                 facts["sentences_too_long_left_out"] += 1
+                facts["words_of_these_about"] += sentence.count(" ") + 1
                 continue
             if not any(character.isalnum() for word in found for character in word):
                 facts["sentences_of_punctuation_left_out"] += 1
@@ -144,17 +142,30 @@ class _Corpus:
             self._flat[split].extend([numbers.setdefault(word, len(numbers)) for word in found])
             self._lengths[split].append(len(found))
 
+    def _split(self, content: str, stated: str) -> str:
+        """Return the split that a document's file states, or the one of its text's hash.
+
+        Where files state training and test but no validation, its documents come out of those of training.
+        """
+        valid, test = self._options["valid_fraction"], self._options["test_fraction"]
+        if not stated:
+            return splits.by_hash(content, valid, test)
+        self._stated.add(stated)
+        if stated == "train" and not self._states_valid:
+            return "valid" if splits.stable_fraction(content) < valid else "train"
+        return stated
+
     def finish(self, where: str) -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]], dict[str, Any]]:
         """Return the vocabulary, (tokens, lengths) with ``<eos>`` for each split, and the counts."""
         for split in _SPLITS:
             if not self._lengths[split]:
-                raise DataError(
-                    f"{where} leaves the {split} split empty: it needs more documents with sentences of at most "
-                    f"{self._options['max_words']} words, or larger fractions"
-                )
+                limit = self._options["max_words"]
+                remedy = f"it needs more documents with sentences of at most {limit} words, or larger fractions"
+                raise DataError(where, f"leaves the {split} split empty", remedy)
         found = list(self._numbers)
         counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(found))
-        seen = [i for i in range(len(found)) if counts[i] > 0]
+        # A text's own <unk> is the model's, not a word of the vocabulary.
+        seen = [i for i in range(len(found)) if counts[i] > 0 and found[i] != words.UNK]
         kept = sorted(seen, key=lambda i: (-counts[i], found[i]))[: self._options["vocabulary_size"] - 2]
         final = np.full(len(found), _UNK, np.int32)
         final[kept] = np.arange(len(kept)) + 2
@@ -165,7 +176,8 @@ class _Corpus:
             tokens[split] = (numbered, lengths + 1)
             self._facts[split]["words"] = len(flat)
             self._facts[split]["words_and_eos"] = len(numbered)
-        facts = {"text": self._facts, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
+        division = {"split": "as the files' names state"} if self._stated else {}
+        facts = {"text": self._facts, **division, "words_of_train_outside_the_vocabulary": len(seen) - len(kept)}
         return [words.EOS, words.UNK, *(found[i] for i in kept)], tokens, facts
 
 
@@ -179,7 +191,7 @@ def _records(tokens: np.ndarray, lengths: np.ndarray) -> Iterator[dict[str, np.n
 
 def _stored_size(vocabulary_size: int) -> int:
     if vocabulary_size < 3:
-        raise DataError(f"a vocabulary needs at least 3 words, <eos> and <unk> included, not {vocabulary_size}")
+        raise DataError("", f"a vocabulary needs at least 3 words, <eos> and <unk> included, not {vocabulary_size}")
     return max(int(vocabulary_size), _DEFAULTS["vocabulary_size"])
 
 
@@ -187,11 +199,9 @@ def _dataset(name: str, path: str, skip_bad_files: bool, vocabulary_size: int) -
     metadata = store.read_metadata(path)
     bad = metadata["bad_files"]
     if bad and not skip_bad_files:
-        raise DataError(
-            f"{path} was prepared without {len(bad)} bad files, the first: {bad[0]}; mend them and prepare again, or "
-            "pass --config.data.skip_bad_files=True"
-        )
-    vocabulary = tuple(metadata["vocabulary"][:vocabulary_size])  # the commonest come first
+        raise store.prepared_without(path, bad)
+    # The commonest come first; escaped, for the words of older sets may hold control characters.
+    vocabulary = tuple(map(shown, metadata["vocabulary"][:vocabulary_size]))
     counts = metadata["counts"]
     counts["words_of_train_outside_the_vocabulary"] += len(metadata["vocabulary"]) - len(vocabulary)
     observation = Observation("tokens", len(vocabulary))

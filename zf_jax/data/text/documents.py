@@ -4,78 +4,165 @@ from __future__ import annotations
 
 import os
 import re
-import tarfile
+from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from zf_jax.data.dataset import DataError
-from zf_jax.data.prepared.folders import walk
+from zf_jax.data.dataset import DataError, Prepare
+from zf_jax.data.prepared import archives
+from zf_jax.data.prepared.folders import folders_in, read_bytes, walk
 
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+_TEXT_SUFFIXES = (".txt", ".text", ".tokens")
 _LONGEST_PARAGRAPH = 50  # lines
+_NARROWEST_PROSE = 60  # characters a line
+_LARGEST_REVIEW = 16 << 20  # bytes
+_SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "dev": "valid"}
+_SPLIT_NAMES |= {"val": "valid", "test": "test", "testing": "test"}
 
 
-def documents(root: str, name: str) -> Iterator[tuple[str, str | None]]:
-    """Yield (document, None), or ("", what is wrong with its file)."""
-    from tqdm import tqdm
+class Document(NamedTuple):
+    """The text of one document, and the split that its file's name states, or "" for none."""
 
-    files = _imdb_files(root) if name == "imdb" else _text_files(root)
-    for path, content in tqdm(files, desc=f"reading {name}", unit="file", disable=None):
-        try:
-            decoded = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            yield "", f"{path} is not UTF-8 text (byte {error.start}): convert it, for example with iconv -t UTF-8"
-            continue
-        if "\0" in decoded:
-            yield "", f"{path} is not text: it holds zero bytes; remove it"
-        elif name == "imdb":
-            yield decoded, None
+    text: str
+    split: str = ""
+
+
+class Documents:
+    """The documents of a folder or file.
+
+    Attributes:
+      counts: files that were not read, by reason; complete once the documents have been iterated over.
+      problems: what could not be read, likewise.
+      files: the number of files that were looked at, likewise.
+    """
+
+    def __init__(self, root: str, name: str):
+        self._root, self._name = root, name
+        self.counts: Counter[str] = Counter()
+        self.problems: list[DataError] = []
+        self.files = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        from tqdm import tqdm
+
+        files = self._imdb_files() if self._name == "imdb" else self._text_files()
+        for path, split, content in tqdm(files, desc=f"reading {self._name}", unit="file", disable=None):
+            self.files += 1
+            try:
+                decoded = _decoded(path, read_bytes(path) if content is None else content)
+            except DataError as error:
+                self.problems.append(error)
+                continue
+            texts = [decoded] if self._name == "imdb" else paragraphs(decoded)
+            yield from (Document(text, split) for text in texts)
+
+    @property
+    def states_valid(self) -> bool:
+        """Whether the files' names state a validation split beside those of training and test."""
+        if self._name == "imdb" or not os.path.isdir(self._root):
+            return False
+        files = [path for path in walk(self._root).files if path.lower().endswith(_TEXT_SUFFIXES)]
+        return "valid" in {stated_split(os.path.relpath(path, self._root)) for path in files}
+
+    def _list(self, root: str) -> list[str]:
+        listing = walk(root)
+        self.problems += listing.problems
+        self.counts["hidden_files_not_read"] += listing.hidden
+        return listing.files
+
+    def _text_files(self) -> Iterator[tuple[str, str, None]]:
+        root = self._root
+        if os.path.isfile(root):
+            yield root, "", None
+            return
+        files = self._list(root)
+        paths = [path for path in files if path.lower().endswith(_TEXT_SUFFIXES)]
+        self.counts["other_files_not_read"] += len(files) - len(paths)
+        if not paths:
+            if self.problems:
+                raise self.problems[0]
+            raise DataError(root, "holds no .txt files", "give a folder of text files, or one file")
+        named = {path: stated_split(os.path.relpath(path, root)) for path in paths}
+        if {"train", "test"} <= set(named.values()):
+            # The set's own division; what belongs to none of its splits (a README) is no part of the set.
+            self.counts["files_outside_the_stated_splits_not_read"] += sum(not split for split in named.values())
+            yield from ((path, split, None) for path, split in named.items() if split)
         else:
-            yield from ((paragraph, None) for paragraph in paragraphs(decoded))
+            yield from ((path, "", None) for path in paths)
+
+    def _imdb_files(self) -> Iterator[tuple[str, str, bytes | None]]:
+        """Yield every review, labelled or not, of the unpacked folder or of the archive."""
+        root = self._root
+        for home in (root, os.path.join(root, "aclImdb")):
+            if {"train", "test"} <= set(folders_in(home)):
+                for path in self._list(home):
+                    if _is_review(os.path.relpath(path, home).replace(os.sep, "/")):
+                        yield path, "", None
+                    else:
+                        self.counts["other_files_not_read"] += 1
+                return
+        candidates = [root] if os.path.isfile(root) else [os.path.join(root, f) for f in sorted(os.listdir(root))]
+        archive = next((c for c in candidates if "aclimdb" in c.lower() and c.lower().endswith(_ARCHIVES)), None)
+        if archive is None:
+            raise DataError(root, "holds neither aclImdb nor aclImdb_v1.tar.gz", "put one there", Prepare("imdb", True))
+        for name, content in archives.contents(archive, self._is_wanted, _LARGEST_REVIEW):
+            if content is None:
+                what = f"is larger than {_LARGEST_REVIEW >> 20} MiB, which no review is"
+                self.problems.append(DataError(f"{archive}:{name}", what, "remove it"))
+            else:
+                yield f"{archive}:{name}", "", content
+
+    def _is_wanted(self, name: str) -> bool:
+        if os.path.basename(name).startswith("."):  # a Mac's archive holds ._NAME beside every NAME
+            self.counts["hidden_files_not_read"] += 1
+            return False
+        if not _is_review(name):
+            self.counts["other_files_not_read"] += 1
+            return False
+        return True
+
+
+def stated_split(path: str) -> str:
+    """Return the split that a file's name or one of its folders states: ptb.train.txt, test/a.txt; or ""."""
+    for part in reversed(path.split(os.sep)):
+        found = {_SPLIT_NAMES[word] for word in re.split(r"[._\- ]", part.lower()) if word in _SPLIT_NAMES}
+        if len(found) == 1:
+            return found.pop()
+    return ""
 
 
 def paragraphs(content: str) -> list[str]:
-    """Return what lies between blank lines; of a block too long for a paragraph, a list rather, every line."""
+    """Return what lies between blank lines; of a block that is a list rather than a paragraph, every line.
+
+    Lines end at LF, CRLF or CR and nowhere else.
+    """
     found: list[str] = []
-    for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in content.splitlines())):
-        lines = block.split("\n")
-        found += lines if len(lines) > _LONGEST_PARAGRAPH else [block.strip()]
+    for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in re.split(r"\r\n|\n|\r", content))):
+        lines = [line for line in block.split("\n") if line]
+        found += lines if _is_list(lines) else [block.strip()]
     return [document for document in found if document]
 
 
-def _text_files(root: str) -> Iterator[tuple[str, bytes]]:
-    paths = [root] if os.path.isfile(root) else [p for p in walk(root) if p.lower().endswith(".txt")]
-    if not paths:
-        raise DataError(f"{root} holds no .txt files: give a folder of text files, or one file")
-    for path in paths:
-        with open(path, "rb") as file:
-            yield path, file.read()
+def _is_list(lines: list[str]) -> bool:
+    """Whether lines are sentences of their own: too many for a paragraph, or without stops and unlike filled prose."""
+    if len(lines) > _LONGEST_PARAGRAPH:
+        return True
+    if len(lines) < 3 or any(re.search(r"[.!?\u0964\u3002\uff01\uff1f][\"')\]]*(\s|$)", line) for line in lines):
+        return False
+    sizes = [len(line) for line in lines]
+    return max(sizes) < _NARROWEST_PROSE or min(sizes[:-1]) < max(sizes) / 2
 
 
-def _imdb_files(root: str) -> Iterator[tuple[str, bytes]]:
-    """Yield every review, labelled or not, of the unpacked folder or of the archive."""
-    for home in (root, os.path.join(root, "aclImdb")):
-        if os.path.isdir(os.path.join(home, "train")) and os.path.isdir(os.path.join(home, "test")):
-            for path in walk(home):
-                if _is_review(os.path.relpath(path, home).replace(os.sep, "/")):
-                    with open(path, "rb") as file:
-                        yield path, file.read()
-            return
-    candidates = [root] if os.path.isfile(root) else [os.path.join(root, f) for f in sorted(os.listdir(root))]
-    archive = next((c for c in candidates if "aclimdb" in c.lower() and c.lower().endswith(_ARCHIVES)), None)
-    if archive is None:
-        raise DataError(
-            f"{root} holds neither aclImdb nor aclImdb_v1.tar.gz: put one there "
-            "(python -m experiments.prepare_data --name=imdb fetches it)"
-        )
+def _decoded(path: str, content: bytes) -> str:
     try:
-        with tarfile.open(archive, "r|*") as opened:  # as a stream: the order of the archive, once
-            for member in opened:
-                if member.isfile() and _is_review(member.name):
-                    content = opened.extractfile(member)
-                    assert content is not None  # a regular file always has content
-                    yield f"{archive}:{member.name}", content.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{archive} is damaged ({str(error)[:80]}): copy it again from its source") from None
+        decoded = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 text (byte {error.start})"
+        raise DataError(path, what, "convert it, for example with iconv -t UTF-8") from None
+    if "\0" in decoded:
+        raise DataError(path, "is not text: it holds zero bytes", "remove it")
+    return decoded
 
 
 def _is_review(path: str) -> bool:

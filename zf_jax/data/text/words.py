@@ -16,7 +16,7 @@ UNK = "<unk>"
 
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "…": " ... ", "—": " -- ", "–": " -- "})  # noqa: RUF001
 _BREAK = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
-_DASHES = re.compile(r"(--+|\.\.\.+)")
+_OWN_WORD = re.compile(r"(--+|\.\.\.+|<unk>)")  # <unk>: the mark of texts whose rare words were replaced before
 # A sentence ends at . ! ? (or their wide forms), with closing quotes and brackets, before white space.
 _END = re.compile(r"(?<=[.!?।。！？])([\"')\]]*)\s+")  # noqa: RUF001
 _TITLE = re.compile(r"\b(mr|mrs|ms|dr|prof|st)\.$")
@@ -26,8 +26,29 @@ _NO_SPACE_AFTER = set("([{$#£€¿¡")
 
 def normalise(text: str) -> str:
     """Return the text in NFC with plain quotes, lower case, markup breaks and white space as single spaces."""
-    text = unicodedata.normalize("NFC", text).translate(_PLAIN)
+    text = visible(unicodedata.normalize("NFC", text).translate(_PLAIN))
     return " ".join(_BREAK.sub(" ", text).lower().split())
+
+
+def visible(text: str) -> str:
+    """Return the text without format and control characters: soft hyphens, zero-width spaces, marks of direction.
+
+    The zero-width joiner and non-joiner stay between characters that they join or part (Persian, Indic scripts,
+    emoji).  White space stays, whatever its category.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c for i, c in enumerate(text) if not _is_invisible(c) or _joins(text, i))
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in ("Cf", "Cc") and not character.isspace()
+
+
+def _joins(text: str, place: int) -> bool:
+    if text[place] not in "\u200c\u200d" or not 0 < place < len(text) - 1:
+        return False
+    return all(unicodedata.category(text[i])[0] in "LMS" and not text[i].isascii() for i in (place - 1, place + 1))
 
 
 def sentences(document: str) -> list[str]:
@@ -47,8 +68,8 @@ def sentences(document: str) -> list[str]:
 def words(sentence: str) -> list[str]:
     """Return the words and punctuation marks of a normalised sentence."""
     found: list[str] = []
-    for chunk in _DASHES.sub(r" \1 ", sentence).split():
-        if chunk.isalnum() or _DASHES.fullmatch(chunk):
+    for chunk in _OWN_WORD.sub(r" \1 ", sentence).split():
+        if chunk.isalnum() or _OWN_WORD.fullmatch(chunk):
             found.append(chunk)
             continue
         start, end = 0, len(chunk)

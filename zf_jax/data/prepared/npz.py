@@ -1,0 +1,80 @@
+"""Arrays out of npz files, which others wrote: only those that are asked for, checked before memory is taken.
+
+Nothing is unpickled.  What a header declares is held against the archive's entry and the machine's memory first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from zf_jax.data.dataset import DataError
+from zf_jax.data.prepared.folders import check_regular, unreadable
+
+_PICKLED = "save it as plain arrays; objects would have to be unpickled, which could run anything"
+
+
+class Npz(Mapping[str, np.ndarray]):
+    """The arrays of an open npz file by name, each read when it is asked for.
+
+    Raises ``DataError`` for an array that is damaged, holds Python objects, or does not fit in memory.
+    """
+
+    def __init__(self, path: str, archive: zipfile.ZipFile):
+        self._path, self._archive = path, archive
+        self._names = {n.removesuffix(".npy"): n for n in archive.namelist() if n.endswith(".npy")}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        info = self._archive.getinfo(self._names[key])
+        with self._archive.open(info) as file:
+            shape, order, dtype = _header(file)
+            where = f"{self._path}, {key}"
+            if dtype.hasobject:
+                raise DataError(self._path, f"holds Python objects under {key}", _PICKLED)
+            count = int(np.prod(shape, dtype=object))
+            size = count * dtype.itemsize
+            if size != info.file_size - file.tell():
+                what = f"says {size} bytes where there are {info.file_size - file.tell()}"
+                raise DataError(where, what, "save the file again")
+            if size > _memory() // 4:
+                raise DataError(where, f"takes {size} bytes, more than a quarter of the memory", "cut it into parts")
+            array = np.frombuffer(file.read(), dtype)  # whose end checks the entry's checksum
+            return array.reshape(shape, order=order)
+
+
+@contextlib.contextmanager
+def open_npz(path: str) -> Iterator[Npz]:
+    """Open an npz file for reading; ``DataError`` where it cannot be read or is damaged, also while it is open."""
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield Npz(path, archive)
+    except DataError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        what = f"is not a whole npz file ({str(error)[:80]})"
+        raise DataError(path, what, "copy it again from its source, or save it again") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _header(file) -> tuple[tuple[int, ...], str, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return shape, "F" if fortran else "C", dtype
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
