@@ -2,9 +2,10 @@
 
     python -m experiments.inspect_data --config=experiments/configs/mnist.py --config.data.dir=DIR --out=runs/look
 
-Prints what was left out of the data and why, a line each, then all counts as one JSON object, and writes into --out: ``batch.png`` (digits, waveforms or piano rolls), and
-``batch.wav`` or ``batch.txt`` for speech and text.  Everything is drawn from the first batch of training, or the first
-16 sequences of a larger batch, not from the files, so a mistake in padding, masks or normalisation is seen or heard.
+Prints what was left out of the data and why, a line each, then all counts as one JSON object, and writes into --out:
+``batch.png`` (digits, waveforms or piano rolls), and ``batch.wav`` or ``batch.txt`` for speech and text.  Everything is
+drawn from the first batch of training, or the first 16 sequences of a larger batch, not from the files, so a mistake in
+padding, masks or normalisation is seen or heard.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data
 _OUT = flags.DEFINE_string("out", "runs/inspect", "Folder of the pictures.")
 flags.mark_flags_as_required(["config"])
 _SHOWN = 10
+_LEFT_OUT = re.compile("left_out|not_read|not_scored|too_short|skipped|clipped|outside|without|copies")
 
 
 def main() -> None:

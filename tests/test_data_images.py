@@ -130,9 +130,9 @@ def test_missing_and_empty_places_say_what_to_do(folder, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(data.DataError, match="nothing is empty"):
         data.load("mnist", data_dir=str(tmp_path / "nothing"))
-    with pytest.raises(data.DataError, match=r"absent does not exist.*--config\.data\.dir"):
+    with pytest.raises(data.DataError, match=r"absent does not exist: pass the folder of mnist as data_dir"):
         data.load("mnist", data_dir=str(tmp_path / "absent"))
-    with pytest.raises(data.DataError, match=r"mnist needs a folder.*prepare_data --name=mnist"):
+    with pytest.raises(data.DataError, match=r"mnist needs a folder.*zf_jax\.data\.prepare\('mnist'"):
         data.load("mnist")
     (folder / "binarized_mnist_test.amat").unlink()
     with pytest.raises(data.DataError, match=r"binarized_mnist_test\.amat"):

@@ -69,7 +69,7 @@ def test_srnn_leaves_out_and_counts_sequences_without_a_scored_step(tmp_path):
     assert found.describe()["sequences_without_a_scored_step"] == 2
 
 
-@pytest.mark.parametrize("protocol", ["SRNN", "half", None])
+@pytest.mark.parametrize("protocol", ["SRNN", "half"])
 def test_an_unknown_protocol_is_refused(tmp_path, protocol):
     as_npz(tmp_path / "jsb_chorales.npz")
     with pytest.raises(data.DataError, match=f"protocol is 'full' or 'srnn', not {protocol!r}"):
@@ -132,5 +132,5 @@ def test_a_missing_or_cut_file_says_what_to_do(tmp_path):
     (tmp_path / "jsb_chorales.npz").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(data.DataError, match=r"jsb_chorales\.npz is not a whole npz file"):
         data.load("jsb_chorales", data_dir=str(tmp_path))
-    with pytest.raises(data.DataError, match=r"neither nottingham\.npz nor nottingham\.json"):
+    with pytest.raises(data.DataError, match=r"none of nottingham\.npz, nottingham\.json, nottingham\.mat"):
         data.load("nottingham", data_dir=str(tmp_path))

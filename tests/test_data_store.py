@@ -41,7 +41,8 @@ def recipe(records, *, fail_after=None):
             yield {"number": np.int32(i)}
 
     splits = {split: (lambda split=split: numbers(split)) for split in ("train", "test")}
-    return store.Recipe({"number": tfds.features.Scalar(dtype=np.int32)}, splits, {"records": records})
+    facts = {"records": records}
+    return store.Recipe({"number": tfds.features.Scalar(dtype=np.int32)}, splits, lambda _: facts)
 
 
 def test_records_keep_their_order_and_facts_are_stored_beside_them(tmp_path):
@@ -49,6 +50,89 @@ def test_records_keep_their_order_and_facts_are_stored_beside_them(tmp_path):
     records = store.open_splits(path)["train"]
     assert [int(records[i]["number"]) for i in range(len(records))] == list(range(50))
     assert store.read_metadata(path) == {"records": 50}
+
+
+def test_a_split_of_any_size_is_written_shard_by_shard(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
+
+    monkeypatch.setattr(store, "SHARD_BYTES", 200)
+    monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 100)  # beyond which TFDS's own writer wants TensorFlow
+    path = store.prepare("numbers", lambda: recipe(50), str(tmp_path))
+    shards = sorted(name for name in os.listdir(path) if "train.array_record" in name)
+    assert len(shards) == 5
+    assert shards[0] == f"zf_jax-train.array_record-00000-of-{len(shards):05d}"
+    assert [int(r["number"]) for r in store.open_splits(path)["train"]] == list(range(50))
+    read_by_tfds = tfds.builder_from_directory(path).as_data_source("train")
+    assert [int(read_by_tfds[i]["number"]) for i in range(50)] == list(range(50))
+    again = store.prepare("numbers", lambda: recipe(50), str(tmp_path / "again"))
+    for name in shards:
+        assert Path(path, name).read_bytes() == Path(again, name).read_bytes()
+
+
+def test_writing_needs_the_memory_of_a_record_not_of_a_split(tmp_path):
+    code = (
+        "import resource, numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data import store\n"
+        "feature = tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)\n"
+        "def numbers(n):\n"
+        "    for i in range(n):\n        yield {'x': np.random.default_rng(i).integers(0, 256, 1 << 20, np.uint8)}\n"
+        "def peak(n):\n"
+        "    recipe = store.Recipe({'x': feature}, {'train': lambda: numbers(n)}, lambda facts: {})\n"
+        f"    store.prepare(f'x{{n}}', lambda: recipe, {str(tmp_path)!r})\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "small = peak(4)\nprint((peak(150) - small) / 1024)"
+    )
+    out, err, code = run(code)
+    assert code == 0, err
+    assert float(out) < 75  # MiB; the split has 150
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "emptied"])
+def test_a_damaged_prepared_set_is_found_on_opening(tmp_path, damage):
+    path = store.prepare("numbers", lambda: recipe(50), str(tmp_path))
+    (shard,) = Path(path).glob("*train.array_record*")
+    if damage == "lost":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[: 0 if damage == "emptied" else shard.stat().st_size // 2])
+    with pytest.raises(
+        data.DataError, match=r"the train split's file zf_jax-train\S+ (is missing|does not hold the 50)"
+    ):
+        store.open_splits(path)
+
+
+def test_a_bit_flipped_in_a_record_is_an_error_when_it_is_read(tmp_path):
+    path = store.prepare("numbers", lambda: recipe(200), str(tmp_path))
+    (shard,) = Path(path).glob("*train.array_record*")
+    whole, refused = shard.read_bytes(), 0
+    places = [place for place, byte in enumerate(whole) if byte]
+    for place in places[:: len(places) // 20]:
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            records = store.open_splits(path)["train"]
+            found = [int(records[i]["number"]) for i in range(200)]
+        except data.DataError:
+            refused += 1
+        else:
+            assert found == list(range(200))  # a bit of what only says how to go on from the middle
+    assert refused > 10
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+    code = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "import numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data import store, DataError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "feature = tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)\n"
+        "numbers = lambda: ({'x': np.random.default_rng(i).integers(0, 256, 9000, np.uint8)} for i in range(99))\n"
+        "recipe = store.Recipe({'x': feature}, {'train': numbers}, lambda facts: {})\n"
+        f"try:\n    store.prepare('x', lambda: recipe, {str(tmp_path)!r})\n"
+        "except DataError as error:\n    print(error)\n"
+    )
+    out, err, code = run(code)
+    assert code == 0, err
+    assert "cannot be written (File too large)" in out
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and not f.name.endswith(".lock")]
 
 
 def test_an_interrupted_preparation_is_not_found_and_the_next_one_completes(tmp_path):
@@ -64,7 +148,8 @@ def test_a_killed_preparation_leaves_nothing_that_is_read(tmp_path):
     code = (
         "import os, numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data.prepared import store\n"
         "def numbers():\n    yield {'number': np.int32(0)}\n    os._exit(9)\n"
-        "recipe = lambda: store.Recipe({'number': tfds.features.Scalar(dtype=np.int32)}, {'train': numbers}, {})\n"
+        "number = {'number': tfds.features.Scalar(dtype=np.int32)}\n"
+        "recipe = lambda: store.Recipe(number, {'train': numbers}, lambda facts: {})\n"
         f"store.prepare('numbers', recipe, {str(tmp_path)!r})"
     )
     assert run(code)[2] == 9
@@ -189,13 +274,13 @@ def test_a_fetched_file_that_is_another_is_refused_and_not_kept(tmp_path, monkey
 def test_an_address_that_does_not_answer_says_what_to_do(tmp_path, monkeypatch):
     serve(tmp_path, monkeypatch, b"0 1\n")
     (tmp_path / "served" / "binarized_mnist_train.amat").unlink()
-    with pytest.raises(data.DataError, match=r"cannot be fetched.*--manual_dir"):
+    with pytest.raises(data.DataError, match=r"cannot be fetched.*as manual_dir"):
         downloads.fetch("mnist", str(tmp_path / "tfds"))
 
 
 @pytest.mark.parametrize("name", ["timit", "blizzard", "audio_folder", "text_folder"])
 def test_what_is_licensed_or_the_users_own_is_not_fetched(tmp_path, name):
-    with pytest.raises(data.DataError, match="--manual_dir=DIR"):
+    with pytest.raises(data.DataError, match="as manual_dir"):
         data.prepare(name, manual_dir=None, data_dir=str(tmp_path))
 
 
