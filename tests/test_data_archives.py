@@ -6,7 +6,8 @@ import tarfile
 
 import pytest
 
-from zf_jax.data import DataError, archives
+from zf_jax.data import DataError
+from zf_jax.data.prepared import archives
 
 MODES = ["w:gz", "w:bz2", "w:xz"]
 

@@ -16,6 +16,7 @@ import numpy as np
 from zf_jax.data.dataset import DataError, DataSet, Example, Prepare, Source
 from zf_jax.data.idx import find_idx, read_idx_splits
 from zf_jax.data.prepared.folders import read_bytes
+from zf_jax.data.prepared.splits import stable_order
 from zf_jax.data.sources import TokenRows, frame_example, token_example
 from zf_jax.typing import Observation
 

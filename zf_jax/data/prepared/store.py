@@ -120,10 +120,10 @@ class _Checked(Sequence):
         return len(self._records)
 
     def __getitem__(self, index):
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
         try:
             return self._records[index]
-        except IndexError:
-            raise
         except Exception as error:  # array_record checks its digests on reading
             what = f"record {index} is damaged ({_one_line(error)})"
             raise DataError(self._where, what, "delete the prepared set and prepare it again") from error
