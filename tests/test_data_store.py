@@ -121,7 +121,8 @@ def test_a_bit_flipped_in_a_record_is_an_error_when_it_is_read(tmp_path):
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     code = (
         "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "import numpy as np, tensorflow_datasets as tfds\nfrom zf_jax.data import DataError\nfrom zf_jax.data.prepared import store\n"
+        "import numpy as np, tensorflow_datasets as tfds\n"
+        "from zf_jax.data import DataError\nfrom zf_jax.data.prepared import store\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
         "feature = tfds.features.Tensor(shape=(None,), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES)\n"
         "numbers = lambda: ({'x': np.random.default_rng(i).integers(0, 256, 9000, np.uint8)} for i in range(99))\n"
