@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, random_params, small, targets_batch, x64
+from models_under_test import KINDS, random_batch, random_params, small, targets_batch, x64
 
 from zf_jax import generation
 from zf_jax.models import MODELS
@@ -58,3 +58,26 @@ def test_the_same_noise_draws_the_same_sequence_whatever_the_key():
     np.testing.assert_array_equal(first.values, second.values)
     with pytest.raises(ValueError, match="at least one sequence"):
         generation.sample(model, params, jax.random.key(0), num_samples=0, length=4)
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"rnn"}))
+def test_the_ends_of_a_line_have_the_latents_of_their_sequences_and_the_middle_their_mean(name):
+    model = small(name, "frames")
+    params = random_params(model)
+    ends = random_batch(model.config.observation, lengths=(6, 4))
+    found = generation.interpolate(model, params, ends, [0.0, 0.5, 1.0])
+    latents = generation.reconstruct(model, params, ends, noise=jnp.zeros((2, 6, model.latent_dim))).latents
+    np.testing.assert_allclose(found.latents[0], latents[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.latents[2, :4], latents[1, :4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.latents[1, :4], (latents[0] + latents[1])[:4] / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.values, found.mean)  # greedy: of reals, the mean
+    assert np.abs(found.latents[2, 4:] - latents[1, 4:]).max() > 1e-3  # behind its end: the prior's mean
+
+
+def test_a_line_is_decoded_greedily_or_by_sampling():
+    model = small("zforcing", "words")
+    params, ends = random_params(model), random_batch(model.config.observation, lengths=(6, 5))
+    greedy = generation.interpolate(model, params, ends, [0.0, 1.0])
+    np.testing.assert_array_equal(greedy.values, np.argmax(greedy.mean, axis=-1))
+    drawn = generation.interpolate(model, params, ends, [0.0] * 40, jax.random.key(0))
+    assert len({row.tobytes() for row in np.asarray(drawn.values)}) > 1

@@ -90,6 +90,27 @@ def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:
     return path
 
 
+def draw_spectrograms(sequences: list[np.ndarray], data: DataSet, path: Path, titles: list[str]) -> None:
+    """Draw the waveform of each sequence of frames over its spectrogram, in dB, up to half the sample rate."""
+    assert data.sample_rate is not None
+    figure = Figure(figsize=(2.6 * len(sequences), 3.6), layout="constrained")
+    grid = figure.subplots(2, len(sequences), squeeze=False, sharex="col")
+    for (wave, spectrum), values, title in zip(grid.T, sequences, titles, strict=True):
+        samples = np.ravel(values)
+        wave.plot(np.arange(len(samples)) / data.sample_rate, samples, linewidth=0.4)
+        wave.set(ylim=(-5, 5), title=title)
+        spectrum.specgram(samples, NFFT=256, noverlap=192, Fs=data.sample_rate, vmin=-120, vmax=-20)
+        spectrum.set(xlabel="seconds")
+    grid[1, 0].set_ylabel("Hz")
+    save(figure, path)
+
+
+def is_music(data: DataSet) -> bool:
+    """Whether sequences are piano rolls: frames of binary notes that make up no image."""
+    binary = data.normalisation is None and data.vocabulary is None
+    return binary and data.image_shape is None and data.observation.kind == "frames"
+
+
 def save(figure: Figure, path: Path) -> np.ndarray:
     """Write a figure, and return it as ``[rows, columns, 3]`` uint8."""
     figure.savefig(path, dpi=120)

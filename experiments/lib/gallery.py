@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.lib.experiment import Experiment
+from experiments.lib.midi import write_midi
 from zf_jax import generation, plotting
 from zf_jax.data import pad
 from zf_jax.typing import Batch, Params
@@ -80,6 +81,13 @@ class Gallery:
         if self.data.sample_rate is not None:
             plotting.write_wav(drawn, self.data, folder / "samples.wav")
             plotting.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
+            completed_first = rows["completions"]["completed, draw 1"]
+            plotting.write_wav(completed_first, self.data, folder / "completions.wav")
+            shown = {"real": real[0], "sampled": drawn[0], "first half real, then drawn": completed_first[0]}
+            plotting.draw_spectrograms([*shown.values()], self.data, folder / "spectrograms.png", [*shown])
+        if plotting.is_music(self.data):
+            write_midi(drawn[:4], folder / "samples.mid")
+            write_midi(rows["completions"]["completed, draw 1"][:4], folder / "completions.mid")
         return images
 
     def _cut(self, values: np.ndarray) -> list[np.ndarray]:

@@ -1,0 +1,112 @@
+"""A line between the latents of two sequences, decoded at points along it, as pictures, text, sound and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.lib.cli import UserError
+from experiments.lib.midi import write_midi
+from experiments.lib.run_folder import restore
+from zf_jax import generation, plotting
+from zf_jax.data import pad
+
+
+def interpolate(
+    workdir: str,
+    *,
+    split: str = "valid",
+    ends: tuple[int, int] | None = None,
+    num_points: int = 11,
+    seed: int = 0,
+    checkpoint: str = "best",
+) -> dict[str, Any]:
+    """Write what lies between two sequences of a split into ``workdir/interpolation``; what it wrote as JSON.
+
+    Args:
+      ends: the two sequences, by their number in the split; None takes two of middling length that differ most.
+
+    Raises:
+      UserError: there is no run, no such sequence, or the model has no latents.
+    """
+    experiment, state, path = restore(workdir, checkpoint)
+    model, data = experiment.model, experiment.data
+    if model.latent_dim == 0:
+        raise UserError(f"{experiment.config.model.name} has no latents to interpolate between")
+    if num_points < 2:
+        raise UserError(f"--num_points must be at least 2, not {num_points}")
+    source = data.split(split)
+    first, last = _two_that_differ(source) if ends is None else ends
+    for end in (first, last):
+        if not 0 <= end < len(source):
+            raise UserError(f"{split} has {len(source)} sequences, numbered from 0: there is no {end}")
+    examples = [source[first], source[last]]
+    lengths = [len(example.targets) for example in examples]
+    batch = jax.tree.map(jnp.asarray, pad(examples, max(lengths)))
+    weights = np.linspace(0.0, 1.0, num_points)
+    opening = batch.inputs[0, 0] if data.protocol == "srnn" else None
+    decoded = {
+        name: jax.device_get(
+            jax.jit(lambda params, key: generation.interpolate(model, params, batch, weights, key, first=opening))(
+                state.params, key
+            ).values
+        )
+        for name, key in (("greedy", None), ("sampled", jax.random.key(seed)))
+    }
+    steps = [round((1 - w) * lengths[0] + w * lengths[1]) for w in weights]
+    panels = {name: _cut(values, steps, data) for name, values in decoded.items()}
+    real = [np.asarray(example.targets) for example in examples]
+    folder = path / "interpolation"
+    folder.mkdir(exist_ok=True)
+    result = {
+        "split": split,
+        "ends": [int(first), int(last)],
+        "lengths": lengths,
+        "weights": weights.tolist(),
+        "joined": "behind the end of the shorter, its latent is the prior's mean at that step",
+        "step": int(state.step),
+        "seed": seed,
+    }
+    if data.vocabulary is not None:
+        text = {name: [data.detokenise(values) for values in found] for name, found in panels.items()}
+        result |= {"real": [data.detokenise(values) for values in real], **text}
+    elif data.normalisation is None:
+        result |= {
+            name: [np.asarray(values).astype(int).tolist() for values in found] for name, found in panels.items()
+        }
+    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    rows = {name: [real[0], *found, real[1]] for name, found in panels.items()}
+    plotting.draw_rows(rows, data, folder / f"{split}.png", columns=num_points + 2)
+    for name, found in rows.items():
+        if data.sample_rate is not None:
+            plotting.write_wav(found, data, folder / f"{split}_{name}.wav")
+        if plotting.is_music(data):
+            write_midi(found, folder / f"{split}_{name}.mid")
+    return result
+
+
+def _two_that_differ(source: Any) -> tuple[int, int]:
+    """Of the first hundred, a sequence of median length and the one of a length like it that agrees with it least."""
+    lengths = np.asarray(source.lengths)[:100]
+    near = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:20]
+    one = np.asarray(source[int(near[0])].targets)
+
+    def difference(index: int) -> float:
+        other = np.asarray(source[int(index)].targets)
+        steps = min(len(one), len(other))
+        differs = one[:steps] != other[:steps] if other.ndim == 1 else np.abs(one[:steps] - other[:steps])
+        return float(np.mean(differs))
+
+    return int(near[0]), int(max(near, key=difference))
+
+
+def _cut(values: np.ndarray, steps: list[int], data: Any) -> list[np.ndarray]:
+    """Text up to its first end of sentence, everything else as long as its point on the line between two lengths."""
+    if data.vocabulary is None:
+        return [row[:length] for row, length in zip(values, steps, strict=True)]
+    end = data.vocabulary.index("<eos>")
+    return [row[: np.flatnonzero(row == end)[0] + 1] if end in row else row for row in values]
