@@ -1,0 +1,205 @@
+"""The paper's tables as runs: every part a folder and a JSON file, so that what is finished is only read."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import soundfile
+
+from experiments import family
+from experiments.builder import build
+from experiments.command_line import UserError
+from experiments.configs import digits
+from experiments.lib import paper
+from experiments.lib.interpolation import interpolate
+from experiments.loop import train
+from experiments.matching import match, parameter_count
+from experiments.scoring import evaluate
+from zf_jax.metrics import read_metrics
+
+SPEECH = ("rnn", "rnn_gmm", "vrnn_i", "vrnn", "vrnn_gmm", "srnn", "ours", "kla", "aux", "kla_aux")
+DIGITS = ("rnn", "storn", "vrnn", "srnn", "ours", "kla", "aux", "kla_aux")
+ZFORCING = ("ours", "kla", "aux", "kla_aux", "aux_0.0025", "aux_0.005")
+SAMPLES = 25
+_TINY = {"rnn_dim": 6, "latent_dim": 2, "mlp_dim": 4, "embed_dim": 4}
+
+
+class Table(NamedTuple):
+    """What is trained for a table or a figure, and how it is scored."""
+
+    title: str
+    rows: tuple[str, ...]
+    splits: tuple[str, ...]
+    figure: str  # of the JSON files, the column that the paper prints
+    unit: str
+    paper: dict[str, paper.Number]
+
+
+def tables(speech_set: str) -> dict[str, Table]:
+    """The tables by name; the numbers of table 1, left, are those of ``speech_set`` where the paper has any."""
+    nats = "nats/sequence, higher is better"
+    published = {"timit": paper.TIMIT, "blizzard": paper.BLIZZARD}.get(speech_set, {})
+    test = "test_chunks" if speech_set == "blizzard" else "test"
+    return {
+        "digits": Table("Digits, row by row", DIGITS, ("valid", "test"), "test.iwae.nats_per_sequence", nats, {}),
+        "1-left": Table(
+            f"Table 1, left: speech ({speech_set})", SPEECH, (test,), f"{test}.elbo.nats_per_sequence", nats, published
+        ),
+        "1-right": Table(
+            "Table 1, right: MNIST", ("rnn", "ours", "aux"), ("test",), "test.elbo.nats_per_sequence", nats, paper.MNIST
+        ),
+        "2": Table(
+            "Table 2: IMDB",
+            ("ours", "aux_0.0025", "aux_0.005"),
+            ("valid", "test"),
+            "test.elbo.perplexity",
+            "perplexity a word, lower is better",
+            paper.IMDB,
+        ),
+    }
+
+
+def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str, str]) -> Any:
+    """The config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
+    if table == "digits":
+        return _digits(row, scale)
+    file = {"1-left": f"{speech_set}.py", "1-right": "mnist.py", "2": "imdb.py"}[table]
+    if scale == "paper":
+        config = family.get_config(file, row)
+    else:
+        config = family.get_config(file, f"{row}_small" if row in ZFORCING else "small")
+        if row not in ZFORCING:
+            config.model.name = row.removesuffix("_gmm")
+            config.model.emission = "gmm" if row.endswith("_gmm") else ""
+            config.objective.update(aux_weight=0.0, reverse_weight=0.0)
+            config.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
+    kind = {"1-left": "speech", "1-right": "mnist", "2": "imdb"}[table]
+    config.data.dir = dirs.get(kind, "")
+    if kind == "speech" and "split_by" in config.data and dirs.get("split_by"):
+        config.data.split_by = dirs["split_by"]
+    return _smoke(config, table, dirs) if scale == "smoke" else config
+
+
+def _digits(row: str, scale: str) -> Any:
+    """Rows of digits.py: all anneal the KL but ``ours`` and ``aux``."""
+    config = digits.get_config()
+    if row in ZFORCING:
+        if row in ("ours", "aux"):
+            config.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
+        if row in ("aux", "kla_aux"):
+            config.objective.update(aux_weight=0.005, reverse_weight=0.005)
+    else:
+        config.model.name = row
+    return _smoke(config, "digits", {}) if scale == "smoke" else config
+
+
+def _smoke(config: Any, table: str, dirs: dict[str, str]) -> Any:
+    """The same with sizes and data that run in a second: shows that all is connected, and nothing else."""
+    config.model.update(_TINY)
+    if config.model.emission == "gmm":
+        config.model.num_components = 2
+    config.train.update(num_steps=2, batch_size=4, log_every=1, eval_every=1, checkpoint_every=2, decay_steps=0)
+    config.train.update(eval_sequences=4, eval_batch_size=8)
+    if table == "1-right":
+        config.data.name = "digits"
+        config.data.dir = ""
+    elif table != "digits":
+        made = Path(dirs["made"])
+        config.data.dir = str(made / ("speech" if table == "1-left" else "text.txt"))
+        config.data.cache_dir = str(made / "cache")
+        if table == "2":
+            config.data.name = "text_folder"
+            config.data.vocabulary_size = 30
+    return config
+
+
+def make_smoke_data(folder: Path) -> None:
+    """Write half a minute of tones and a few hundred sentences: stand-ins, so that ``smoke`` needs no data."""
+    rng = np.random.default_rng(0)
+    (folder / "speech").mkdir(parents=True, exist_ok=True)
+    for number in range(24):
+        time_ = np.arange(9000) / 16000
+        tone = 6000 * np.sin(2 * np.pi * rng.uniform(100, 900) * time_) + rng.normal(0, 500, time_.size)
+        soundfile.write(folder / "speech" / f"{number}.wav", tone.astype(np.int16), 16000, subtype="PCM_16")
+    nouns, verbs = ("film", "story", "cast", "score"), ("moves", "fails", "works", "ends")
+    ends = ("well", "very well", "badly", "very very badly")
+    sentences = [f"the {rng.choice(nouns)} {rng.choice(verbs)} {rng.choice(ends)}." for _ in range(300)]
+    (folder / "text.txt").write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
+
+
+def run_part(
+    table: str, row: str, seed: int, scale: str, workdir: Path, speech_set: str, dirs: dict[str, str], command: str
+) -> dict[str, Any]:
+    """Train and score one row with one seed, or read its JSON where it is finished.
+
+    Raises:
+      UserError: the run was interrupted, or its folder holds another config.
+    """
+    part = workdir / "runs" / table / f"{row}-seed{seed}"
+    file = workdir / "results" / f"{table}-{row}-seed{seed}.json"
+    config = copy.deepcopy(config_of(table, row, scale, speech_set, dirs))
+    config.seed = seed
+    if file.exists():
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["scale"] != scale:
+            raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
+        return found
+    experiment = build(config)
+    if row not in ZFORCING and scale == "small":
+        ours = config_of(table, "ours", scale, speech_set, dirs)
+        config = match(config, experiment.data, parameter_count(build(ours).model))
+        experiment = build(config)
+    began = time.time()
+    trained = train(config, str(part))
+    if trained["interrupted"]:
+        raise UserError("stopped by a signal; run the same command again to go on")
+    samples = 2 if scale == "smoke" else SAMPLES
+    few = 8 if scale == "smoke" else 0
+    figures = {}
+    for split in tables(speech_set)[table].splits:
+        for bound in ("elbo",) if table == "1-left" else ("elbo", "iwae"):
+            scored = evaluate(str(part), split=split, bound=bound, num_samples=samples, num_sequences=few)
+            figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
+    lines = [line for line in read_metrics(part) if line["split"] == "valid"]
+    latents = experiment.model.latent_dim > 0
+    if latents:
+        interpolate(str(part), num_points=11)
+    result = {
+        "table": table,
+        "row": row,
+        "scale": scale,
+        "seed": seed,
+        "command": command,
+        "config": json.loads(config.to_json()),
+        "parameters": parameter_count(experiment.model),
+        "exact": not latents,
+        "num_samples": samples,
+        "last_step": trained["step"],
+        "best_step": figures[f"{tables(speech_set)[table].splits[0]}.elbo.step"],
+        "stopped_early": trained["stopped_early"],
+        "seconds": time.time() - began,
+        "figures": figures,
+        "valid": [[line["step"], line["elbo_nats_per_sequence"], line["kl_nats_per_sequence"]] for line in lines],
+        "folder": str(part.relative_to(workdir)),
+        "device": jax.devices()[0].device_kind,
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "optax")}
+        | {"python": platform.python_version()},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(file)
+    return result
+
+
+def read_results(workdir: Path) -> list[dict[str, Any]]:
+    """Every finished part of a workdir."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((workdir / "results").glob("*.json"))]
