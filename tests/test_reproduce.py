@@ -1,0 +1,109 @@
+"""The reproduction: what is finished is only read, and the report is made from its files alone."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_experiments import run
+
+from experiments.lib import report
+from experiments.lib.reproduction import config_of, tables
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), "")
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+
+
+def write_result(workdir, row, seed, bound, kl, table="digits"):
+    figures = {f"test.{name}.nats_per_sequence": bound for name in ("elbo", "iwae")}
+    result = {
+        "table": table,
+        "row": row,
+        "scale": "small",
+        "seed": seed,
+        "parameters": 10,
+        "exact": row == "rnn",
+        "num_samples": 25,
+        "best_step": 7,
+        "seconds": 60.0,
+        "figures": figures | {"test.elbo.kl_nats_per_sequence": kl},
+        "valid": [[1, bound - 1, kl], [7, bound, kl]],
+        "folder": f"runs/{table}/{row}-seed{seed}",
+    }
+    (workdir / "results").mkdir(exist_ok=True)
+    (workdir / "results" / f"{table}-{row}-seed{seed}.json").write_text(json.dumps(result))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A report of three seeds of two rows, and of one seed of a third."""
+    for seed in range(3):
+        write_result(tmp_path, "kla", seed, -16.5 - 0.1 * seed, 6.0)
+        write_result(tmp_path, "rnn", seed, -17.5 - 0.2 * seed, 0.0)
+    write_result(tmp_path, "ours", 1, -17.0, 0.5)
+    report.write_report(tmp_path, "timit")
+    return tmp_path
+
+
+def test_the_report_has_means_and_standard_errors_over_seeds(written):
+    text = (written / "REPORT.md").read_text()
+    (line,) = re.findall(r"\| kla \|.*", text)
+    assert "-16.600 ± 0.058" in line
+    (claim,) = re.findall(r".*kla - rnn.*", text)
+    cells = [cell.strip() for cell in claim.split("|")]
+    assert cells[3:8] == ["+1.1", "0.058", "3", "6 against 0", "yes"]
+
+
+@pytest.mark.parametrize(
+    "mean, error, expected",
+    [(1.0, 0.4, "yes"), (1.0, 0.6, "no, within"), (-1.0, 0.4, "no, the contrary"), (1.0, None, "one seed, no verdict")],
+)
+def test_a_claim_shows_only_beyond_two_standard_errors(mean, error, expected):
+    assert report.verdict(mean, error).startswith(expected)
+
+
+def test_the_page_needs_no_other_file(written):
+    page = (written / "report.html").read_text()
+    assert page.count("<img") == 1
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_the_page_loads_in_a_browser(written):
+    found = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", (written / "report.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Claims of the paper" in found.stdout
+
+
+def test_the_published_numbers_stand_beside_their_rows():
+    left = tables("timit")["1-left"]
+    assert len(left.rows) == 10 and set(left.rows) == set(left.paper)
+    assert set(tables("timit")["2"].rows) == set(tables("timit")["2"].paper)
+    assert tables("librispeech")["1-left"].paper == {}, "the paper has no number for this set"
+    ours, aux = (config_of("2", row, "paper", "timit", {"imdb": "x"}).objective for row in ("ours", "aux_0.005"))
+    assert (ours.aux_weight, aux.aux_weight, aux.kl_temperature_start) == (0.0, 0.005, 1.0)
+
+
+def test_a_wrong_table_is_refused_with_a_sentence(tmp_path):
+    found = run("reproduce", "--table=7", f"--workdir={tmp_path}")
+    assert found.returncode == 1 and "choose of 1, 2, 3, digits" in found.stderr
+
+
+@pytest.mark.slow
+def test_smoke_runs_every_table_and_a_second_time_only_reads(tmp_path):
+    flags = ["--table=1,2,3,digits", "--figure=2", f"--workdir={tmp_path}"]
+    command = [sys.executable, "-m", "experiments.reproduce", *flags]
+    subprocess.run(command, check=True, timeout=600)
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    expected = {f"{name}-{row}-seed0.json" for name, table in tables("timit").items() for row in table.rows}
+    assert names == expected
+    assert "begins at" not in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "<audio" in (tmp_path / "report.html").read_text()
