@@ -23,7 +23,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import command_line
+from experiments.lib import cli
 
 _TABLE = flags.DEFINE_list("table", [], "1, 2, 3 and digits.")
 _FIGURE = flags.DEFINE_list("figure", [], "2.")
@@ -49,16 +49,16 @@ def main() -> None:
     dirs = {"speech": _SPEECH_DIR.value, "mnist": _MNIST_DIR.value, "imdb": _IMDB_DIR.value}
     dirs |= {"split_by": _SPLIT_BY.value, "made": str(workdir / "made")}
     speech_set = "audio_folder" if smoke else _SPEECH_SET.value
-    for name, known in (("table", "1 2 3 digits"), ("figure", "2")):
-        for one in flags.FLAGS[name].value:
+    for name, asked, known in (("table", _TABLE.value or [], "1 2 3 digits"), ("figure", _FIGURE.value or [], "2")):
+        for one in asked:
             if one not in known.split():
-                raise command_line.UserError(f"--{name} has no {one!r}: choose of {', '.join(known.split())}")
+                raise cli.UserError(f"--{name} has no {one!r}: choose of {', '.join(known.split())}")
     if not _TABLE.value and not _FIGURE.value:
-        raise command_line.UserError("nothing is asked for: give --table or --figure")
+        raise cli.UserError("nothing is asked for: give --table or --figure")
     try:
-        seeds = [int(seed) for seed in _SEEDS.value]
+        seeds = [int(seed) for seed in _SEEDS.value or []]
     except ValueError:
-        raise command_line.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
+        raise cli.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
     wanted = []
     if "digits" in _TABLE.value:
         wanted.append("digits")
@@ -68,9 +68,9 @@ def main() -> None:
         wanted.append("2")
     for table in wanted:
         if table == "2" and not smoke and not dirs["imdb"]:
-            raise command_line.UserError("tables 2 and 3 need --imdb_dir, the folder of IMDB")
+            raise cli.UserError("tables 2 and 3 need --imdb_dir, the folder of IMDB")
     if not wanted:
-        raise command_line.UserError("table 1 and figure 2 need --speech_dir or --mnist_dir")
+        raise cli.UserError("table 1 and figure 2 need --speech_dir or --mnist_dir")
     workdir.mkdir(parents=True, exist_ok=True)
     if smoke:
         make_smoke_data(workdir / "made")
@@ -85,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

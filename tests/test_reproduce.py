@@ -14,8 +14,6 @@ from experiments.lib.reproduction import config_of, tables
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), "")
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 
 
 def write_result(workdir, row, seed, bound, kl, table="digits"):

@@ -15,15 +15,15 @@ import numpy as np
 import soundfile
 
 from experiments import family
-from experiments.builder import build
-from experiments.command_line import UserError
 from experiments.configs import digits
 from experiments.lib import paper
+from experiments.lib.cli import UserError
+from experiments.lib.comparison import match, parameter_count
+from experiments.lib.experiment import build
 from experiments.lib.interpolation import interpolate
-from experiments.loop import train
-from experiments.matching import match, parameter_count
-from experiments.scoring import evaluate
-from zf_jax.metrics import read_metrics
+from experiments.lib.scoring import evaluate
+from experiments.lib.training_loop import train
+from zf_jax.runs.metrics import read_metrics
 
 SPEECH = ("rnn", "rnn_gmm", "vrnn_i", "vrnn", "vrnn_gmm", "srnn", "ours", "kla", "aux", "kla_aux")
 DIGITS = ("rnn", "storn", "vrnn", "srnn", "ours", "kla", "aux", "kla_aux")
