@@ -64,7 +64,7 @@ def test_the_same_noise_draws_the_same_sequence_whatever_the_key():
 def test_the_ends_of_a_line_have_the_latents_of_their_sequences_and_the_middle_their_mean(name):
     model = small(name, "frames")
     params = random_params(model)
-    ends = random_batch(model.config.observation, lengths=(6, 4))
+    ends = random_batch(model.observation, lengths=(6, 4))
     found = generation.interpolate(model, params, ends, [0.0, 0.5, 1.0])
     latents = generation.reconstruct(model, params, ends, noise=jnp.zeros((2, 6, model.latent_dim))).latents
     np.testing.assert_allclose(found.latents[0], latents[0], rtol=1e-4, atol=1e-5)
@@ -76,7 +76,7 @@ def test_the_ends_of_a_line_have_the_latents_of_their_sequences_and_the_middle_t
 
 def test_a_line_is_decoded_greedily_or_by_sampling():
     model = small("zforcing", "words")
-    params, ends = random_params(model), random_batch(model.config.observation, lengths=(6, 5))
+    params, ends = random_params(model), random_batch(model.observation, lengths=(6, 5))
     greedy = generation.interpolate(model, params, ends, [0.0, 1.0])
     np.testing.assert_array_equal(greedy.values, np.argmax(greedy.mean, axis=-1))
     drawn = generation.interpolate(model, params, ends, [0.0] * 40, jax.random.key(0))

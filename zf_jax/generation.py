@@ -168,7 +168,7 @@ def interpolate(
 
 def _likeliest(model: Model, mean: Array) -> Array:
     """The likelier of two values, the likeliest class, or the mean of a frame of reals."""
-    if model.config.observation.kind == "tokens" and mean.ndim > 1:
+    if model.observation.kind == "tokens" and mean.ndim > 1:
         return jnp.argmax(mean, axis=-1)
     return mean > 0.5 if isinstance(model.emission, Bernoulli) else mean
 
