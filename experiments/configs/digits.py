@@ -3,8 +3,9 @@
     python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
     python -m experiments.evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
 
-About a minute on two CPU cores.  A step is a row of 8 pixels, independent given the state, so that what they have to do
-with each other is left to the latents.  The README quotes what the second command prints.
+About a minute on two CPU cores.  A step is a row of 8 pixels, independent given the state, so that what they have to
+do with each other is left to the latents.  The second command prints -16.55 nats a sequence with seed 0 on one core
+(KL 5.9), where the RNN of equal size (``--config.model.name=rnn --config.model.rnn_dim=185``) has -17.80 exactly.
 
 ``digits.py:pixels`` goes pixel by pixel, 64 steps of one, in two to three minutes: there the state knows all that a
 latent could add, and the KL stays near 0.
