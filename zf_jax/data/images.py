@@ -115,9 +115,9 @@ def prepare_images(
 
 
 def _sides(image_shape: Sequence[int]) -> tuple[int, int]:
-    sides = tuple(image_shape) if isinstance(image_shape, (tuple, list)) else ()
+    sides = list(image_shape) if isinstance(image_shape, (tuple, list)) else []
     whole = all(isinstance(side, int) and side > 0 for side in sides)
-    if not whole or len(sides) not in (2, 3) or sides[2:] not in ((), (1,)):
+    if not whole or len(sides) not in (2, 3) or sides[2:] not in ([], [1]):
         raise DataError("", f"image_shape is (rows, columns), such as (28, 28), not {image_shape!r}")
     return sides[0], sides[1]
 

@@ -38,7 +38,7 @@ class Npz(Mapping[str, np.ndarray]):
     def __getitem__(self, key: str) -> np.ndarray:
         info = self._archive.getinfo(self._names[key])
         with self._archive.open(info) as file:
-            shape, order, dtype = _header(file)
+            shape, fortran, dtype = _header(file)
             where = f"{self._path}, {key}"
             if dtype.hasobject:
                 raise DataError(self._path, f"holds Python objects under {key}", _PICKLED)
@@ -50,7 +50,7 @@ class Npz(Mapping[str, np.ndarray]):
             if size > _memory() // 4:
                 raise DataError(where, f"takes {size} bytes, more than a quarter of the memory", "cut it into parts")
             array = np.frombuffer(file.read(), dtype)  # whose end checks the entry's checksum
-            return array.reshape(shape, order=order)
+            return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
 @contextlib.contextmanager
@@ -69,11 +69,10 @@ def open_npz(path: str) -> Iterator[Npz]:
         raise unreadable(path, error) from None
 
 
-def _header(file) -> tuple[tuple[int, ...], str, np.dtype]:
+def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return shape, "F" if fortran else "C", dtype
+    return read(file)
 
 
 def _memory() -> int:

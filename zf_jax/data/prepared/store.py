@@ -16,7 +16,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zf_jax.data.dataset import DataError, Directory, Option
@@ -32,7 +32,7 @@ class NoRoom(DataError):
 
 
 Record = dict[str, Any]
-Records = Generator[Record, None, Any]
+Records = Iterator[Record]  # a generator, where it returns facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,12 +227,15 @@ def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) 
 
 def _write(recipe: Recipe, config_name: str, data_dir: str, folder: str) -> None:
     """Write a recipe's records, facts and TFDS's description of them into ``folder``."""
-    tfds = _tfds()
+    tfds: Any = _tfds()
+    from etils import epath
     from tensorflow_datasets.core import example_serializer, naming
 
     features = tfds.features.FeaturesDict(dict(recipe.features))
     serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-    template = naming.ShardedFileTemplate(data_dir=folder, dataset_name=BUILDER, filetype_suffix="array_record")
+    template = naming.ShardedFileTemplate(
+        data_dir=epath.Path(folder), dataset_name=BUILDER, filetype_suffix="array_record"
+    )
     facts, infos = {}, []
     for split, records in recipe.splits.items():
         writer = _ShardWriter(folder)

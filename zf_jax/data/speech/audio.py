@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,9 +121,9 @@ class _Source:
         self.rate, self.decoded, self.clipped, self.peak = 0, 0, 0, 0.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        soundfile, path = _soundfile(), self._path
+        path, expected = self._path, 0
         try:
-            with soundfile.SoundFile(os.fsencode(path)) as file:
+            with _open(path) as file:
                 self.rate = int(file.samplerate)
                 self._check_form(file.channels)
                 expected = file.frames
@@ -196,14 +196,13 @@ def common_rate(recordings: Sequence[Recording]) -> int:
 
 def same_sound(one: str, other: str) -> bool:
     """Return whether two audio files decode to the same samples; False where one of them cannot be decoded."""
-    soundfile = _soundfile()
     try:
-        with soundfile.SoundFile(os.fsencode(one)) as first, soundfile.SoundFile(os.fsencode(other)) as second:
+        with _open(one) as first, _open(other) as second:
             if (first.frames, first.channels, first.samplerate) != (second.frames, second.channels, second.samplerate):
                 return False
             while True:
                 blocks = [file.read(_BLOCK // file.channels + 1, dtype="float64") for file in (first, second)]
-                if not np.array_equal(*blocks):
+                if not np.array_equal(blocks[0], blocks[1]):
                     return False
                 if not len(blocks[0]):
                     return True
@@ -211,12 +210,22 @@ def same_sound(one: str, other: str) -> bool:
         return False
 
 
-def _soundfile():
+def _soundfile() -> Any:
     try:
         import soundfile
     except (ImportError, OSError):  # the package, or the C library under it
         raise DataError("", "audio needs the package soundfile", "pip install soundfile") from None
     return soundfile
+
+
+def _open(path: str) -> Any:
+    """Open an audio file to be read from front to back."""
+
+    class Forward(_soundfile().SoundFile):
+        def seekable(self) -> bool:
+            return False  # soundfile seeks after every read, which a FLAC of open length does not allow
+
+    return Forward(os.fsencode(path))  # as bytes: a name need not be UTF-8
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from zf_jax.typing import Observation
 SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": 0}
 _SPLITS = ("train", "valid", "test")
 _SPOOL = 64 << 20
+_Facts = Generator[store.Record, None, dict[str, Any]]  # yields records, returns facts about them
 
 
 def load_speech(
@@ -114,7 +115,7 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
         if bad and not skip_bad_files:
             raise store.with_others(bad, len(recordings))
 
-    def records(split: str) -> store.Records:
+    def records(split: str) -> _Facts:
         mine = [r for r in recordings if r.split == split]
         decoding = functools.partial(_spooled, rate=rate, resample=resample, downmix=downmix)
         facts = yield from _blocks(mine, decoding, bad, split)
@@ -133,7 +134,7 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
     return store.Recipe(features, {split: functools.partial(records, split) for split in _SPLITS}, metadata)
 
 
-def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], split: str) -> store.Records:
+def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], split: str) -> _Facts:
     """Yield the blocks of a split's recordings and return what was met: lengths, sums, clipped samples."""
     from tqdm import tqdm
 
