@@ -100,7 +100,7 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
         line += [_mean(several, column) for column in (*columns, f"{split}.elbo.kl_nats_per_sequence")]
         line += [
             ", ".join(str(int(one["best_step"])) for one in several),
-            f"{statistics.mean(one['seconds'] for one in several) / 60:.1f}",
+            ", ".join("not timed" if one["seconds"] is None else f"{one['seconds'] / 60:.1f}" for one in several),
         ]
         if table.paper:
             number = table.paper.get(row)

@@ -157,7 +157,7 @@ def run_part(
         ours = config_of(table, "ours", scale, speech_set, dirs)
         config = match(config, experiment.data, parameter_count(build(ours).model))
         experiment = build(config)
-    began = time.time()
+    began = time.time() if not part.exists() else None  # of a run that went on, this process knows a part only
     trained = train(config, str(part))
     if trained["interrupted"]:
         raise UserError("stopped by a signal; run the same command again to go on")
@@ -185,7 +185,7 @@ def run_part(
         "last_step": trained["step"],
         "best_step": figures[f"{tables(speech_set)[table].splits[0]}.elbo.step"],
         "stopped_early": trained["stopped_early"],
-        "seconds": time.time() - began,
+        "seconds": None if began is None else time.time() - began,
         "figures": figures,
         "valid": [[line["step"], line["elbo_nats_per_sequence"], line["kl_nats_per_sequence"]] for line in lines],
         "folder": str(part.relative_to(workdir)),
