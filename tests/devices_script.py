@@ -1,5 +1,6 @@
 """Run by test_devices.py in a process of its own: twenty updates and an evaluation on the devices there are."""
 
+import itertools
 import json
 import sys
 
@@ -9,8 +10,32 @@ import numpy as np
 from zf_jax import Observation, build_model, init_state, make_optimizer
 from zf_jax.data import eval_batches, load, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.objective import Weights
 from zf_jax.sharding import data_mesh, global_batch, global_batches, initialize_distributed, replicated, to_host
-from zf_jax.training import Schedules, make_train_step, make_train_steps
+from zf_jax.training import Schedules, make_train_step, make_train_steps, update
+
+
+def mapped_losses(model, optimizer, batches, how: str) -> list[float]:
+    """The losses of three updates by ``jax.pmap`` or ``jax.shard_map`` over all devices."""
+    count, key, weights = jax.device_count(), jax.random.key(1), Weights(1.0, 0.01, 0.01)
+    state, losses = init_state(model, optimizer, jax.random.key(0)), []
+
+    def one(state, batch):
+        return update(model, optimizer, state, batch, key, weights, axis_name="devices")
+
+    if how == "pmap":
+        mapped = jax.pmap(one, axis_name="devices", in_axes=(None, 0), out_axes=None)
+    else:
+        rows = jax.sharding.PartitionSpec("devices")
+        everywhere = jax.sharding.PartitionSpec()
+        mesh = jax.make_mesh((count,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+        mapped = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=(everywhere, rows), out_specs=(everywhere, everywhere)))
+    for batch in batches:
+        if how == "pmap":
+            batch = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+        state, metrics = mapped(state, batch)
+        losses.append(float(metrics["loss"]))
+    return losses
 
 
 def main() -> None:
@@ -37,9 +62,19 @@ def main() -> None:
     served = eval_batches(data.split("test"), batch_size=96, **mine)
     totals = evaluate_split(bound, state.params, served, jax.random.key(2), mesh)
     weight = float(np.abs(to_host(state.params["posterior"]["hidden"]["kernel"])).sum())
-    print(
-        json.dumps({"devices": jax.device_count(), "losses": losses, "bounds": totals.bound.tolist(), "weight": weight})
-    )
+    mapped = {}
+    if jax.process_count() == 1 and jax.device_count() == 4:
+        first = itertools.islice(train_batches(data.split("train"), batch_size=16, seed=0), 3)
+        # The last rows only fill up: devices differ in how many of theirs count.
+        first = [batch._replace(lengths=np.where(np.arange(16) < 14, batch.lengths, 0)) for batch in first]
+        mapped = {how: mapped_losses(model, optimizer, first, how) for how in ("pmap", "shard_map")}
+        whole = jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+        mapped["expected"] = []
+        for batch in first:
+            whole, metrics = step(whole, global_batch(batch, mesh), jax.random.key(1))
+            mapped["expected"].append(float(metrics["loss"]))
+    found = {"devices": jax.device_count(), "losses": losses, "bounds": totals.bound.tolist(), "weight": weight}
+    print(json.dumps(found | {"mapped": mapped}))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,12 @@ def test_losses_and_bounds_do_not_depend_on_the_number_of_devices(devices):
     assert_same(on_devices(devices), on_devices(1))
 
 
+@pytest.mark.parametrize("how", ["pmap", "shard_map"])
+def test_an_update_under_a_mapped_axis_is_that_of_the_global_view(how):
+    mapped = on_devices(4)["mapped"]
+    np.testing.assert_allclose(mapped[how], mapped["expected"], rtol=1e-5)
+
+
 def test_two_processes_of_two_devices_train_and_evaluate_as_one_device_does():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -11,7 +11,8 @@ import optax
 from jax.sharding import Mesh
 
 from zf_jax.models.base import Model
-from zf_jax.objective.loss import loss_and_metrics
+from zf_jax.nn.deferred_scan import vary_like
+from zf_jax.objective.loss import draw_samples, loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
@@ -70,17 +71,31 @@ def update(
     key: Array,
     weights: Weights = Weights(),
     settings: Objective = Objective(),
+    *,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
-    """One update, as a pure function: the next state, and the metrics of the batch, scalars.
+    """Return the state after one update, and the metrics of the batch, scalars.
 
     An update whose loss or gradient is not finite is left out and counted: parameters and optimiser stay as they were.
 
     Args:
       key: of the run; the update's own is folded from the step, so that a resumed run draws the same noise.
+      axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which the batch is cut by rows, the state being whole on
+        every device.  Gradients and metrics are then means over the real rows of all devices, and every device draws
+        its rows of the noise that one device would draw; word dropout and resampling draw for each device apart.
     """
     key = jax.random.fold_in(key, state.step)
-    gradient_of = jax.value_and_grad(lambda p: loss_and_metrics(model, p, batch, key, weights, settings), has_aux=True)
-    (loss, metrics), gradients = gradient_of(state.params)
+    params, noise, mean = state.params, None, lambda tree: tree
+    if axis_name is not None:
+        noise = _own_noise(key, batch, model.latent_dim, settings.num_samples, axis_name)
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        mean = _mean_over(axis_name, batch)
+        # A gradient of parameters that are the same on all devices would come summed out of a shard_map.
+        params = jax.tree.map(lambda x: vary_like(x, batch), params)
+    gradient_of = jax.value_and_grad(
+        lambda p: loss_and_metrics(model, p, batch, key, weights, settings, noise=noise), has_aux=True
+    )
+    (loss, metrics), gradients = mean(gradient_of(params))
     grad_norm = optax.global_norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
@@ -106,6 +121,21 @@ def update(
         "skipped_in_a_row": state.skipped_in_a_row,
     }
     return state, metrics
+
+
+def _own_noise(key: Array, batch: Batch, latent_dim: int, num_samples: int, axis_name: str) -> Array:
+    """Return this device's rows of the noise of the whole batch: ``[K, B, T, Z]``."""
+    rows, steps = batch.mask.shape
+    whole = batch._replace(mask=jax.ShapeDtypeStruct((rows * jax.lax.axis_size(axis_name), steps), jnp.float32))
+    noise = draw_samples(key, whole, latent_dim, num_samples)
+    return jax.lax.dynamic_slice_in_dim(noise, jax.lax.axis_index(axis_name) * rows, rows, axis=1)
+
+
+def _mean_over(axis_name: str, batch: Batch) -> Callable[[Any], Any]:
+    """Return the mean of a tree over the devices of an axis, each weighed by its number of real sequences."""
+    real = jnp.sum(batch.lengths > 0)
+    share = real / jnp.maximum(jax.lax.psum(real, axis_name), 1)
+    return lambda tree: jax.tree.map(lambda x: jax.lax.psum(x * share.astype(x.dtype), axis_name), tree)
 
 
 def make_train_step(

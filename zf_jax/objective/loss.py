@@ -127,7 +127,7 @@ def loss_and_metrics(
     if key is None and (noise is None or settings.word_dropout or settings.bound == "fivo"):
         raise ValueError("give a PRNG key, or the noise itself; word dropout and resampling need a key in any case")
     if noise is None:
-        noise = _draw(required_key(key), batch, model.latent_dim, settings.num_samples)
+        noise = draw_samples(required_key(key), batch, model.latent_dim, settings.num_samples)
     noise = noise[None] if noise.ndim == 3 else noise
     if noise.shape[0] != settings.num_samples:
         raise ValueError(f"the settings ask for {settings.num_samples} samples, and the noise has {noise.shape[0]}")
@@ -217,7 +217,7 @@ def _log_weights(terms: StepTerms, kl_temperature: Array | float) -> Array:
     )
 
 
-def _draw(key: Array, batch: Batch, latent_dim: int, num_samples: int) -> Array:
+def draw_samples(key: Array, batch: Batch, latent_dim: int, num_samples: int) -> Array:
     """Noise ``[K, B, T, Z]``; that of one sample is ``draw_noise``'s own."""
     if num_samples == 1:
         return draw_noise(key, batch, latent_dim)[None]
