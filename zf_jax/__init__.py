@@ -1,33 +1,63 @@
 """Stochastic recurrent networks in JAX: Z-Forcing and its siblings, their bounds, and how they are trained."""
 
-from zf_jax.bounds.importance import elbo, iwae, step_terms
-from zf_jax.emissions import build_emission
+from zf_jax.batch import batch_of
+from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
+from zf_jax.emissions import EMISSIONS, build_emission
+from zf_jax.evaluation import Totals, Units, evaluate_split, make_eval_step, summarise
+from zf_jax.evaluation.latents import inspect
 from zf_jax.generation import continue_prefix, reconstruct, sample
-from zf_jax.models import build_model
-from zf_jax.objective.loss import loss_and_metrics
-from zf_jax.objective.settings import Objective, Weights
-from zf_jax.training import TrainState, init_state, make_optimizer, update
+from zf_jax.models import MODELS, Model, build_model
+from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.training import (
+    Schedules,
+    TrainState,
+    init_state,
+    make_optimizer,
+    make_train_step,
+    make_train_steps,
+    update,
+)
 from zf_jax.typing import Batch, Observation, StepTerms
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = [  # noqa: RUF022, grouped as one reads them
+    # data
     "Batch",
-    "Objective",
     "Observation",
-    "StepTerms",
-    "TrainState",
-    "Weights",
+    "batch_of",
+    # models and emissions
+    "EMISSIONS",
+    "MODELS",
+    "Model",
     "build_emission",
     "build_model",
-    "continue_prefix",
+    # bounds
+    "StepTerms",
     "elbo",
-    "init_state",
     "iwae",
+    "particle_bound",
+    "step_terms",
+    # training
+    "Objective",
+    "Schedules",
+    "TrainState",
+    "Weights",
+    "init_state",
     "loss_and_metrics",
     "make_optimizer",
+    "make_train_step",
+    "make_train_steps",
+    "update",
+    # evaluation
+    "Totals",
+    "Units",
+    "evaluate_split",
+    "inspect",
+    "make_eval_step",
+    "summarise",
+    # generation
+    "continue_prefix",
     "reconstruct",
     "sample",
-    "step_terms",
-    "update",
 ]
