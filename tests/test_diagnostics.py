@@ -14,7 +14,7 @@ from models_under_test import KINDS, NAMES, random_batch, random_params, small, 
 
 from zf_jax import bounds
 from zf_jax.emissions import build_emission, emission_values
-from zf_jax.evaluation.latents import inspect, summarise
+from zf_jax.evaluation.latents import inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Batch, Observation
@@ -40,7 +40,7 @@ def case(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_against_direct_computation(name):
     model, params, batch, keys, look = case(name)
-    result = summarise([look(params, batch, keys)])
+    result = summarise_latents([look(params, batch, keys)])
     assert result["num_sequences"] == 4
     assert result["num_steps"] == sum(LENGTHS)
     if name == "rnn":
@@ -102,11 +102,11 @@ def check_kl_errors(result, proposal, prior):
 
 def test_batches_and_buckets_change_nothing():
     _, params, batch, keys, look = case("zforcing")
-    whole = summarise([look(params, batch, keys)])
+    whole = summarise_latents([look(params, batch, keys)])
     short = Batch(*(x[1:2, :3] for x in batch[:4]), batch.lengths[1:2])
     rest = np.array([0, 2, 3, 4])
     parts = [look(params, Batch(*(x[rest] for x in batch)), keys[rest]), look(params, short, keys[1:2])]
-    cut = summarise(parts)
+    cut = summarise_latents(parts)
     unaffected = [name for name in whole if name.split("_")[0] in ("kl", "posterior", "sequences", "active")]
     assert len(unaffected) == 11
     for name in unaffected:
@@ -138,20 +138,20 @@ def test_a_sequence_alone_in_its_batch_is_not_its_own_donor():
     pair, alone = (
         [look(params, Batch(*(x[rows] for x in batch)), keys[rows])] for rows in np.array([[0, 2, 4], [1, 2, 2]])
     )
-    both, one = summarise(pair + alone), summarise(alone)
+    both, one = summarise_latents(pair + alone), summarise_latents(alone)
     assert (both["num_sequences"], both["num_sequences_shuffled"]) == (3, 2)
     for name in ("emission_nats_per_sequence", "emission_loss_nats_per_sequence"):
-        assert both[name]["shuffled"] == summarise(pair)[name]["shuffled"]
+        assert both[name]["shuffled"] == summarise_latents(pair)[name]["shuffled"]
         assert one[name]["shuffled"]["mean"] is one[name]["shuffled"]["stderr"] is None
         assert "alone" in one[name]["shuffled"]["why"]
         assert abs(one[name]["zero"]["mean"]) > 1e-3
     assert one["num_sequences_shuffled"] == 0
-    assert both["emission_nats_per_sequence"]["zero"] != summarise(pair)["emission_nats_per_sequence"]["zero"]
+    assert both["emission_nats_per_sequence"]["zero"] != summarise_latents(pair)["emission_nats_per_sequence"]["zero"]
 
 
 def test_one_sequence_has_figures_without_errors_and_is_valid_json():
     _, params, batch, keys, look = case("vrnn")
-    one = summarise([look(params, Batch(*(x[:1] for x in batch)), keys[:1])])
+    one = summarise_latents([look(params, Batch(*(x[:1] for x in batch)), keys[:1])])
     assert json.loads(json.dumps(one, allow_nan=False)) == one
     assert one["kl_nats_per_sequence"] > 0 and one["kl_nats_per_sequence_stderr"] is None
     assert one["kl_nats_per_step_stderr"] == [None] * 6
@@ -162,14 +162,14 @@ def test_one_sequence_has_figures_without_errors_and_is_valid_json():
 def test_latents_that_nothing_reads_and_latents_that_know_nothing():
     model, params, batch, keys, look = case("storn")
     deaf = params | {"latent_embedding": jax.tree.map(jnp.zeros_like, params["latent_embedding"])}
-    for loss in summarise([look(deaf, batch, keys)])["emission_loss_nats_per_sequence"].values():
+    for loss in summarise_latents([look(deaf, batch, keys)])["emission_loss_nats_per_sequence"].values():
         assert abs(loss["mean"]) < 1e-9
     posterior = params["posterior"]
     blind = params | {"posterior": posterior | {"hidden": jax.tree.map(jnp.zeros_like, posterior["hidden"])}}
     whole = random_batch(FRAMES, (6,) * 5, 6)
     information = jax.jit(functools.partial(mutual_information, model))(blind, whole, keys)
     np.testing.assert_allclose(information.nats, 0.0, atol=1e-9)
-    assert summarise([look(blind, batch, keys)])["active_units"] == 0
+    assert summarise_latents([look(blind, batch, keys)])["active_units"] == 0
 
 
 def test_latents_that_are_used_are_missed():
@@ -180,7 +180,7 @@ def test_latents_that_are_used_are_missed():
     batch = random_batch(Observation("frames", linear.D), (4,) * 64, 4)
     batch = batch._replace(targets=3.0 * batch.targets)
     look = jax.jit(functools.partial(inspect, model))
-    result = summarise([look(params, batch, jax.random.key(0))])
+    result = summarise_latents([look(params, batch, jax.random.key(0))])
     assert result["active_units"] == linear.Z
     for loss in result["emission_loss_nats_per_sequence"].values():
         assert loss["mean"] > 5 * loss["stderr"] > 0
@@ -211,7 +211,7 @@ def test_the_share_of_small_scales_is_over_all_real_steps_of_all_batches():
     shares = [(scales[row, :length] < step).mean(axis=1) for row, length in enumerate(LENGTHS) if length]
     look = jax.jit(functools.partial(inspect, model, quantisation_step=step))
     parts = np.array([0, 2]), np.array([1, 3, 4])
-    found = summarise([look(params, Batch(*(x[rows] for x in batch)), keys[rows]) for rows in parts])
+    found = summarise_latents([look(params, Batch(*(x[rows] for x in batch)), keys[rows]) for rows in parts])
     expected = np.concatenate(shares).mean()
     assert abs(np.mean([share.mean() for share in shares]) - expected) > 0.01
     np.testing.assert_allclose(found["small_scale_share"], expected)
@@ -224,4 +224,4 @@ def test_small_scales_are_counted_on_real_steps():
     emission = params["emission"]
     params = params | {"emission": emission | {"log_std": jax.tree.map(jnp.zeros_like, emission["log_std"])}}
     for step, share in ((0.5, 0.0), (2.0, 1.0)):
-        assert summarise([look(params, batch, keys, quantisation_step=step)])["small_scale_share"] == share
+        assert summarise_latents([look(params, batch, keys, quantisation_step=step)])["small_scale_share"] == share

@@ -13,7 +13,7 @@ from models_under_test import KINDS, random_batch, random_params, small, targets
 from scipy import integrate, stats
 
 from zf_jax import bounds
-from zf_jax.evaluation.latents import inspect, summarise
+from zf_jax.evaluation.latents import inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import Information, mutual_information, places_long_enough
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Observation
@@ -55,7 +55,7 @@ def test_mutual_information_against_quadrature(distance):
     error = found.std(ddof=1) / len(found) ** 0.5
     assert abs(found.mean() - expected) < 4 * error + 1e-6
     assert found.max() <= np.log(2) + 1e-9
-    result = summarise(
+    result = summarise_latents(
         [inspect(model, params, batch, jax.random.key(0))], Information(jnp.asarray(found[:100]), jnp.asarray(1))
     )
     assert result["mutual_information_nats"]["stderr"] > 0 or distance > 10

@@ -15,7 +15,7 @@ from test_sum_to_one import everything, from_the_prior
 import zf_jax
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
-from zf_jax.evaluation.latents import inspect, summarise
+from zf_jax.evaluation.latents import inspect, summarise_latents
 from zf_jax.models import MODELS
 from zf_jax.typing import Observation
 
@@ -47,7 +47,7 @@ def test_it_trains_and_every_bound_agrees_with_the_others(model):
     particle = jax.jit(functools.partial(particle_bound, wide, num_particles=500))(params, batch, jax.random.key(2))
     assert np.all(elbo < iwae)
     np.testing.assert_allclose(particle.bound, iwae, atol=0.2)
-    assert summarise([inspect(model, params, batch, jax.random.key(3))])["latent_dim"] == 3
+    assert summarise_latents([inspect(model, params, batch, jax.random.key(3))])["latent_dim"] == 3
     drawn = zf_jax.sample(model, params, jax.random.key(4), num_samples=2, length=5)
     assert drawn.values.shape == (2, 5)
 

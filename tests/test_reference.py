@@ -14,7 +14,8 @@ from scipy import integrate, stats
 
 from zf_jax import bounds
 from zf_jax.models import ZForcing
-from zf_jax.nn.recurrence import lstm_backward
+from zf_jax.nn.layers import linear
+from zf_jax.nn.recurrence import lstm_backward_states
 from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms
 from zf_jax.typing import Batch, Observation, StepTerms
 
@@ -413,7 +414,8 @@ def test_backward_recurrence_is_that_of_flax(cell, jitted):
 
     maybe_jit = jax.jit if jitted else lambda f: f
     expected = maybe_jit(theirs)(*on_device((flax_params, embedded)))
-    states = maybe_jit(lstm_backward)(*on_device((params, embedded, real * 1.0)))
+    ours = lambda params, x, mask: lstm_backward_states(params, linear(params["input"], x), mask)  # noqa: E731
+    states = maybe_jit(ours)(*on_device((params, embedded, real * 1.0)))
     assert states.dtype == expected.dtype == jnp.float64
     np.testing.assert_allclose(np.where(real[..., None], states, 0), np.where(real[..., None], expected, 0), **CLOSE)
     # ... and of the reference, with frames that are their own embedding.

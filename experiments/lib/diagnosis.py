@@ -15,7 +15,7 @@ from experiments.lib.experiment import Experiment
 from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
 from zf_jax.data import eval_batches, pad, some_of
-from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise
+from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
 from zf_jax.plotting import save
 from zf_jax.training import TrainState
@@ -82,7 +82,7 @@ def latent_figures(
         few = [source[int(place)] for place in places_long_enough(source.lengths, num_mutual)]
         batch = pad(few, max(len(example.targets) for example in few))
         information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
-    return summarise(inspections(), information)
+    return summarise_latents(inspections(), information)
 
 
 def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import required_key
 from zf_jax.models.base import Features, Model
 from zf_jax.typing import Array, Batch, Params
@@ -126,13 +127,13 @@ def _filter(
         ancestors = systematic_ancestors(log_weights, uniform)
         ancestors = jnp.where(resample, ancestors, jnp.arange(num_particles))
         carry = jax.tree.map(lambda x: x[ancestors], carry)
-        total = total + jnp.where(resample, _log_mean_exp(log_weights), 0.0)
+        total = total + jnp.where(resample, log_mean_exp(log_weights), 0.0)
         log_weights = jnp.where(resample, 0.0, log_weights)
         return (carry, log_weights, total, count + resample), None
 
     state, _ = jax.lax.scan(step, initial, (features, goes_on, steps, noise))
     _, log_weights, total, count = state
-    return ParticleEstimate(total + _log_mean_exp(log_weights), count)
+    return ParticleEstimate(total + log_mean_exp(log_weights), count)
 
 
 def effective_sample_size(log_weights: Array) -> Array:
@@ -160,7 +161,3 @@ def _scaled(log_weights: Array) -> Array:
     log_weights = jax.lax.stop_gradient(log_weights)
     largest = jnp.max(log_weights)
     return jnp.where(jnp.isneginf(largest), 1.0, jnp.exp(log_weights - jnp.where(jnp.isneginf(largest), 0.0, largest)))
-
-
-def _log_mean_exp(log_weights: Array) -> Array:
-    return jax.nn.logsumexp(log_weights) - jnp.log(jnp.asarray(log_weights.shape[0], log_weights.dtype))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from zf_jax.data.dataset import DataSet, Example, Source
+from zf_jax.distributions import LOG_TWO_PI
 from zf_jax.evaluation.statistics import Totals
 
-LOG_TWO_PI = 1.8378770664093453
 _PREDICTOR_ORDER = 32
 
 

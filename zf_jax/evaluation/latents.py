@@ -1,8 +1,8 @@
-"""What the latents of a model do: KL by step and dimension, active units, ablations, scales.
+"""Measure what the latents of a model do: KL by step and dimension, active units, ablations, small scales.
 
-All are about posterior samples with the real past as input (teacher forcing), and none depends on the model's kind.
-``inspect`` looks at one batch and is meant to be compiled; ``summarise`` adds up batches on the host, and writes the
-mutual information beside them, which is information.py's.
+All measures are of posterior samples with the real past as input (teacher forcing), and hold for any model.
+``inspect`` measures one batch and can be compiled; ``summarise_latents`` adds up batches on the host, and reports the
+estimate of ``mutual_information`` beside them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zf_jax.bounds.noise import draw_noise
 from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values
 from zf_jax.evaluation.mutual_information import Information
-from zf_jax.evaluation.statistics import figure, ratio_of_sums
+from zf_jax.evaluation.statistics import ratio_of_sums, with_stderr
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
 from zf_jax.typing import Array, Batch, Params
 
@@ -31,7 +31,7 @@ class Ablations(NamedTuple):
     posterior: Array
     prior: Array
     # Latents of another sequence; past its end, latents from the prior.  A row alone in its batch keeps its own
-    # (``summarise`` drops the row).
+    # (``summarise_latents`` drops the row).
     shuffled: Array
     zero: Array
 
@@ -134,7 +134,7 @@ def ablate(model: Model, params: Params, features: Features, sites: Sites, noise
     )
 
 
-def summarise(inspections: Iterable[Inspection], information: Information | None = None) -> dict[str, Any]:
+def summarise_latents(inspections: Iterable[Inspection], information: Information | None = None) -> dict[str, Any]:
     """Add up batches: scalars, lists ``kl_nats_per_step`` [T] and ``kl_nats_per_step_and_dimension`` [T][Z].
 
     Every mean over sequences comes with its standard error, a list's as a list: ``<name>_stderr``, or ``stderr`` beside
@@ -156,14 +156,14 @@ def summarise(inspections: Iterable[Inspection], information: Information | None
         "num_steps": int(lengths.sum()),
     }
     if parts[0].small_scales is not None:
-        result |= figure("small_scale_share", _rows(parts, "small_scales")[real], lengths[real])
+        result |= with_stderr("small_scale_share", _rows(parts, "small_scales")[real], lengths[real])
     row_kl = _rows(parts, "row_kl")[real]
     if row_kl.shape[1] == 0:
         return result
     per_dimension, per_dimension_error = ratio_of_sums(row_kl, lengths[real])
     result |= {
         "latent_dim": row_kl.shape[1],
-        **figure("kl_nats_per_sequence", row_kl.sum(axis=1)),
+        **with_stderr("kl_nats_per_sequence", row_kl.sum(axis=1)),
         "kl_nats_per_dimension": per_dimension.tolist(),
         "kl_nats_per_dimension_stderr": _listed(per_dimension_error),
         **_by_step(parts),
@@ -240,5 +240,5 @@ def _listed(errors: np.ndarray) -> list[Any]:
 def _mean(values: np.ndarray) -> dict[str, Any]:
     if not len(values):
         return {"mean": None, "stderr": None, "why": "every sequence was alone in its batch, with none to swap with"}
-    found = figure("mean", values)
+    found = with_stderr("mean", values)
     return {"mean": found["mean"], "stderr": found["mean_stderr"]}

@@ -43,7 +43,7 @@ def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tupl
     return ratio, (values - ratio * weights).std(axis=0, ddof=1) / math.sqrt(count) / weights.mean(axis=0)
 
 
-def figure(name: str, values: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float | None]:
+def with_stderr(name: str, values: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float | None]:
     """``ratio_of_sums`` of ``[N]`` by name: ``{name: ..., name_stderr: ...}``, the error None over one sequence."""
     ratio, error = ratio_of_sums(values, weights)
     return {name: float(ratio), f"{name}_stderr": float(error) if len(values) > 1 else None}

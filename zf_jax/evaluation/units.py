@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zf_jax.evaluation.statistics import Totals, figure
+from zf_jax.evaluation.statistics import Totals, with_stderr
 
 
 class Units(NamedTuple):
@@ -43,13 +43,13 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
     result: dict[str, Any] = {
         "num_sequences": len(bound),
         f"num_{units.element}s": int(totals.lengths.sum()),
-        **figure("nats_per_sequence", bound),
-        **figure("nats_per_step", bound, steps),
-        **figure("kl_nats_per_sequence", totals.kl),
-        **figure("kl_nats_per_step", totals.kl, steps),
+        **with_stderr("nats_per_sequence", bound),
+        **with_stderr("nats_per_step", bound, steps),
+        **with_stderr("kl_nats_per_sequence", totals.kl),
+        **with_stderr("kl_nats_per_step", totals.kl, steps),
     }
     if totals.num_resampled is not None:
-        result |= figure("resampled_steps_per_sequence", totals.num_resampled)
+        result |= with_stderr("resampled_steps_per_sequence", totals.num_resampled)
     if units.perplexity:
         perplexity, error = math.exp(min(-result["nats_per_step"], 700.0)), result["nats_per_step_stderr"]
         # The derivative of exp is exp.
@@ -57,9 +57,9 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
     if units.frame_size:
         samples = steps * units.frame_size
         raw = bound - samples * math.log(units.std or 1.0)
-        result |= figure("raw_nats_per_sequence", raw) | figure("nats_per_sample", bound, samples)
+        result |= with_stderr("raw_nats_per_sequence", raw) | with_stderr("nats_per_sample", bound, samples)
         if totals.small_scales is not None:
-            result |= figure("share_of_scales_below_one_step", totals.small_scales * steps, steps)
+            result |= with_stderr("share_of_scales_below_one_step", totals.small_scales * steps, steps)
         if units.integers:
-            result |= figure("bits_per_sample", -raw / math.log(2.0), samples)
+            result |= with_stderr("bits_per_sample", -raw / math.log(2.0), samples)
     return result

@@ -73,22 +73,17 @@ def zero_lstm_state(like: Array, size: int) -> LSTMState:
     return LSTMState(zeros, zeros)
 
 
-def lstm_backward(params: Params, embedded: Array, mask: Array) -> Array:
-    """The backward states b_{1:T}, each a summary of the elements from t on: ``[B, T, H]``.
+def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
+    """Return the backward states b_{1:T}, each a summary of the elements from t on: ``[B, T, H]``.
 
-    b_t = LSTM_b(e(y_t), b_{t+1}), b_{T+1} = 0: eq. (6).  The recurrence starts from zeros at each sequence's
-    own last real step (rule A7); behind the mask the states are zeros.
+    b_t = LSTM_b(e(y_t), b_{t+1}), b_{T+1} = 0: eq. (6).  The recurrence starts from zeros at each sequence's own last
+    real step (rule A7); on padding the states are zeros.
 
     Args:
-      params: ``{"input", "recurrent"}`` of ``init_lstm``.
-      embedded: e(y), ``[B, T, E]``.
+      params: ``{"input", "recurrent"}`` of ``init_lstm``; only ``recurrent`` is read.
+      gates: the input layer applied to e(y), bias included, ``[B, T, 4H]``.
       mask: ``[B, T]``, 1 on real steps, 0 on the padding at the end.
     """
-    return lstm_backward_states(params, linear(params["input"], embedded), mask)
-
-
-def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
-    """``lstm_backward``, given what e(y) contributes to the gates, ``[B, T, 4H]``, bias included."""
     recurrent = params["recurrent"]["kernel"]
 
     def step(state, inputs):
