@@ -1,8 +1,8 @@
-"""The log-probability of a word under a softmax over many, without all the logits of all steps in memory.
+"""Compute log-probabilities under a softmax over a large vocabulary, without storing the logits of all steps.
 
-Logits over V words at every step of every sequence of every sample, [K, B, T, V], are the largest array by far of a
-model of text.  Where no gradient is asked for, a few rows' logits exist at a time.  Where one is, those of one batch
-are kept while they are few; beyond that they are computed chunk by chunk, and again on the way back.
+The logits [K, B, T, V], over V words at every step of every sequence and sample, are by far the largest array of a
+model of text.  Without a gradient, logits are computed a few rows at a time.  With one, the logits of a batch are
+kept for the backward pass if there are at most ``KEPT``; otherwise both passes compute them in chunks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEPT = 2**24  # logits kept for the backward pass
 
 
 def categorical_log_prob(layer: Params, hidden: Array, x: Array) -> Array:
-    """log p(x) under softmax(hidden @ kernel + bias), nats: ``[...]``.
+    """Return log p(x) under softmax(hidden @ kernel + bias), nats: ``[...]``.
 
     Args:
       layer: ``{"kernel": [H, V], "bias": [V]}``.
@@ -36,7 +36,7 @@ def _log_prob(kernel: Array, bias: Array, rows: Array, targets: Array) -> Array:
 
 
 def _in_chunks(kernel: Array, bias: Array, rows: Array, targets: Array, size: int) -> Array:
-    """``[N]`` for ``rows`` ``[N, H]``, about ``size`` logits at a time."""
+    """Return log-probabilities ``[N]`` for ``rows`` ``[N, H]``, computing about ``size`` logits at a time."""
     if len(rows) * len(bias) <= size:
         return _picked(rows @ kernel + bias, targets)[0]
     one = lambda each: _picked(each[0] @ kernel + bias, each[1])[0]  # noqa: E731
@@ -44,7 +44,7 @@ def _in_chunks(kernel: Array, bias: Array, rows: Array, targets: Array, size: in
 
 
 def _picked(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """The targets' log-probabilities, and log sum exp of the logits: each ``[...]``."""
+    """Return the log-probabilities of ``targets``, and log sum exp of ``logits``: each ``[...]``."""
     normaliser = jax.nn.logsumexp(logits, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return picked - normaliser, normaliser
@@ -59,7 +59,7 @@ def _forward(kernel: Array, bias: Array, rows: Array, targets: Array):
 
 
 def _gradients(kernel: Array, rows: Array, targets: Array, logits: Array, normaliser: Array, d: Array):
-    """Of kernel, bias and rows: d log p / d logits = one_hot(x) - softmax(logits)."""
+    """Return the gradients of kernel, bias and rows: d log p / d logits = one_hot(x) - softmax(logits)."""
     here = targets[:, None] == jnp.arange(logits.shape[-1])
     d_logits = d[:, None] * (here - jnp.exp(logits - normaliser[:, None]))
     return rows.T @ d_logits, jnp.sum(d_logits, axis=0), d_logits @ kernel.T

@@ -1,15 +1,15 @@
-"""A scan over time with lean memory, whose weight gradients are formed after the reverse scan, one matmul a weight.
+"""Scan over time with little memory, forming each weight gradient after the reverse scan in one matmul.
 
 Plain autodiff of ``s_t = x_t W`` inside a scan adds the thin product x_t' ds_t to the gradient of W at every step,
 reading and writing all of that gradient each time, and it keeps several values for every operation of the step.
-Here the step, any JAX function, is traced once, and what it does is put where it belongs:
+Here the step, any JAX function, is traced once, and its operations are sorted into three classes:
 
     hoisted     depends on the parameters alone (slices, concatenations, products of kernels): runs before the scan
-    sums        s = x_1 W_1 + x_2 W_2 + ... + input + bias, the pre-activations, each W hoisted: they, and the
-                carries, are all that the forward scan keeps; their terms need not be kept
-    the rest    elementwise work between the sums: cheap enough to be done again on the way back
+    sums        s = x_1 W_1 + x_2 W_2 + ... + input + bias, the pre-activations, each W hoisted: the forward scan
+                keeps the sums and the carries, and nothing else
+    the rest    elementwise work between the sums: cheap enough to be computed again in the reverse scan
 
-The reverse scan then holds only what must be sequential: the products ds W' and the elementwise work.  It hands out
+The reverse scan then holds only what must be sequential: the products ds W' and the elementwise work.  It returns
 ds_t, which is also the gradient of an input that is only added; the gradient of a weight is sum_t x_t' ds_t and that
 of a bias sum_t ds_t, both over all steps at once.
 
@@ -47,7 +47,7 @@ from zf_jax.typing import Array
 
 
 class _Sum(NamedTuple):
-    """A chain of additions that holds at least one product; its terms are variables of the traced step."""
+    """A chain of additions with at least one product; the terms are variables of the traced step."""
 
     result: Any
     products: tuple  # equations x @ W, W hoisted
@@ -57,7 +57,7 @@ class _Sum(NamedTuple):
 
 
 class Deferral(NamedTuple):
-    """What a step defers: the shapes of the arrays that it closes over or computes from them alone, by their use.
+    """Shapes of the arrays that a step closes over, or computes from closed-over arrays alone, grouped by use.
 
     Attributes:
       kernels: of recognised products; each gradient is one matmul after the reverse scan.
@@ -73,7 +73,7 @@ class Deferral(NamedTuple):
 
 
 def scan(step: Callable, carry: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
-    """``jax.lax.scan`` of ``step(carry, x) -> (carry, y)`` over axis 0; the parameters are what ``step`` closes over.
+    """Scan ``step(carry, x) -> (carry, y)`` over axis 0, as ``jax.lax.scan``; ``step`` closes over the parameters.
 
     Values and gradients are those of ``lax.scan``, up to the order of summation.
 
@@ -106,7 +106,7 @@ def explain(step: Callable, carry: Any, x: Any) -> Deferral:
 
 
 def _traced(step: Callable, carry: Any, x: Any) -> tuple[_Program, dict, Any]:
-    """The program of a step, the values of what it hoists, and the structure of what it returns."""
+    """Trace a step: its program, the values of its hoisted variables, and the structure of its result."""
     traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, x)
     given, returned = jax.eval_shape(lambda c: c, carry), shapes[0]
     if jax.tree.structure(given) != jax.tree.structure(returned):
@@ -131,12 +131,12 @@ class _Program:
       jaxpr: the whole step, as it was traced.
       equations: equations and sums, in order.
       carry, x: the variables that a step gets.
-      new_carry, y: what it returns; literals among them.
-      sums: those of ``equations`` that are sums.
-      hoisted: what the equations read of the parameters and of what is computed from them alone (in ``known``).
-      direct: those of ``hoisted`` that something else than a sum reads; their gradients grow step by step.
-      only_added: those of ``x`` whose one use is to be added to a sum.
-      kept: what the forward scan keeps of every step: carries, and the results of sums.
+      new_carry, y: the variables that a step returns; some may be literals.
+      sums: the elements of ``equations`` that are sums.
+      hoisted: variables read by the equations that depend on the parameters alone; their values are in ``known``.
+      direct: elements of ``hoisted`` that are read outside sums; their gradients are added up step by step.
+      only_added: elements of ``x`` that are only added to a sum.
+      kept: variables that the forward scan keeps at every step: carries, and the results of sums.
     """
 
     def __init__(self, jaxpr: Jaxpr, known: dict, carry_size: int):
@@ -180,11 +180,12 @@ def _run(program: _Program, reverse: bool, hoisted, carry, xs):
 
 
 def _tied(outputs: Any, inputs: Any) -> Any:
-    """``outputs``, each made to depend on all of ``inputs`` by the addition of an empty sum, which costs nothing.
+    """Make each of ``outputs`` depend on all of ``inputs``, by adding an empty sum, which costs nothing.
 
-    Under ``vmap`` an output that is not batched beside one that is would give ``_backward`` a cotangent for the whole
-    batch beside one for each element; their sum, taken over the batch for an input that is not batched either, counts
-    the first once for each element.  With an input batched every output is, and each element has its own cotangent.
+    Otherwise, if only some outputs are batched under ``vmap``, ``_backward`` gets one cotangent for the whole batch
+    from an unbatched output, and one per element from a batched output.  For an unbatched input the cotangents are
+    summed over the batch, which counts the first once per element.  With this dependence one batched input makes every
+    output batched, and each element has its own cotangent.
     """
     empty = sum(jnp.sum(x.reshape(-1)[:0]).astype(jnp.float32) for x in inputs if _is_real(x))
 
@@ -192,7 +193,7 @@ def _tied(outputs: Any, inputs: Any) -> Any:
 
 
 def _forward(program: _Program, reverse: bool, hoisted, carry, xs):
-    """The scan, and what the reverse scan needs of it: hoisted values, inputs, carries and sums."""
+    """Run the scan, and return the residuals of the reverse scan too: hoisted values, inputs, carries and sums."""
     # Each distinct variable is stacked once, whatever number of outputs it is.
     stacked = _unique([*program.kept, *program.y])
 
@@ -265,7 +266,7 @@ def _backward(program: _Program, reverse: bool, residuals, cotangents):
 
 
 def _with_sums(eqns: Sequence, known: dict, x: Sequence, uses: Counter) -> list:
-    """The equations, chains of additions of products drawn together into sums."""
+    """Return the equations, with chains of additions of products merged into sums."""
     sums: dict = {}
     absorbed: set = set()
     for eqn in eqns:
@@ -293,7 +294,7 @@ def _with_sums(eqns: Sequence, known: dict, x: Sequence, uses: Counter) -> list:
 
 
 def _is_product(eqn, known: dict) -> bool:
-    """Whether the equation is ``x @ W`` of a sequential x ``[..., in]`` and a hoisted W ``[in, out]``."""
+    """Return whether the equation is ``x @ W`` of a sequential x ``[..., in]`` and a hoisted W ``[in, out]``."""
     if eqn.primitive.name != "dot_general":
         return False
     left, right = eqn.invars
@@ -313,13 +314,13 @@ def _multiply(product, left: Array, kernel: Array) -> Array:
 
 
 def _total(s: _Sum, values: dict) -> Array:
-    """The value of a sum."""
+    """Return the value of a sum."""
     products = [_multiply(p, *(values[v] for v in p.invars)) for p in s.products]
     return reduce(add, [*products, *(_read(v, values) for v in (*s.inputs, *s.hoisted, *s.others))])
 
 
 def _recalled_sum(turned: dict, s: _Sum, values: dict) -> Array:
-    """The value of a sum as it was kept; its cotangent passes to its sequential terms, and to the kept value."""
+    """Return the kept value of a sum; the cotangent passes to the sequential terms, and to the kept value."""
 
     @jax.custom_vjp
     def recalled(kept, lefts, kernels, others):
@@ -338,7 +339,7 @@ def _recalled_sum(turned: dict, s: _Sum, values: dict) -> Array:
 
 
 def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
-    """sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
+    """Return sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
     kind = {name: product.params[name] for name in ("precision", "preferred_element_type")}
     rows, d_rows = (a.reshape(-1, a.shape[-1]) for a in (lefts, d_products))
     total = jax.lax.dot_general(rows, d_rows, (((0,), (0,)), ((), ())), **kind)
@@ -346,7 +347,7 @@ def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
 
 
 def _summed_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """``x`` summed over the axes along which ``shape`` is 1 or has none: the transpose of broadcasting."""
+    """Sum ``x`` over the axes that ``shape`` lacks or has with size 1: the transpose of broadcasting."""
     x = jnp.sum(x, axis=tuple(range(x.ndim - len(shape))))
     axes = tuple(i for i, (n, m) in enumerate(zip(x.shape, shape, strict=True)) if n != m)
     return jnp.sum(x, axis=axes, keepdims=True) if axes else x
@@ -369,14 +370,14 @@ def _unique(variables) -> list:
 
 
 def _is_real(variable) -> bool:
-    """Whether a variable, or an array, has gradients."""
+    """Return whether a variable or an array is of a type that has gradients."""
     return jnp.issubdtype(getattr(variable, "aval", variable).dtype, jnp.inexact)
 
 
 def vary_like(x: Array, tree: Any) -> Array:
-    """``x``, marked inside a ``shard_map`` as differing over the mesh axes over which ``tree`` does.
+    """Mark ``x``, inside a ``shard_map``, as varying over the mesh axes over which ``tree`` varies.
 
-    Its gradient is then summed over them where ``x`` came from, which a ``custom_vjp`` cannot do by itself.
+    The gradient of ``x`` is then summed over these axes, which a ``custom_vjp`` cannot do by itself.
     """
     axes = frozenset().union(*(_varying(y) for y in jax.tree.leaves(tree)))
     missing = tuple(axes - _varying(x))

@@ -1,8 +1,8 @@
-"""The leaves of every model: linear layers, embeddings, one-hidden-layer heads, and how each begins.
+"""Initialise and apply the layers that all models share: linear layers, embeddings, Gaussian heads.
 
-Parameters are plain nested dicts, ``{"kernel": [in, out], "bias": [out]}`` for a linear layer, whose names say
-what a thing is.  Initialisers come from Flax; applying a leaf is one line of arithmetic, kept as such so that a
-kernel's rows can be split between the parts of its input (see ``linear_part``).
+Parameters are plain nested dicts, ``{"kernel": [in, out], "bias": [out]}`` for a linear layer.  Initialisers come
+from Flax.  Applying a layer is one line of arithmetic, so that the rows of a kernel can be split between the parts of
+an input (see ``linear_part``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zf_jax.typing import Array, Observation, Params
 
 
 def symmetric_uniform(scale: float) -> Callable:
-    """An initialiser uniform on (-scale, scale)."""
+    """Return an initialiser that draws uniformly from (-scale, scale)."""
 
     def init(key, shape, dtype=jnp.float32, **_):
         return jax.random.uniform(key, shape, dtype, -scale, scale)
@@ -27,34 +27,34 @@ def symmetric_uniform(scale: float) -> Callable:
 
 
 def init_linear(key: Array, inputs: int, outputs: int, kernel_init=None) -> Params:
-    """A linear layer ``{"kernel": [inputs, outputs], "bias": [outputs]}``; the kernel is LeCun-normal by default."""
+    """Initialise ``{"kernel": [inputs, outputs], "bias": [outputs]}``, by default with a LeCun-normal kernel."""
     kernel_init = kernel_init or initializers.lecun_normal()
     dtype = jnp.result_type(float)
     return {"kernel": kernel_init(key, (inputs, outputs), dtype), "bias": initializers.zeros(key, (outputs,), dtype)}
 
 
 def linear(params: Params, x: Array) -> Array:
-    """``x @ kernel + bias``: ``[..., in]`` to ``[..., out]``."""
+    """Return ``x @ kernel + bias``: ``[..., in]`` to ``[..., out]``."""
     return multiply(x, params["kernel"]) + params["bias"]
 
 
 def multiply(x: Array, kernel: Array) -> Array:
-    """``x @ kernel``: ``[..., in]`` to ``[..., out]``."""
+    """Return ``x @ kernel``: ``[..., in]`` to ``[..., out]``."""
     # As matrices: the gradient of a kernel over two axes of rows, [B, T], is many times slower on a CPU than over one.
     return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1]) if x.ndim > 2 else x @ kernel
 
 
 def linear_part(params: Params, x: Array, start: int) -> Array:
-    """The share of ``linear`` that ``x`` contributes through the kernel rows from ``start`` on, without the bias.
+    """Multiply ``x`` by the kernel rows from ``start`` on, without the bias.
 
-    A layer over a concatenation [a, b] is ``linear_part(p, a, 0) + linear_part(p, b, len(a)) + bias``: what is
-    known for all steps at once is computed outside the recurrence, in one matmul over time.
+    A layer over a concatenation [a, b] is ``linear_part(p, a, 0) + linear_part(p, b, len(a)) + bias``.  Inputs that are
+    known for all steps can so be multiplied outside the recurrence, in one matmul over time.
     """
     return multiply(x, params["kernel"][start : start + x.shape[-1]])
 
 
 def init_embedding(key: Array, observation: Observation, size: int) -> Params:
-    """e(.): a linear layer for frames, a table ``[size + 1, E]`` for tokens whose last row is the start token."""
+    """Initialise e(.): a linear layer for frames; for tokens a table ``[size + 1, E]``, the start token last."""
     if observation.kind == "frames":
         return init_linear(key, observation.size, size)
     table = initializers.normal(stddev=1.0 / size**0.5)
@@ -69,9 +69,9 @@ def embed(params: Params, x: Array) -> Array:
 
 
 def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Array:
-    """``layer(embed(params, x))``, ``[..., out]``, for a layer that acts on the last axis alone.
+    """Return ``layer(embed(params, x))``, ``[..., out]``, for a layer that acts on the last axis alone.
 
-    Where the tokens are few, as binary pixels are, each goes through the layer once instead of once a step.
+    If the vocabulary is no larger than ``x``, as for binary pixels, each token goes through the layer once.
     """
     table = params.get("embedding")
     if table is None or len(table) > x.size:
@@ -80,12 +80,12 @@ def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Arr
 
 
 def clipped_leaky_relu(x: Array) -> Array:
-    """Leaky ReLU of slope 1/3 clipped at +-3, as the authors' released code has it."""
+    """Apply a leaky ReLU of slope 1/3, clipped at +-3, as in the authors' released code."""
     return jnp.clip(jax.nn.leaky_relu(x, 1.0 / 3.0), -3.0, 3.0)
 
 
 def init_gaussian_head(key: Array, inputs: int, hidden: int, outputs: int) -> Params:
-    """One hidden layer and the mean and log standard deviation read off it: f_p, f_q and f_a."""
+    """Initialise one hidden layer with linear outputs for mean and log standard deviation: f_p, f_q and f_a."""
     key_hidden, key_mean, key_log_std = jax.random.split(key, 3)
     return {
         "hidden": init_linear(key_hidden, inputs, hidden),
@@ -95,16 +95,16 @@ def init_gaussian_head(key: Array, inputs: int, hidden: int, outputs: int) -> Pa
 
 
 def gaussian_head(params: Params, x: Array, bounds: Bounds) -> Gaussian:
-    """The Gaussian that a head gives for its whole input ``x`` ``[..., in]``."""
+    """Apply a Gaussian head to its whole input ``x`` ``[..., in]``."""
     return gaussian_from_hidden(params, linear(params["hidden"], x), bounds)
 
 
 def gaussian_from_hidden(params: Params, hidden: Array, bounds: Bounds) -> Gaussian:
-    """The Gaussian from the hidden layer's values before the activation, ``[..., M]``."""
+    """Apply a Gaussian head to the pre-activations of its hidden layer, ``[..., M]``."""
     hidden = clipped_leaky_relu(hidden)
     return Gaussian(linear(params["mean"], hidden), bound_log_std(linear(params["log_std"], hidden), bounds))
 
 
 def split_keys(key: Array, *names: str) -> dict[str, Array]:
-    """One key a name; adding a name at the end leaves the earlier ones as they were."""
+    """Derive one key per name; the keys of earlier names do not change when a name is added at the end."""
     return {name: jax.random.fold_in(key, index) for index, name in enumerate(names)}

@@ -1,8 +1,8 @@
-"""LSTM and GRU recurrences: one step, and masked scans forward and backward over time.
+"""Run LSTM and GRU recurrences: single steps, and masked scans forward and backward over time.
 
-The only home of time-major arrays: everything that enters or leaves is batch-first.  What an input contributes
-to the gates is computed before the scan, in one matmul over all steps, so that a scan's body holds only what
-must be sequential: one product with the recurrent kernel and the gate arithmetic.
+Arguments and results are batch-first; only the scans inside this module are time-major.  The inputs are multiplied by
+their kernel before the scan, in one matmul over all steps, so that the body of a scan is one product with the
+recurrent kernel and the gate arithmetic.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class LSTMState(NamedTuple):
 
 
 def init_lstm(key: Array, inputs: int, size: int) -> Params:
-    """An LSTM's ``input`` layer ``[inputs, 4H]`` and ``recurrent`` kernel ``[H, 4H]``; gates in the order i, f, g, o.
+    """Initialise an LSTM: ``input`` layer ``[inputs, 4H]``, ``recurrent`` kernel ``[H, 4H]``.
 
-    Input kernels are uniform on +-1/sqrt(H), recurrent kernels orthogonal gate by gate, biases 0.
+    The gates are in the order i, f, g, o.  Input kernels are uniform on +-1/sqrt(H), recurrent kernels orthogonal gate
+    by gate, biases 0.
     """
     key_input, key_recurrent = jax.random.split(key)
     orthogonal = initializers.orthogonal()
@@ -41,7 +42,7 @@ def init_lstm(key: Array, inputs: int, size: int) -> Params:
 
 
 def lstm_gates(state: LSTMState, gates: Array) -> LSTMState:
-    """The LSTM update from the pre-activations of its four gates, ``[..., 4H]``."""
+    """Update an LSTM state from the pre-activations of the four gates, ``[..., 4H]``."""
     # sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one tanh over all four gates does: a quarter of the operations,
     # and half of a small step's time on a CPU.
     half = jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], gates.dtype), state.cell.shape[-1])
@@ -51,9 +52,9 @@ def lstm_gates(state: LSTMState, gates: Array) -> LSTMState:
 
 
 def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, reverse: bool = False):
-    """``jax.lax.scan`` over axis 1 of every leaf of ``xs`` ``[B, T, ...]``; outputs are stacked ``[B, T, ...]``.
+    """Scan over axis 1 of every leaf of ``xs`` ``[B, T, ...]``, as ``jax.lax.scan``; outputs are ``[B, T, ...]``.
 
-    Kernels that ``step`` closes over get their gradients after the reverse scan: see ``deferred``.
+    Gradients of kernels that ``step`` closes over are formed after the reverse scan: see ``deferred_scan``.
     """
     time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
     carry, ys = deferred_scan.scan(step, carry, time_major, reverse=reverse)
@@ -99,9 +100,9 @@ def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
 
 
 def lstm_forward(params: Params, embedded: Array) -> Array:
-    """The hidden states of an LSTM over ``embedded`` ``[B, T, E]``, from zeros on: ``[B, T, H]``.
+    """Run an LSTM from zeros over ``embedded`` ``[B, T, E]`` and return its hidden states ``[B, T, H]``.
 
-    Padding stands only at the end, where it can reach no real step of this direction; no mask is needed.
+    No mask is needed: padding comes after the real steps and cannot affect them.
     """
     recurrent = params["recurrent"]["kernel"]
 
@@ -114,7 +115,7 @@ def lstm_forward(params: Params, embedded: Array) -> Array:
 
 
 def init_gru(key: Array, inputs: int, size: int) -> Params:
-    """A GRU's ``input`` layer ``[inputs, 3H]`` and ``recurrent`` kernel ``[H, 3H]``; gates: reset, update, new."""
+    """Initialise a GRU: ``input`` layer ``[inputs, 3H]``, ``recurrent`` kernel ``[H, 3H]``; reset, update, new gate."""
     key_input, key_recurrent = jax.random.split(key)
     orthogonal = initializers.orthogonal()
     gates = [orthogonal(k, (size, size), jnp.result_type(float)) for k in jax.random.split(key_recurrent, 3)]
@@ -125,9 +126,9 @@ def init_gru(key: Array, inputs: int, size: int) -> Params:
 
 
 def gru_gates(hidden: Array, from_input: Array, from_hidden: Array) -> Array:
-    """The GRU update from what the input and the state contribute to its gates, each ``[..., 3H]``.
+    """Update a GRU state from the gate contributions of input and state, each ``[..., 3H]``.
 
-    The reset gate acts on the product with the state, not on the state, so that a step is one product; SRNN's own
+    The reset gate acts on the product with the state, not on the state, so that a step needs one product; SRNN's own
     GRU does the same.
     """
     reset_x, update_x, new_x = jnp.split(from_input, 3, axis=-1)
@@ -138,9 +139,9 @@ def gru_gates(hidden: Array, from_input: Array, from_hidden: Array) -> Array:
 
 
 def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = False) -> Array:
-    """The states of a GRU whose inputs contribute ``gates`` ``[B, T, 3H]``: ``[B, T, H]``.
+    """Run a GRU whose inputs contribute ``gates`` ``[B, T, 3H]`` and return its states ``[B, T, H]``.
 
-    Either direction starts from zeros at its first real step; ``mask`` ``[B, T]`` holds the state on padding.
+    Both directions start from zeros at their first real step; where ``mask`` ``[B, T]`` is 0 the state is kept.
     """
     recurrent = params["recurrent"]["kernel"]
 
