@@ -1,7 +1,7 @@
-"""Log-densities, draws and divergences of the distributions the models are made of.
+"""Compute log-densities, draws and divergences of the distributions that the models use.
 
-Every function is pure and elementwise: it sums over no axis, so that the caller sees which axes are
-summed.  Gaussians are (mean, log_std) pairs, and nothing is ever a ratio of exponentials.
+Every function is pure and sums over no axis of independent elements, so that the caller shows which axes are summed.
+Gaussians are (mean, log_std) pairs, and no function computes a ratio of exponentials.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Gaussian(NamedTuple):
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), with half the operations of ``jax.nn.softplus``, which minds infinities too: ``[...]``."""
+    """Return log(1 + exp(x)), with half the operations of ``jax.nn.softplus``, for finite x: ``[...]``."""
     return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
@@ -35,7 +35,7 @@ softplus.defjvps(lambda dx, _, x: jax.nn.sigmoid(x) * dx)
 
 
 def check_bounds(bounds: Bounds) -> None:
-    """Do nothing where the bounds can be kept.
+    """Check that the lower bound is below the upper one.
 
     Raises:
       ValueError: the lower bound is not below the upper one.
@@ -46,10 +46,10 @@ def check_bounds(bounds: Bounds) -> None:
 
 
 def bound_log_std(raw: Array, bounds: Bounds) -> Array:
-    """Bend ``raw`` smoothly into (lower, upper); a bound of None is not there (rule A5).
+    """Map ``raw`` smoothly into (lower, upper), each of which may be None for no bound (rule A5).
 
-    The identity well inside the bounds; with both None the scale is exp(raw) exactly.  The bend belongs to
-    the definition of the scale, so that density, draw and divergence always agree.
+    The map is close to the identity well inside the bounds; with both None the scale is exp(raw) exactly.  The map is
+    part of the definition of the scale, so that density, draw and divergence always agree.
 
     Raises:
       ValueError: the lower bound is not below the upper one.
@@ -65,18 +65,18 @@ def bound_log_std(raw: Array, bounds: Bounds) -> Array:
 
 
 def gaussian_log_prob(gaussian: Gaussian, x: Array) -> Array:
-    """Log-density of each element of ``x`` under N(mean, std^2), nats, not summed: ``[..., Z]``."""
+    """Return the log-density of each element of ``x`` under N(mean, std^2), nats, not summed: ``[..., Z]``."""
     standardised = (x - gaussian.mean) * jnp.exp(-gaussian.log_std)
     return -0.5 * (jnp.square(standardised) + LOG_TWO_PI) - gaussian.log_std
 
 
 def gaussian_sample(gaussian: Gaussian, noise: Array) -> Array:
-    """The reparametrised draw mean + std * noise, for standard normal ``noise``: ``[..., Z]``."""
+    """Return the reparametrised draw mean + std * noise, for standard normal ``noise``: ``[..., Z]``."""
     return gaussian.mean + jnp.exp(gaussian.log_std) * noise.astype(gaussian.mean.dtype)
 
 
 def gaussian_kl(q: Gaussian, p: Gaussian) -> Array:
-    """KL(q || p) of each dimension in closed form, nats, not summed: ``[..., Z]``."""
+    """Return KL(q || p) of each dimension in closed form, nats, not summed: ``[..., Z]``."""
     log_ratio = q.log_std - p.log_std
     standardised = (q.mean - p.mean) * jnp.exp(-p.log_std)
     # expm1 keeps the digits where q is close to p, which is where a collapsing posterior lives.
@@ -84,13 +84,13 @@ def gaussian_kl(q: Gaussian, p: Gaussian) -> Array:
 
 
 def bernoulli_log_prob(logits: Array, x: Array) -> Array:
-    """Log-probability of each binary ``x`` under Bernoulli(sigmoid(logits)), nats, not summed."""
+    """Return the log-probability of each binary ``x`` under Bernoulli(sigmoid(logits)), nats, not summed."""
     x = x.astype(logits.dtype)
     return x * jax.nn.log_sigmoid(logits) + (1.0 - x) * jax.nn.log_sigmoid(-logits)
 
 
 def categorical_log_prob(logits: Array, x: Array) -> Array:
-    """Log-probability of the integers ``x`` ``[...]`` under softmax of ``logits`` ``[..., C]``, nats: ``[...]``."""
+    """Return the log-probability of ``x`` ``[...]`` under softmax of ``logits`` ``[..., C]``, nats: ``[...]``."""
     picked = jnp.take_along_axis(logits, x[..., None].astype(jnp.int32), axis=-1)[..., 0]
     return picked - jax.nn.logsumexp(logits, axis=-1)
 
@@ -98,10 +98,10 @@ def categorical_log_prob(logits: Array, x: Array) -> Array:
 def discretised_logistic_log_prob(
     location: Array, log_scale: Array, lower: Array, width: Array, *, first: Array, last: Array
 ) -> Array:
-    """Log-mass of Logistic(location, exp(log_scale)) within bins, nats, exact in far tails too: ``[...]``.
+    """Return the log-mass of Logistic(location, exp(log_scale)) in bins, nats, accurate in far tails too: ``[...]``.
 
     Args:
-      lower, width: of each bin, finite; a bin must end where the next begins for all to sum to 1.
+      lower, width: finite lower edge and width of each bin; the masses sum to 1 if each bin ends where the next begins.
       first, last: whether the bin is open below, or above.
     """
     precision = jnp.exp(-log_scale)
@@ -113,10 +113,10 @@ def discretised_logistic_log_prob(
 
 
 def mu_law(x: Array, mu: float) -> Array:
-    """The mu-law curve ``sign(x) log(1 + mu |x|) / log(1 + mu)``, from [-1, 1] onto itself."""
+    """Return the mu-law curve ``sign(x) log(1 + mu |x|) / log(1 + mu)``, from [-1, 1] onto itself."""
     return jnp.sign(x) * jnp.log1p(mu * jnp.abs(x)) / jnp.log1p(mu)
 
 
 def inverse_mu_law(y: Array, mu: float) -> Array:
-    """The inverse of ``mu_law``: sign(y) ((1 + mu)^|y| - 1) / mu."""
+    """Return the inverse of ``mu_law``: sign(y) ((1 + mu)^|y| - 1) / mu."""
     return jnp.sign(y) * jnp.expm1(jnp.abs(y) * jnp.log1p(mu)) / mu

@@ -1,9 +1,9 @@
-"""Emission heads: the distribution of one element of a sequence, read linearly off a hidden state.
+"""Emission heads: the distribution of one element of a sequence, given a hidden state.
 
-A head is a small frozen record that knows the parameters it needs from the network (``outputs``), what they mean, and
-whether its log-probabilities are those of a density (``is_density``), which change with the unit of the data, or of
-something discrete.  ``init_emission`` and ``emission_values`` connect any head to any hidden state; the same heads
-serve for the prediction of y_t from h_t and for the reverse prediction of u_t from b_t, eq. (10).
+A head is a frozen dataclass that states which parameters the network must provide (``outputs``), how to score and draw
+from them, and whether its log-probabilities are log-densities (``is_density``), which change with the unit of the data.
+``init_emission`` and ``emission_values`` connect any head to any hidden state.  The same heads serve for the
+prediction of y_t from h_t and for the reverse prediction of u_t from b_t, eq. (10).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ EMISSIONS = {
 
 
 def build_emission(name: Any, observation: Observation, **options: Any):
-    """The emission head called ``name``; options it has no use for are left aside.
+    """Build the emission head called ``name``; options that the head does not have are ignored.
 
-    ``"nade"`` and ``"made"`` are autoregressive over the dimensions of a binary frame; ``"nade:gmm"`` and
-    ``"nade:dmol"``, and so ``"made:gmm"`` and ``"made:dmol"``, over those of a real one.
+    ``"nade"`` and ``"made"`` are autoregressive over the dimensions of a binary frame; ``"nade:gmm"``, ``"nade:dmol"``,
+    ``"made:gmm"`` and ``"made:dmol"`` over the dimensions of a real frame.
 
-    A head that is built already is given back as it is: that is how a model gets one with options of its own,
+    If ``name`` is a head already, return it unchanged.  A model can so get a head with options:
     ``build_model("vrnn", observation, emission=build_emission("dmol", observation, step=1 / std, zero=-mean / std))``.
 
     Raises:
@@ -61,7 +61,7 @@ def build_emission(name: Any, observation: Observation, **options: Any):
 
 
 def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
-    """Parameters of a head over a hidden state of size ``inputs``: linear, or with hidden layers first."""
+    """Initialise a head over a hidden state of size ``inputs``: linear, or with hidden layers first."""
     params: Params = {}
     for index, size in enumerate(hidden_layers):
         params[f"hidden_{index}"] = init_linear(jax.random.fold_in(key, 100 + index), inputs, size)
@@ -74,9 +74,9 @@ def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[i
 
 
 def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
-    """The distribution's parameters at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``.
+    """Compute the parameters of the distribution at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``.
 
-    An autoregressive head's have its kernels beside them, which are the same everywhere.
+    For an autoregressive head the dict also holds the kernels of the head, which are shared by all elements.
     """
     hidden = _through_hidden_layers(params, hidden)
     values = {name: linear(params[name], hidden) for name in emission.outputs}
@@ -84,7 +84,7 @@ def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
 
 
 def emission_log_prob(params: Params, emission: Any, hidden: Array, x: Array) -> Array:
-    """log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``; the logits of a softmax never exist all at once."""
+    """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``; a softmax is computed in chunks."""
     if isinstance(emission, Categorical):
         return chunked_softmax.categorical_log_prob(params["logits"], _through_hidden_layers(params, hidden), x)
     return emission.log_prob(emission_values(params, emission, hidden), x)

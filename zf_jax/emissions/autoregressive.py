@@ -1,12 +1,12 @@
-"""The heads that are autoregressive within a frame: p(y_t | s_t) = prod_d p(y_td | y_t,<d, s_t).
+"""Emission heads that are autoregressive within a frame: p(y_t | s_t) = prod_d p(y_td | y_t,<d, s_t).
 
 a_1 = c + U s_t,   a_{d+1} = a_d + W_d y_td,   p(y_td | y_t,<d, s_t) = conditional(b_d + R_d s_t + V_d f(a_d))
 
-One running sum a serves all dimensions (NADE, Larochelle and Murray 2011), so that a frame costs O(D H); f is the
+All dimensions share the running sum a (NADE, Larochelle and Murray 2011), so that a frame costs O(D H); f is the
 logistic function for binary frames and a rectifier for real ones (RNADE, Uria, Murray and Larochelle 2013).  MADE
-(Germain et al. 2015) is the same sum with masked kernels: the units that dimension d reads have seen no dimension from
-d on, so that one product over the frame scores all dimensions.  The state s_t moves the biases (RNN-NADE,
-Boulanger-Lewandowski, Bengio and Vincent 2012); the kernels W and V are the same at every step.
+(Germain et al. 2015) masks the kernels: the units that dimension d reads depend on the dimensions before d alone, so
+that one product over the frame scores all dimensions.  The state s_t sets the biases (RNN-NADE, Boulanger-Lewandowski,
+Bengio and Vincent 2012); the kernels W and V are the same at every step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BLOCK = 16  # dimensions whose hidden units exist at once
 
 @dataclasses.dataclass(frozen=True)
 class NADE:
-    """A frame drawn dimension by dimension, each from a distribution that reads the dimensions before.
+    """A distribution of frames in which each dimension depends on the dimensions before.
 
     Attributes:
       conditional: the head of one dimension given those before, built for the whole frame: a Bernoulli, a
@@ -49,22 +49,22 @@ class NADE:
 
     @property
     def is_density(self) -> bool:
-        """Whether log-probabilities are those of a density."""
+        """Return whether log-probabilities are log-densities."""
         return self.conditional.is_density
 
     @property
     def levels(self) -> int:
-        """How many integers the conditional is spread over, if it is over integers."""
+        """Return the number of integers of the conditional, if the conditional is over integers."""
         return self.conditional.levels
 
     @property
     def step(self) -> float:
-        """One integer step in the units of the targets, if the conditional is over integers."""
+        """Return one integer step in the units of the targets, if the conditional is over integers."""
         return self.conditional.step
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each quantity read off the state: the units' biases, and the conditional's parameters."""
+        """Return the size of each network output: the units' biases, and the conditional's parameters."""
         return {"hidden_bias": self.head_dim, **self.conditional.outputs}
 
     def init_kernels(self, key: Array) -> Params:
@@ -78,7 +78,7 @@ class NADE:
         return kernels
 
     def _parts(self, values: Values) -> tuple[Array, Array, Params, Params]:
-        """a_1 ``[..., H]``, W ``[D, H]`` with a row of zeros for the last, V ``[D, H, P]``, biases ``[..., D, P]``."""
+        """Return a_1 ``[..., H]``, W ``[D, H]``, its last row zeros, V ``[D, H, P]``, biases ``[..., D, P]``."""
         kernels = dict(values["kernels"])
         frame = jnp.pad(kernels.pop("frame"), ((0, 1), (0, 0)))
         biases = {name: values[name].reshape(*values[name].shape[:-1], self.observation.size, -1) for name in kernels}
@@ -92,17 +92,17 @@ class NADE:
         return self.conditional.is_density or hasattr(self.conditional, "levels")
 
     def conditionals(self, values: Values, x: Array) -> Values:
-        """The parameters of every dimension's conditional given the dimensions of ``x`` before: ``[..., D * P]``.
+        """Return the conditionals' parameters, given the dimensions of ``x`` before each: ``[..., D * P]``.
 
-        Blocks of dimensions go one after another, and each is computed again for the gradient, so that the hidden
-        units of a block exist at once, ``[..., BLOCK, H]``, and never those of all dimensions.
+        Dimensions are computed in blocks, and each block again for the gradient, so that only the hidden units of one
+        block are in memory, ``[..., BLOCK, H]``.
         """
         sums, frame, kernels, biases = self._parts(values)
         size = self.observation.size
         padding = -size % BLOCK
 
         def blocks(p, axis):
-            """The axis of the dimensions cut into blocks, which come first."""
+            """Cut the axis of the dimensions into blocks and move the axis of blocks to the front."""
             p = jnp.moveaxis(p, axis, 0)
             p = jnp.pad(p, ((0, padding), *((0, 0),) * (p.ndim - 1)))
             return p.reshape(-1, BLOCK, *p.shape[1:])
@@ -122,16 +122,16 @@ class NADE:
         return {name: _flat(biases[name] + jnp.moveaxis(_join(found[name], size), 0, -2)) for name in kernels}
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
         x = x.astype(values["hidden_bias"].dtype)
         return self.conditional.log_prob(self.conditionals(values, x), x)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Any:
-        """The randomness of one draw for each of ``shape``: the conditional's."""
+        """Draw the noise of one sample for each element of ``shape``: the conditional's."""
         return self.conditional.noise(key, shape)
 
     def sample(self, values: Values, noise: Any) -> Array:
-        """Draw x ``[..., D]``, dimension after dimension."""
+        """Draw x ``[..., D]``, one dimension after another."""
         axis = values["hidden_bias"].ndim - 1
         one = self._one
         return self._walk(
@@ -139,23 +139,23 @@ class NADE:
         )
 
     def mean(self, values: Values) -> Array:
-        """The conditional means, each given the means before it, ``[..., D]``.
+        """Return conditional means, each given the means of the dimensions before, ``[..., D]``.
 
-        E[x] itself would take a sum over all frames; this is one frame near the middle of the distribution.
+        The result is not E[x], which would need a sum over all frames.
         """
         return self._walk(values, lambda values, _: self._one.mean(values), None)
 
     def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
-        """The share of the standard deviations, given ``x``, that are below ``threshold``: ``[...]``."""
+        """Return the share of the standard deviations, given ``x``, that are below ``threshold``: ``[...]``."""
         return self.conditional.share_of_scales_below(self.conditionals(values, x), threshold, x)
 
     @property
     def _one(self) -> Any:
-        """The conditional of a single dimension."""
+        """Return the conditional of a single dimension."""
         return dataclasses.replace(self.conditional, observation=Observation("frames", 1))
 
     def _walk(self, values: Values, read: Any, noise: Any) -> Array:
-        """Go through the dimensions, each of which ``read`` chooses from its conditional: ``[..., D]``."""
+        """Choose one dimension after another by applying ``read`` to the dimension's conditional: ``[..., D]``."""
         sums, frame, kernels, biases = self._parts(values)
 
         def step(sums, parts):
@@ -170,10 +170,10 @@ class NADE:
 
 @dataclasses.dataclass(frozen=True)
 class MADE(NADE):
-    """The same with masked kernels: unit k sees the first m_k dimensions, and dimension d reads units of m_k < d.
+    """NADE with masked kernels: unit k sees the first m_k dimensions, and dimension d reads units of m_k < d.
 
-    The limits m_k go round 0 .. D - 1, so that ``head_dim`` should be several times D.  All dimensions are scored in
-    one product; drawing is as in NADE, since a unit's sum is complete when it is first read.
+    The limits m_k cycle through 0 .. D - 1, so that ``head_dim`` should be several times D.  One product scores all
+    dimensions.  Drawing is as in NADE, since the sum of a unit is complete before any dimension reads the unit.
     """
 
     def _parts(self, values: Values) -> tuple[Array, Array, Params, Params]:
@@ -184,17 +184,17 @@ class MADE(NADE):
         return sums, frame, {name: jnp.where(reads, kernel, 0) for name, kernel in kernels.items()}, biases
 
     def conditionals(self, values: Values, x: Array) -> Values:
-        """The parameters of every dimension's conditional given the dimensions of ``x`` before: ``[..., D * P]``."""
+        """Return the conditionals' parameters, given the dimensions of ``x`` before each: ``[..., D * P]``."""
         sums, frame, kernels, biases = self._parts(values)
         units = self._units(sums + x @ frame)
         return {name: _flat(biases[name] + jnp.einsum("...h,dhp->...dp", units, k)) for name, k in kernels.items()}
 
 
 def _join(blocks: Array, size: int) -> Array:
-    """Blocks ``[N, BLOCK, ...]`` end to end, without what filled up the last: ``[size, ...]``."""
+    """Concatenate blocks ``[N, BLOCK, ...]`` and remove the padding of the last: ``[size, ...]``."""
     return blocks.reshape(-1, *blocks.shape[2:])[:size]
 
 
 def _flat(parameters: Array) -> Array:
-    """``[..., D, P]`` as the conditional takes it: ``[..., D * P]``."""
+    """Reshape ``[..., D, P]`` to ``[..., D * P]``, the form that the conditional takes."""
     return parameters.reshape(*parameters.shape[:-2], -1)

@@ -1,4 +1,4 @@
-"""The heads of several components: a mixture of Gaussians, and a discretised mixture of logistics for integer audio."""
+"""Emission heads with several components: Gaussian mixtures, discretised logistic mixtures for integer audio."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class GaussianMixture:
 
     Attributes:
       num_components: C.
-      per_dimension: each dimension chooses a component of its own; otherwise the whole frame chooses one, and
-        dimensions depend on each other through the choice.
-      log_std_bounds: smooth bounds of every component's scale (rule A5).
+      per_dimension: whether each dimension chooses a component of its own; otherwise the whole frame chooses one, and
+        the dimensions depend on each other through the choice.
+      log_std_bounds: smooth bounds of every component's log standard deviation (rule A5).
     """
 
     observation: Observation
@@ -41,12 +41,12 @@ class GaussianMixture:
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each parameter of the distribution."""
+        """Return the size of each parameter of the distribution."""
         size, count = self.observation.size, self.num_components
         return {"logits": size * count if self.per_dimension else count, "mean": size * count, "log_std": size * count}
 
     def _mixture(self, values: Values) -> tuple[Array, Gaussian]:
-        """Log-weights ``[..., C]``, or ``[..., D, C]`` per dimension, and components ``[..., D, C]``."""
+        """Return log-weights ``[..., C]``, or ``[..., D, C]`` per dimension, and components ``[..., D, C]``."""
         shape = (self.observation.size, self.num_components)
         logits, mean, log_std = (values[name] for name in ("logits", "mean", "log_std"))
         logits = logits.reshape(*logits.shape[:-1], *shape[0 if self.per_dimension else 1 :])
@@ -54,7 +54,7 @@ class GaussianMixture:
         return jax.nn.log_softmax(logits, axis=-1), Gaussian(mean, bound_log_std(log_std, self.log_std_bounds))
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
         log_weights, components = self._mixture(values)
         log_probs = distributions.gaussian_log_prob(components, x[..., None])
         if self.per_dimension:
@@ -62,7 +62,7 @@ class GaussianMixture:
         return jax.nn.logsumexp(log_weights + jnp.sum(log_probs, axis=-2), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-        """The randomness of one draw for each of ``shape``: Gumbels to choose a component, normals for the frame."""
+        """Draw the noise of one sample for each element of ``shape``: Gumbels for components, normals for values."""
         key_choice, key_value = jax.random.split(key)
         size, dtype = self.observation.size, jnp.result_type(float)
         choices = (size, self.num_components) if self.per_dimension else (self.num_components,)
@@ -81,13 +81,13 @@ class GaussianMixture:
         return distributions.gaussian_sample(chosen, noise["value"])
 
     def mean(self, values: Values) -> Array:
-        """E[x] ``[..., D]``."""
+        """Return E[x] ``[..., D]``."""
         log_weights, components = self._mixture(values)
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
         return jnp.sum(weights * components.mean, axis=-1)
 
     def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
-        """The share of a frame's standard deviations, by their weights, that are below ``threshold``: ``[...]``."""
+        """Return the weighted share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
         log_weights, components = self._mixture(values)
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
         return jnp.mean(jnp.sum(weights * (components.log_std < math.log(threshold)), axis=-1), axis=-1)
@@ -95,21 +95,21 @@ class GaussianMixture:
 
 @dataclasses.dataclass(frozen=True)
 class DiscretisedLogistics:
-    """A mixture of logistics, integrated over the bins of an integer grid, for each sample of a frame: probabilities.
+    """A mixture of logistics integrated over the bins of an integer grid, for each sample of a frame; no density.
 
     A target x stands for the integer n = (x - zero) / step, from -levels/2 to levels/2 - 1, and gets the mass of the
     bin [n - 1/2, n + 1/2]; the end bins are open, so that all bins sum to 1.  Minus the log-probability in bits is
-    what an arithmetic coder would spend on the audio itself.
+    the code length of the raw audio under an arithmetic coder.
 
     Attributes:
       num_components: C.
-      levels: how many integers there are, 65536 of 16 bits or 256 of 8.
-      step: one integer step in the units of the targets: 1 / std where they are (n - mean) / std.
+      levels: the number of integers: 65536 for 16 bits, 256 for 8.
+      step: one integer step in the units of the targets: 1 / std if the targets are (n - mean) / std.
       zero: where n = 0 lies in the units of the targets: -mean / std.
-      coding: the axis on which the logistics live: ``"linear"``, or ``"mu_law"``, which is fine where samples are
-        small and coarse where they are large.  The integers are the same, so the figures compare; audio that was
-        itself mu-law coded comes as its codes, on a linear axis.
-      log_scale_bounds: smooth bounds of the logarithm of a logistic's scale in steps (rule A5).
+      coding: the axis of the logistics: ``"linear"``, or ``"mu_law"``, which is fine for small samples and coarse for
+        large ones.  Both assign probabilities to the same integers, so log-likelihoods can be compared.  Audio that is
+        stored as mu-law codes needs the linear axis.
+      log_scale_bounds: smooth bounds of the log-scale of a logistic, the scale measured in steps (rule A5).
 
     Source: Salimans, Karpathy, Chen and Kingma, "PixelCNN++", 2017, eq. (2).
     """
@@ -137,16 +137,16 @@ class DiscretisedLogistics:
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each parameter of the distribution."""
+        """Return the size of each parameter of the distribution."""
         return dict.fromkeys(("logits", "mean", "log_scale"), self.observation.size * self.num_components)
 
     def integers(self, x: Array) -> Array:
-        """The integers that targets stand for, as floats; those beyond the grid fall into its ends."""
+        """Return the integers that targets stand for, as floats, clipped to the grid."""
         half = self.levels // 2
         return jnp.clip(jnp.round((x - self.zero) / self.step), -half, half - 1)
 
     def _bins(self, n: Array) -> tuple[Array, Array]:
-        """Where the bins of the integers ``n`` begin on the logistics' axis, whose unit is a step too; and how wide."""
+        """Return the lower edges and the widths of the bins of integers ``n``, in steps on the logistics' axis."""
         if self.coding == "linear":
             return n - 0.5, jnp.ones_like(n)
         half, mu = self.levels / 2, self.levels - 1
@@ -156,7 +156,7 @@ class DiscretisedLogistics:
         return lower, jnp.where(n == 0, -2.0 * lower, half * jnp.log1p(grows) / math.log1p(mu))
 
     def _mixture(self, values: Values) -> tuple[Array, Array, Array]:
-        """Log-weights, locations and log-scales on the axis, each ``[..., D, C]``."""
+        """Return log-weights, locations and log-scales on the logistics' axis, each ``[..., D, C]``."""
         shape = (self.observation.size, self.num_components)
         logits, mean, log_scale = (values[k].reshape(*values[k].shape[:-1], *shape) for k in self.outputs)
         # The network speaks in the targets' units, in which data have a spread of about 1; on the mu-law axis in
@@ -166,7 +166,7 @@ class DiscretisedLogistics:
         return jax.nn.log_softmax(logits, axis=-1), mean * unit + origin, log_scale
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
         log_weights, location, log_scale = self._mixture(values)
         n, half = self.integers(x)[..., None], self.levels // 2
         log_probs = distributions.discretised_logistic_log_prob(
@@ -175,7 +175,7 @@ class DiscretisedLogistics:
         return jnp.sum(jax.nn.logsumexp(log_weights + log_probs, axis=-1), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
-        """The randomness of one draw for each of ``shape``: Gumbels to choose components, logistics for the samples."""
+        """Draw the noise of one sample for each element of ``shape``: Gumbels for components, logistics for values."""
         key_choice, key_value = jax.random.split(key)
         size, dtype = self.observation.size, jnp.result_type(float)
         return {
@@ -184,7 +184,7 @@ class DiscretisedLogistics:
         }
 
     def _from_axis(self, position: Array) -> Array:
-        """The targets ``[..., D]`` at a position of the axis, between the integers too."""
+        """Map positions on the logistics' axis to targets ``[..., D]``, without rounding to integers."""
         half = self.levels / 2
         if self.coding == "mu_law":
             position = half * distributions.inverse_mu_law(jnp.clip(position / half, -1.0, 1.0), self.levels - 1)
@@ -199,6 +199,6 @@ class DiscretisedLogistics:
         return self.integers(drawn) * self.step + self.zero
 
     def mean(self, values: Values) -> Array:
-        """The mixture's centre on its axis ``[..., D]``: E[x] but for the ends if that is linear, else a typical x."""
+        """Return the mean on the logistics' axis as targets ``[..., D]``; if linear, E[x] but for the ends."""
         log_weights, location, _ = self._mixture(values)
         return self._from_axis(jnp.sum(jnp.exp(log_weights) * location, axis=-1))

@@ -1,4 +1,4 @@
-"""The heads of one element each way: Bernoulli, categorical and diagonal Gaussian."""
+"""Emission heads with one component: Bernoulli, categorical and diagonal Gaussian."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Bernoulli:
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each parameter of the distribution."""
+        """Return the size of each parameter of the distribution."""
         return {"logits": 1 if self.observation.kind == "tokens" else self.observation.size}
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``, summed over a frame's dimensions."""
+        """Return log p(x), nats: ``[...]``, summed over a frame's dimensions."""
         x = x[..., None] if self.observation.kind == "tokens" else x
         return jnp.sum(distributions.bernoulli_log_prob(values["logits"], x), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """The randomness of one draw for each of ``shape``: uniform on [0, 1)."""
+        """Draw the noise of one sample for each element of ``shape``: uniform on [0, 1)."""
         return jax.random.uniform(key, (*shape, *self.outputs.values()), jnp.result_type(float))
 
     def sample(self, values: Values, noise: Array) -> Array:
@@ -49,7 +49,7 @@ class Bernoulli:
         return ones[..., 0].astype(jnp.int32) if self.observation.kind == "tokens" else ones.astype(noise.dtype)
 
     def mean(self, values: Values) -> Array:
-        """E[x]: the probability of a one, ``[...]`` or ``[..., D]``."""
+        """Return E[x], the probability of a one: ``[...]`` or ``[..., D]``."""
         probability = jax.nn.sigmoid(values["logits"])
         return probability[..., 0] if self.observation.kind == "tokens" else probability
 
@@ -67,19 +67,19 @@ class Categorical:
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each parameter of the distribution."""
+        """Return the size of each parameter of the distribution."""
         return {"logits": self.observation.size}
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``."""
+        """Return log p(x), nats: ``[...]``."""
         return distributions.categorical_log_prob(values["logits"], x)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """The randomness of one draw for each of ``shape``: uniform on [0, 1)."""
+        """Draw the noise of one sample for each element of ``shape``: uniform on [0, 1)."""
         return jax.random.uniform(key, shape, jnp.result_type(float))
 
     def sample(self, values: Values, noise: Array) -> Array:
-        """Draw x, int32 ``[...]``: the class in which the noise falls, their probabilities laid end to end."""
+        """Draw x, int32 ``[...]``, by inverting the cumulative distribution at the noise."""
         # One random number a draw: over many words, a Gumbel for each costs more than the network.
         logits = values["logits"]
         ends = jnp.cumsum(jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True)), axis=-1)
@@ -87,7 +87,7 @@ class Categorical:
         return jnp.minimum(passed, logits.shape[-1] - 1).astype(jnp.int32)  # rounding may pass the last end
 
     def mean(self, values: Values) -> Array:
-        """The probabilities of the classes, ``[..., C]``."""
+        """Return the probabilities of the classes, ``[..., C]``."""
         return jax.nn.softmax(values["logits"], axis=-1)
 
 
@@ -105,18 +105,18 @@ class DiagonalGaussian:
 
     @property
     def outputs(self) -> dict[str, int]:
-        """The size of each parameter of the distribution."""
+        """Return the size of each parameter of the distribution."""
         return {"mean": self.observation.size, "log_std": self.observation.size}
 
     def _gaussian(self, values: Values) -> Gaussian:
         return Gaussian(values["mean"], bound_log_std(values["log_std"], self.log_std_bounds))
 
     def log_prob(self, values: Values, x: Array) -> Array:
-        """log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
         return jnp.sum(distributions.gaussian_log_prob(self._gaussian(values), x), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
-        """The randomness of one draw for each of ``shape``: standard normal."""
+        """Draw the noise of one sample for each element of ``shape``: standard normal."""
         return jax.random.normal(key, (*shape, self.observation.size), jnp.result_type(float))
 
     def sample(self, values: Values, noise: Array) -> Array:
@@ -124,9 +124,9 @@ class DiagonalGaussian:
         return distributions.gaussian_sample(self._gaussian(values), noise)
 
     def mean(self, values: Values) -> Array:
-        """E[x] ``[..., D]``."""
+        """Return E[x] ``[..., D]``."""
         return values["mean"]
 
     def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
-        """The share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
+        """Return the share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
         return jnp.mean(self._gaussian(values).log_std < math.log(threshold), axis=-1)
