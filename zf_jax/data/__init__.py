@@ -1,7 +1,8 @@
-"""Data sets by name: ``load("mnist", data_dir=...)`` and what it returns."""
+"""Data sets by name, ``load("mnist", data_dir=...)``, or from your own arrays, and what they are."""
 
 from __future__ import annotations
 
+from zf_jax.data.arrays import from_arrays
 from zf_jax.data.dataset import DataError, DataSet, Example, Source
 from zf_jax.data.pipeline import eval_batches, pad, train_batches
 from zf_jax.data.registry import NAMES, load, prepare
@@ -14,6 +15,7 @@ __all__ = [
     "Example",
     "Source",
     "eval_batches",
+    "from_arrays",
     "load",
     "pad",
     "prepare",

@@ -1,0 +1,127 @@
+"""A data set of plain arrays: its splits, normalisation and examples; wrong input is refused by sequence."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import zf_jax
+from zf_jax import Observation
+from zf_jax.data import DataError, from_arrays, train_batches
+from zf_jax.sharding import data_mesh
+
+TOKENS = Observation("tokens", 5)
+ONE = np.array([[0.0], [1.0]])
+
+
+def some_frames(number=20, dimension=2):
+    rng = np.random.default_rng(0)
+    return [rng.normal(7.0, 3.0, (size, dimension)) for size in rng.integers(2, 6, size=number)]
+
+
+def all_targets(data, split):
+    source = data.split(split)
+    return [source[index].targets for index in range(len(source))]
+
+
+def test_frames_are_normalised_by_the_training_split_alone():
+    rows = some_frames()
+    data = from_arrays({"train": rows[:12], "valid": rows[12:16], "test": [row * 100 for row in rows[16:]]})
+    train = np.concatenate(rows[:12])
+    assert data.normalisation == pytest.approx({"mean": train.mean(), "std": train.std()}, rel=1e-12)
+    for row, seen in zip(rows[16:], all_targets(data, "test"), strict=True):
+        np.testing.assert_allclose(seen, (row * 100 - train.mean()) / train.std(), rtol=1e-6)
+        assert seen.dtype == np.float32
+    assert (data.observation, data.default_emission) == (Observation("frames", 2), "gaussian")
+
+
+def test_a_padded_array_is_the_list_of_its_rows():
+    rows = some_frames()
+    padded = np.full((20, 5, 2), np.nan)
+    for row, into in zip(rows, padded, strict=True):
+        into[: len(row)] = row
+    ours, theirs = from_arrays(padded, [len(row) for row in rows]), from_arrays(rows)
+    for split in ("train", "valid", "test"):
+        for one, other in zip(all_targets(ours, split), all_targets(theirs, split), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_splits_are_whole_and_follow_the_seed():
+    rows = [np.full(2, index) for index in range(40)]
+    found = []
+    for seed in (0, 0, 1):
+        data = from_arrays(
+            rows, observation=Observation("tokens", 40), valid_fraction=0.1, test_fraction=0.2, seed=seed
+        )
+        parts = {split: [int(row[0]) for row in all_targets(data, split)] for split in data.splits}
+        assert list(map(len, parts.values())) == [28, 4, 8]
+        assert list(parts) == ["train", "valid", "test"]
+        assert sorted(x for part in parts.values() for x in part) == list(range(40))
+        found.append(parts)
+    assert found[0] == found[1] != found[2]
+    assert found[0]["valid"] == [29, 30, 38, 39]  # on every machine
+
+
+def test_protocols_and_tokens_make_the_examples_of_other_sets():
+    data = from_arrays({"train": [np.array([[1.0], [3.0]])]}, protocol="srnn")
+    example = data.split("train")[0]
+    assert (example.inputs.tolist(), example.targets.tolist(), example.input_mask.tolist()) == ([[-1]], [[1]], [1])
+    example = from_arrays({"train": [[4, 0, 2]]}, observation=TOKENS).split("train")[0]
+    assert (example.inputs.tolist(), example.targets.tolist()) == ([5, 4, 0], [4, 0, 2])
+
+
+def test_two_updates():
+    data = from_arrays(some_frames())
+    model = zf_jax.build_model("rnn", data.observation, emission="gaussian", rnn_dim=3, embed_dim=2)
+    optimizer = zf_jax.make_optimizer(1e-2)
+    state = zf_jax.init_state(model, optimizer, jax.random.key(0))
+    before = jax.tree.map(np.asarray, state.params)
+    step = zf_jax.make_train_step(model, optimizer, data_mesh())
+    batches = train_batches(data.split("train"), batch_size=4, seed=0, length=5)
+    for _ in range(2):
+        state, metrics = step(state, next(batches), jax.random.key(1))
+        assert np.isfinite(metrics["loss"])
+    assert int(state.step) == 2
+    assert int(state.skipped_updates) == 0
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.params), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (dict(values=[]), "at least one"),
+        (dict(values={"valid": [ONE]}), "must hold 'train'"),
+        (dict(values={"train": [ONE], "test": []}), r"values\['test'\] must hold"),
+        (dict(values={"train": [ONE], "test": [ONE, ONE[:0]]}), r"values\['test'\]\[1\] has 0 steps"),
+        (dict(values={"train": [ONE], "test": [ONE, ONE[:, [0, 0]]]}), r"values\['test'\]\[1\] is float64 \[2, 2\]"),
+        (dict(values=[ONE, np.array([[0.0], [np.inf]])]), r"values\[1\]\[1\] is not finite"),
+        (dict(values=[ONE, ONE[:1]], protocol="srnn"), r"values\[1\] has 1 steps"),
+        (dict(values=[ONE, [0.0, 1.0]]), r"values\[1\] is float64 \[2\]"),
+        (dict(values=[np.zeros(3)]), r"give real numbers \[T, D\]"),
+        (dict(values=[1.0, 2.0], observation=Observation("frames", 1)), r"values\[0\] is float64 \[\]"),
+        (dict(values=[ONE, ONE * 1e200]), r"values\[1\]\[1\] is not finite in float32"),
+        (dict(values=[ONE, []]), r"values\[1\] has 0 steps"),
+        (dict(values=[ONE[:, :0]]), r"values\[0\] is float64 \[2, 0\]"),
+        (dict(values=[ONE > 0]), r"values\[0\] is bool"),
+        (dict(values=[ONE, [[0.0], [1.0, 2.0]]]), r"values\[1\] is no array"),
+        (dict(values=[ONE] * 3, observation=Observation("frames", 2)), r"values\[0\] .*\[T, 2\]"),
+        (dict(values=[ONE] * 3, observation=TOKENS), r"values\[0\] .*integers \[T\]"),
+        (dict(values=[[0, 1]]), "give the observation"),
+        (dict(values=[[0, 1], [3, 5]], observation=TOKENS), r"values\[1\]\[1\] is 5"),
+        (dict(values=[[0, 1], [3, -1]], observation=TOKENS), r"values\[1\]\[1\] is -1"),
+        (dict(values=[[0, 1]], observation=TOKENS, protocol="srnn"), "start token"),
+        (dict(values=[ONE], protocol="half"), "'half'"),
+        (dict(values=np.zeros((2, 3, 1)), lengths=[3, 4]), r"lengths\[1\] is 4"),
+        (dict(values=np.zeros((2, 3, 1)), lengths=[3]), "2 integers"),
+        (dict(values=np.zeros(3)), r"\[N, T, D\]"),
+        (dict(values=[ONE], lengths=[2]), "padded array"),
+        (dict(values={"train": [ONE]}, lengths=[2]), "dict by split"),
+        (dict(values=[ONE, ONE]), "cannot be divided"),
+        (dict(values=[ONE] * 9, valid_fraction=0.5, test_fraction=0.5), "nothing is left"),
+        (dict(values={"train": [ONE * 0]}), "nothing to learn"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_by_name(arguments, match):
+    with pytest.raises(DataError, match=match):
+        from_arrays(**arguments)

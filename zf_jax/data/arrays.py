@@ -1,0 +1,167 @@
+"""A data set from the user's own arrays: checked sequence by sequence, divided into splits, and normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zf_jax.data.dataset import DataError, DataSet, Source
+from zf_jax.data.prepared.splits import three_way
+from zf_jax.data.sources import Protocol, RaggedFrames, RaggedTokens
+from zf_jax.typing import Observation
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def from_arrays(
+    values: Any,
+    lengths: Any = None,
+    *,
+    observation: Observation | None = None,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    protocol: Protocol = "full",
+    name: str = "arrays",
+) -> DataSet:
+    """Return the data set of some sequences, held in memory.
+
+    Frames are normalised by one mean and one standard deviation, of all numbers of the training split: every figure in
+    raw units divides by a single one.  Where dimensions have scales of their own, bring them to a common one first.
+
+    Args:
+      values: sequences, a list of integers ``[T_i]`` (tokens) or of real numbers ``[T_i, D]`` (frames), or one padded
+        array ``[N, T]`` or ``[N, T, D]``; or a dict of such by split, of which ``train`` must be one.
+      lengths: the number of real steps of each row of a padded array ``[N]``, all of them by default; a dict where
+        ``values`` is one.
+      observation: what an element is; tokens need it, frames may leave it out.
+      valid_fraction: of the sequences, for the validation split, where ``values`` is no dict.
+      test_fraction: likewise; the rest is for training.
+      seed: of that division, which depends on it and on the number of sequences alone.
+      protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
+        gives the first frame and scores the others.
+      name: what the data set is called.
+
+    Raises:
+      DataError: the sentence names the argument, and the sequence by its split and index.
+    """
+    if protocol not in ("full", "srnn"):
+        raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
+    splits = _by_split(values, lengths)
+    observation = observation or _observation(*next(iter(splits["train"].items())))
+    if observation.kind == "tokens" and protocol == "srnn":
+        raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
+    for rows in splits.values():
+        for where, row in rows.items():
+            _check_row(where, row, observation, protocol)
+    if not isinstance(values, Mapping):
+        found = splits.pop("train")
+        keys = [str(index) for index in range(len(found))]
+        chosen = three_way(keys, valid_fraction, test_fraction, seed, what="sequences")
+        for (where, row), split in zip(found.items(), chosen, strict=True):
+            splits.setdefault(split, {})[where] = row
+    by_split = {split: list(splits[split].values()) for split in sorted(splits, key=_order)}
+    tokens = observation.kind == "tokens"
+    mean, std = (0.0, 1.0) if tokens else _moments(by_split["train"])
+    return DataSet(
+        name=name,
+        observation=observation,
+        default_emission="categorical" if tokens else "gaussian",
+        splits={s: _source(rows, observation, protocol, mean, std) for s, rows in by_split.items()},
+        protocol=protocol,
+        normalisation=None if tokens else {"mean": mean, "std": std},
+    )
+
+
+def _order(split: str) -> tuple[int, str]:
+    known = ("train", "valid", "test")
+    return (known.index(split) if split in known else len(known), split)
+
+
+def _by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
+    """The sequences of every split, each by its name in a sentence; all under ``train`` where there are no splits."""
+    if not isinstance(values, Mapping):
+        return {"train": _rows(values, lengths, "")}
+    if "train" not in values:
+        raise DataError("", f"values hold {', '.join(map(repr, values)) or 'no split'}, and must hold 'train'")
+    if lengths is not None and (not isinstance(lengths, Mapping) or set(lengths) - set(values)):
+        raise DataError("", "lengths must be a dict by split, of the names that values have")
+    return {split: _rows(found, (lengths or {}).get(split), f"[{split!r}]") for split, found in values.items()}
+
+
+def _rows(values: Any, lengths: Any, split: str) -> dict[str, np.ndarray]:
+    if isinstance(values, (list, tuple)):
+        if lengths is not None:
+            raise DataError("", f"lengths{split} belong to one padded array; a list of sequences has its own")
+        rows: Sequence[np.ndarray] = [_array(row, f"values{split}[{index}]") for index, row in enumerate(values)]
+    else:
+        padded = np.asarray(values)
+        if padded.ndim not in (2, 3):
+            raise DataError("", f"values{split} must be [N, T] or [N, T, D], and has the shape {list(padded.shape)}")
+        rows = [row[:n] for row, n in zip(padded, _counts(lengths, padded, split), strict=True)]
+    if not rows:
+        raise DataError("", f"values{split} must hold at least one sequence")
+    return {f"values{split}[{index}]": row for index, row in enumerate(rows)}
+
+
+def _array(row: Any, where: str) -> np.ndarray:
+    try:
+        return np.asarray(row)
+    except ValueError:  # nested lists of several lengths
+        raise DataError("", f"{where} is no array: its steps have several sizes") from None
+
+
+def _counts(lengths: Any, padded: np.ndarray, split: str) -> np.ndarray:
+    counts = np.full(len(padded), padded.shape[1]) if lengths is None else np.asarray(lengths)
+    if counts.shape != (len(padded),) or not np.issubdtype(counts.dtype, np.integer):
+        what = f"lengths{split} must be {len(padded)} integers, one a row, not {counts.dtype} {list(counts.shape)}"
+        raise DataError("", what)
+    wrong = np.flatnonzero((counts < 0) | (counts > padded.shape[1]))
+    if wrong.size:
+        index = wrong[0]
+        raise DataError("", f"lengths{split}[{index}] is {counts[index]}, and the rows have {padded.shape[1]} steps")
+    return counts
+
+
+def _observation(where: str, row: np.ndarray) -> Observation:
+    """What the elements of frames are; tokens do not tell how many there are."""
+    if row.ndim == 2 and row.shape[1]:
+        return Observation("frames", row.shape[1])
+    if row.ndim == 1 and np.issubdtype(row.dtype, np.integer):
+        raise DataError("", "values are integers", "give the observation, Observation('tokens', size)")
+    raise DataError("", f"{where} is {row.dtype} {list(row.shape)}", "give real numbers [T, D], or integers [T]")
+
+
+def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: Protocol) -> None:
+    tokens, size = observation.kind == "tokens", observation.size
+    fits = row.ndim == 1 if tokens else row.ndim == 2 and row.shape[1] == size
+    fits = fits and np.issubdtype(row.dtype, np.integer if tokens else np.floating)
+    if not fits and row.shape[:1] != (0,):
+        expected = "integers [T]" if tokens else f"real numbers [T, {size}]"
+        raise DataError("", f"{where} is {row.dtype} {list(row.shape)}, and must be {expected}")
+    if len(row) < (2 if protocol == "srnn" else 1):
+        raise DataError("", f"{where} has {len(row)} steps, which leaves nothing to score", "leave it out")
+    wrong = (row < 0) | (row >= size) if tokens else ~(np.abs(row) <= _LARGEST).all(axis=1)
+    if wrong.any():
+        step = int(wrong.argmax())
+        what = f"{row[step]}, and a token lies in 0 .. {size - 1}" if tokens else f"not finite in float32: {row[step]}"
+        raise DataError("", f"{where}[{step}] is {what}")
+
+
+def _moments(rows: list[np.ndarray]) -> tuple[float, float]:
+    """Mean and standard deviation of all numbers of some sequences."""
+    flat = np.concatenate(rows).astype(np.float64)
+    if flat.min() == flat.max():
+        raise DataError("", f"all numbers of the training split are {flat.flat[0]}: there is nothing to learn")
+    return float(flat.mean()), float(flat.std())
+
+
+def _source(rows: list[np.ndarray], observation: Observation, protocol: Protocol, mean: float, std: float) -> Source:
+    sizes = np.array([len(row) for row in rows], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    flat = np.concatenate(rows)
+    if observation.kind == "tokens":
+        return RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token)
+    return RaggedFrames(((flat.astype(np.float64) - mean) / std).astype(np.float32), starts, sizes, protocol)
