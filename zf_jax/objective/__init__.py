@@ -1,4 +1,4 @@
-"""What is trained: settings, the loss and its metrics, word dropout, the bag-of-words auxiliary."""
+"""The training objective: settings, loss and metrics, word dropout, the bag-of-words auxiliary cost."""
 
 from __future__ import annotations
 

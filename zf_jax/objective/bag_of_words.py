@@ -1,12 +1,12 @@
-"""The bag-of-words auxiliary: each z_t must say which words are still to come, in any order.
+"""Compute the bag-of-words auxiliary cost: z_t predicts the words from step t on, in any order.
 
     log p(bag_t | z_t) = mean over s = t..T of log softmax(f_bag(z_t))[y_s]
 
-A rival to Z-Forcing's auxiliary for any latent model of tokens: it asks of z_t what b_t knows.  A mean over the words
-to come, not a sum, so that every step weighs as much as one word.
+The cost is an alternative to Z-Forcing's auxiliary cost, for any latent model of tokens.  It is a mean over the words,
+not a sum, so that every step has the weight of one word.
 
 Source: Zhao, Zhao and Eskenazi, "Learning Discourse-level Diversity for Neural Dialog Models using Conditional
-Variational Autoencoders", 2017, section 3.3, there for one latent a sequence.
+Variational Autoencoders", 2017, section 3.3, which has one latent per sequence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _WithBagOfWords(Wrapped):
 
 
 def with_bag_of_words(model: Model) -> Model:
-    """The same model, with the parameters of f_bag beside its own; nothing but the auxiliary reads them.
+    """Return ``model`` with the parameters of f_bag added, which only the auxiliary cost reads.
 
     Raises:
       ValueError: the model has no latents, or its data are not tokens.
@@ -43,7 +43,7 @@ def with_bag_of_words(model: Model) -> Model:
 
 
 def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) -> Array:
-    """log p(bag_t | z_t) of every step: ``[B, T]``, nats, 0 on padding.
+    """Return log p(bag_t | z_t) of every step: ``[B, T]``, nats, 0 on padding.
 
     Args:
       latents: z, ``[B, T, Z]``.

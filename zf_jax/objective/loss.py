@@ -1,10 +1,10 @@
-"""What is trained: the ELBO with its KL weighed, the auxiliary cost and the reverse prediction beside it.
+"""Compute the training objective: the ELBO with a weighted KL, the auxiliary cost and the reverse prediction.
 
     objective(x) = sum_t E_q[ log p(y_t | .) + alpha log p(sg(b_t) | z_t) ] + beta log p(u_t | b_t)
                    - kl_temperature KL_t
 
-and what later work put in its place or beside it, each a setting that is off by default.  The augmented objective is
-no bound of log p(x); the metrics report the pure ELBO beside it (rule A9).
+Extensions from later work are settings, off by default.  The objective with auxiliary terms is not a bound on
+log p(x); the metrics report the plain ELBO too (rule A9).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESAMPLING = 2**31 + 1  # folded into a key: the draws of ancestors, apart from 
 
 
 class Trajectory(NamedTuple):
-    """One posterior sample of every sequence: the terms, values as everywhere, and where they came from."""
+    """One posterior sample of every sequence: terms of the objective, sites and priors."""
 
     terms: StepTerms
     sites: Sites
@@ -42,7 +42,7 @@ def trainable(model: Model, settings: Objective) -> Model:
 
 
 def sequence_mean(values: Array, batch: Batch) -> Array:
-    """Mean of ``[B]`` over the real sequences, those of at least one step (rule A8)."""
+    """Return the mean of ``values`` ``[B]`` over sequences of at least one step (rule A8)."""
     real = batch.lengths > 0
     return jnp.sum(jnp.where(real, values, 0.0)) / jnp.maximum(jnp.sum(real), 1)
 
@@ -50,10 +50,11 @@ def sequence_mean(values: Array, batch: Batch) -> Array:
 def trajectory(
     model: Model, params: Params, batch: Batch, features: Features, noise: Array, settings: Objective
 ) -> Trajectory:
-    """The terms as training needs them: values as everywhere, gradients routed by rule A1.
+    """Run the model on posterior samples and return terms whose gradients follow rule A1.
 
     Args:
-      features: of the batch as the networks saw it; the terms are about ``batch`` itself.
+      batch: the sequences that the terms score.
+      features: of the batch that the networks see, which word dropout may have changed.
     """
 
     def run(features):
@@ -73,12 +74,12 @@ def trajectory(
 def objective_terms(
     model: Model, params: Params, batch: Batch, noise: Array, settings: Objective = Objective()
 ) -> StepTerms:
-    """The terms of every step, values as everywhere, gradients routed by rule A1: each ``[B, T]``, nats."""
+    """Return the terms of every step, with gradients that follow rule A1: each ``[B, T]``, nats."""
     return trajectory(model, params, batch, model.encode(params, batch), noise, settings).terms
 
 
 def kl_cost(posterior: Gaussian, prior: Gaussian, mask: Array, settings: Objective) -> Array:
-    """What the KL of every step costs in training, ``[B, T]``, nats: with free bits and balanced gradients if set."""
+    """Return the training cost of the KL at every step, ``[B, T]``, nats: with free bits and balancing if set."""
 
     def kl(q, p):
         return jnp.sum(gaussian_kl(q, p), axis=-1)
@@ -95,7 +96,7 @@ def kl_cost(posterior: Gaussian, prior: Gaussian, mask: Array, settings: Objecti
 
 
 def objective(terms: StepTerms, weights: Weights) -> Array:
-    """The objective of each sequence, to be maximised: ``[B]``, nats."""
+    """Return the objective of each sequence, to be maximised: ``[B]``, nats."""
     return jnp.sum(
         terms.emission_log_prob
         + weights.aux_weight * terms.aux_log_prob
@@ -115,14 +116,14 @@ def loss_and_metrics(
     *,
     noise: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
-    """Minus the objective, mean over real sequences, and the metrics of the batch, scalars in nats.
+    """Return the loss, minus the mean objective of the real sequences, and the metrics: scalars in nats.
 
-    The metrics are pure whatever the settings (rule A9); under word dropout that takes a second pass, without
-    gradient, over the words as they are.
+    Except for ``loss``, the metrics are of the unweighted terms under any settings (rule A9).  Under word dropout the
+    metrics need a second pass, without gradient, over the unchanged words.
 
     Args:
-      key: a PRNG key; not read where ``noise`` is given, but for word dropout and for resampling.
-      noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` where the settings ask for several samples.
+      key: a PRNG key.  If ``noise`` is given, only word dropout and resampling read the key.
+      noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` if the settings ask for K samples.
     """
     if key is None and (noise is None or settings.word_dropout or settings.bound == "fivo"):
         raise ValueError("give a PRNG key, or the noise itself; word dropout and resampling need a key in any case")
@@ -160,9 +161,9 @@ def loss_and_metrics(
 
 
 def _objective(model, params, features, runs: Trajectory, batch: Batch, weights: Weights, settings: Objective) -> Array:
-    """The objective of each sequence under any settings, ``[B]``; ``runs`` has K samples in front.
+    """Return the objective of each sequence under any settings, ``[B]``; axis 0 of ``runs`` is K samples.
 
-    Without the particle bound, which is not a function of ``runs``: its particles are resampled on their way.
+    The particle bound is left out, since its particles are resampled and so are not those of ``runs``.
     """
     terms, mask = runs.terms, batch.mask
     if settings.free_nats or settings.kl_balance is not None:
@@ -187,14 +188,14 @@ def _objective(model, params, features, runs: Trajectory, batch: Batch, weights:
 
 
 def _beside_the_bound(terms: StepTerms, weights: Weights) -> Array:
-    """The auxiliary and reverse terms alone, ``[B]``, a mean over samples."""
+    """Return the auxiliary and reverse terms without the bound, ``[B]``, averaged over samples."""
     nothing = jnp.zeros_like(terms.kl)
     beside = terms._replace(emission_log_prob=nothing, kl=nothing)
     return jax.vmap(lambda t: objective(t, weights))(beside).mean(axis=0)
 
 
 def _fivo(model, params, features, batch: Batch, noise: Array, key: Array, kl_temperature: Array | float) -> Array:
-    """The particle bound of each sequence, ``[B]``, with ``noise`` ``[K, B, T, Z]`` for its particles."""
+    """Return the particle bound of each sequence, ``[B]``, with ``noise`` ``[K, B, T, Z]`` for the particles."""
     fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in
     # By way of normals, since their shape and keys are then those of the latents.
     uniform = jax.scipy.stats.norm.cdf(draw_noise(fold(key, RESAMPLING), batch, 1))[..., 0]
@@ -206,19 +207,19 @@ def _fivo(model, params, features, batch: Batch, noise: Array, key: Array, kl_te
 
 
 def _over_samples(function, noise: Array):
-    """``jax.vmap``, but the usual single sample goes through as it is: a batch axis of 1 would only be in the way."""
+    """Apply ``function`` to every sample, by ``jax.vmap`` if there are several."""
     return jax.tree.map(lambda x: x[None], function(noise[0])) if noise.shape[0] == 1 else jax.vmap(function)(noise)
 
 
 def _log_weights(terms: StepTerms, kl_temperature: Array | float) -> Array:
-    """log p(y | z) + t (log p(z) - log q(z)) over whole sequences: ``[K, B]``."""
+    """Return log p(y | z) + t (log p(z) - log q(z)) over whole sequences: ``[K, B]``."""
     return jnp.sum(
         terms.emission_log_prob + kl_temperature * (terms.prior_log_prob - terms.posterior_log_prob), axis=-1
     )
 
 
 def draw_samples(key: Array, batch: Batch, latent_dim: int, num_samples: int) -> Array:
-    """Noise ``[K, B, T, Z]``; that of one sample is ``draw_noise``'s own."""
+    """Draw noise ``[K, B, T, Z]``; for K = 1 the noise equals ``draw_noise`` of the same key."""
     if num_samples == 1:
         return draw_noise(key, batch, latent_dim)[None]
     fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in

@@ -1,4 +1,4 @@
-"""The settings of the objective, and the weights of its terms."""
+"""Settings of the training objective, and weights of the terms."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Objective:
     """Settings of the objective that do not change during training.
 
     Attributes:
-      aux_gradient: where the auxiliary gradient stops (rule A1).  ``"target"``: it is kept from the target b_t alone
-        and still reaches the backward network through z.  ``"backward"``: none of it reaches the backward network.
-      free_nats: free bits, in nats: the KL of a step costs nothing below this much (Kingma et al. 2016; of a whole
-        step, as in Hafner et al. 2019).
-      kl_balance: the share of the KL's gradient that moves the prior towards the posterior, the rest moving the
-        posterior towards the prior (Hafner et al. 2021, 0.8 there); None leaves the KL as it is.
+      aux_gradient: where the auxiliary gradient stops (rule A1).  ``"target"``: at the target b_t; the gradient still
+        reaches the backward network through z.  ``"backward"``: no auxiliary gradient reaches the backward network.
+      free_nats: free bits, in nats: the KL of a step has no gradient below this value (Kingma et al. 2016; applied to
+        the KL of a whole step, as in Hafner et al. 2019).
+      kl_balance: the share of the KL's gradient that moves the prior towards the posterior; the rest moves the
+        posterior towards the prior (0.8 in Hafner et al. 2021).  None does not change the KL.
       word_dropout: the share of input words that the networks see as ``unknown_word`` (Bowman et al. 2016).
       unknown_word: the token that stands for a dropped word.
-      bag_of_words_weight: of the auxiliary in ``bag_of_words``; needs ``trainable`` around the model.
-      bound: ``"elbo"``; ``"iwae"`` over ``num_samples`` samples (Burda et al. 2016); or ``"fivo"``, the particle bound
-        of ``num_samples`` particles (Maddison et al. 2017), whose gradient leaves out the score of the resampling.
+      bag_of_words_weight: weight of the auxiliary cost in ``bag_of_words``; the model must come from ``trainable``.
+      bound: ``"elbo"``; ``"iwae"`` with ``num_samples`` samples (Burda et al. 2016); or ``"fivo"``, the particle bound
+        with ``num_samples`` particles (Maddison et al. 2017), without the score-function gradient of the resampling.
       num_samples: K.  For "elbo" the K estimates are averaged.
-      doubly_reparametrised: the IWAE gradient in the form of Tucker et al. 2019.
+      doubly_reparametrised: whether the IWAE gradient is the estimator of Tucker et al. 2019.
     """
 
     aux_gradient: Literal["target", "backward"] = "target"
@@ -62,7 +62,7 @@ class Objective:
 
 
 class Weights(NamedTuple):
-    """The weights of the terms at one update, scalars."""
+    """Weights of the terms at one update, scalars."""
 
     kl_temperature: Array | float = 1.0
     aux_weight: Array | float = 0.0  # alpha

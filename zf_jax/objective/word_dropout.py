@@ -10,7 +10,7 @@ from zf_jax.typing import Array, Batch
 
 
 def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
-    """The batch as the networks see it under word dropout: targets and start tokens stay as they are.
+    """Replace a share of the input words by the unknown word; targets and start tokens do not change.
 
     Raises:
       ValueError: the data are not tokens.
