@@ -1,4 +1,4 @@
-"""Evaluation: bounds over a split, units, standard errors, baselines, and what the latents do."""
+"""Evaluation: bounds over a split, units, standard errors, baselines, and diagnostics of the latents."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What a model must clear to have learned anything: likelihoods of trivial models, fitted on the training split alone.
+"""Compute baselines: likelihoods of trivial models, fitted on the training split alone.
 
-independent pixels   one Bernoulli a position of the image (a note, for piano rolls), from the training frequencies
+independent pixels   one Bernoulli per position of the image, from the training frequencies
+independent notes    one Bernoulli per note of the piano roll, from the training frequencies
 unigram              one categorical for every word
 unit Gaussian        N(0, 1) for every normalised sample
-linear predictor     each sample from the 32 before it, by least squares, with one residual variance
+linear predictor     each sample from the 32 before, by least squares, with one residual variance
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PREDICTOR_ORDER = 32
 
 
 def floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
-    """The floors that fit this kind of data, by name, each with its log-likelihood of every sequence of ``scored``."""
+    """Return the baselines for this kind of data, by name, with log-likelihoods of each sequence of ``scored``."""
     if data.normalisation is not None:
         return {
             "unit Gaussian": _totals(scored, unit_gaussian),
@@ -35,14 +36,14 @@ def floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
 
 
 def independent_pixels(train: Source, scored: Source) -> Totals:
-    """One Bernoulli a position, from the training frequencies plus one of each kind."""
+    """Score with one Bernoulli per position, from the training counts plus one of each kind."""
     ones = 1.0 + np.sum([example.targets for example in _all(train)], axis=0)
     probability = ones / (len(train) + 2.0)
     return _totals(scored, lambda example: _bernoulli(example.targets, probability))
 
 
 def independent_notes(train: Source, scored: Source) -> Totals:
-    """One Bernoulli a note at all times, from the training frequencies plus one of each kind."""
+    """Score with one Bernoulli per note, the same at all steps, from the training counts plus one of each kind."""
     steps, ones = 2.0, 1.0
     for example in _all(train):
         steps, ones = steps + len(example.targets), ones + example.targets.sum(axis=0, dtype=np.float64)
@@ -50,7 +51,7 @@ def independent_notes(train: Source, scored: Source) -> Totals:
 
 
 def unigram(train: Source, scored: Source, size: int) -> Totals:
-    """One categorical for every word, from the training counts plus one each."""
+    """Score with one categorical for all words, from the training counts plus one each."""
     counts = np.ones(size)
     for example in _all(train):
         np.add.at(counts, example.targets, 1.0)
@@ -59,14 +60,14 @@ def unigram(train: Source, scored: Source, size: int) -> Totals:
 
 
 def unit_gaussian(example: Example) -> float:
-    """log N(y; 0, I) of one sequence, nats in normalised units."""
+    """Return log N(y; 0, I) of one sequence, nats in normalised units."""
     return float(-0.5 * (np.square(example.targets, dtype=np.float64).sum() + example.targets.size * LOG_TWO_PI))
 
 
 def linear_predictor(train: Source, scored: Source, order: int = _PREDICTOR_ORDER) -> Totals:
-    """Predict each sample linearly from the ``order`` before it, with Gaussian residuals of one variance.
+    """Predict each sample linearly from the ``order`` samples before, with Gaussian residuals of one variance.
 
-    The history before a sequence is zeros, or the given first frame where the protocol gives one.
+    The history before a sequence is zeros, or the first frame if the protocol gives that frame.
     """
     moment, cross, energy, count = np.zeros((order, order)), np.zeros(order), 0.0, 0
     for example in _all(train):
@@ -87,7 +88,7 @@ def linear_predictor(train: Source, scored: Source, order: int = _PREDICTOR_ORDE
 
 
 def _history(example: Example, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``order`` samples before each scored one, ``[N, order]``, newest last, and the scored samples ``[N]``."""
+    """Return the ``order`` samples before each scored one, ``[N, order]``, newest last, and the scored ones ``[N]``."""
     target = example.targets.astype(np.float64).ravel()
     given = example.inputs[0].astype(np.float64) if example.input_mask[0] > 0 else np.zeros(0)
     before = np.concatenate([np.zeros(order), given])[-order:]

@@ -26,7 +26,7 @@ ACTIVE_VARIANCE = 0.01  # of the posterior's mean over data: Burda, Grosse and S
 
 
 class Ablations(NamedTuple):
-    """log p(y | z) of each sequence by where its z comes from, each ``[B]``, nats."""
+    """log p(y | z) of each sequence by the source of z, each ``[B]``, nats."""
 
     posterior: Array
     prior: Array
@@ -37,20 +37,20 @@ class Ablations(NamedTuple):
 
 
 class Inspection(NamedTuple):
-    """What one batch adds to the figures: sums over its real rows, ``[T, ...]``, or of each row, 0 in an empty one.
+    """Statistics of one batch: sums over real rows, ``[T, ...]``, or values per row, 0 in an empty row.
 
     Attributes:
-      count: how many sequences reach each step, ``[T]``.
-      kl: sum of KL( q(z_t) || p(z_t) ) of each step and dimension, ``[T, Z]``, nats.
-      kl_squared: sum of its square, ``[T, Z]``.
-      step_kl_squared: sum of the square of a step's KL over all dimensions, ``[T]``.
-      row_kl: of each row, the sum of its KL over steps, ``[B, Z]``, nats.
-      mean: sum of the posterior's mean, ``[T, Z]``.
-      mean_squared: sum of its square, ``[T, Z]``.
-      ablations: of each row.
-      small_scales: of each row, the sum over steps of the share of the emission's scales under the quantisation step,
-        ``[B]``; None where there is no step, or the emission is no density.
-      lengths: of each row, ``[B]``.
+      count: number of sequences that reach each step, ``[T]``.
+      kl: sum of KL( q(z_t) || p(z_t) ) at each step and dimension, ``[T, Z]``, nats.
+      kl_squared: sum of the squared KL, ``[T, Z]``.
+      step_kl_squared: sum of the squared KL of a step over all dimensions, ``[T]``.
+      row_kl: KL of each row, summed over steps, ``[B, Z]``, nats.
+      mean: sum of the posterior mean, ``[T, Z]``.
+      mean_squared: sum of the squared posterior mean, ``[T, Z]``.
+      ablations: log p(y | z) of each row.
+      small_scales: share of the emission's scales below the quantisation step, summed over the steps of each row,
+        ``[B]``; None without a quantisation step or if the emission is no density.
+      lengths: steps of each row, ``[B]``.
     """
 
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -68,11 +68,11 @@ class Inspection(NamedTuple):
 def inspect(
     model: Model, params: Params, batch: Batch, key: Array, quantisation_step: float | None = None
 ) -> Inspection:
-    """Look at one batch.
+    """Measure the latents of one batch.
 
     Args:
-      key: a PRNG key, or one a sequence ``[B]``.
-      quantisation_step: one integer step in the units of the targets; None where the data have none.
+      key: a PRNG key, or one key per sequence, ``[B]``.
+      quantisation_step: one integer step in the units of the targets; None if the data are not integers.
     """
     noise = draw_noise(key, batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -105,11 +105,11 @@ def inspect(
 
 
 def ablate(model: Model, params: Params, features: Features, sites: Sites, noise: Array) -> Ablations:
-    """What the emission loses where z is drawn from the prior, belongs to another sequence, or is 0.
+    """Compute log p(y | z) for z from the posterior, from the prior, from another sequence, and for z = 0.
 
     Args:
-      sites: of the posterior's trajectory.
-      noise: what draws z from the prior, ``[B, T, Z]``.
+      sites: sites of the posterior trajectory.
+      noise: standard normal noise for the draws from the prior, ``[B, T, Z]``.
     """
     blind = features._replace(posterior=None)
     from_prior = unroll(model, params, blind, noise)[1]
@@ -137,16 +137,16 @@ def ablate(model: Model, params: Params, features: Features, sites: Sites, noise
 def summarise_latents(inspections: Iterable[Inspection], information: Information | None = None) -> dict[str, Any]:
     """Add up batches: scalars, lists ``kl_nats_per_step`` [T] and ``kl_nats_per_step_and_dimension`` [T][Z].
 
-    Every mean over sequences comes with its standard error, a list's as a list: ``<name>_stderr``, or ``stderr`` beside
-    ``mean``; None where it is over one sequence.  ``active_units`` and ``posterior_mean_variance``, which are no means
-    over sequences, have none.  A step's KL is the mean over the sequences that reach it.
-    A unit is active where its posterior mean varies over the data: the variance over sequences at each step, averaged
-    over steps, is above 0.01; what depends on the step alone does not count.  Of one sequence the number is None.
-    A sequence that was alone in its batch had none to swap latents with, and does not count in ``shuffled``, whose mean
-    is over ``num_sequences_shuffled``; where none counts it is None, and ``why`` says so.
+    Every mean over sequences has a standard error: ``<name>_stderr``, a list for a list, or ``stderr`` beside ``mean``;
+    None for one sequence.  ``active_units`` and ``posterior_mean_variance`` are no means over sequences and have none.
+    The KL of a step is the mean over the sequences that reach the step.
+    A unit is active if the variance of its posterior mean over sequences, at each step and averaged over steps, is
+    above 0.01; variation between steps does not count.  For one sequence ``active_units`` is None.
+    ``shuffled`` leaves out sequences that are alone in their batch; the mean is over ``num_sequences_shuffled``
+    sequences, or None with a reason in ``why``.
 
     Args:
-      information: of ``mutual_information``; None leaves it out.
+      information: the result of ``mutual_information``; None leaves the estimate out.
     """
     parts = [jax.tree.map(lambda x: np.asarray(x, np.float64), part) for part in inspections]
     lengths = _rows(parts, "lengths")
@@ -179,7 +179,7 @@ def summarise_latents(inspections: Iterable[Inspection], information: Informatio
 
 
 def _by_step(parts: list[Inspection]) -> dict[str, Any]:
-    """The figures that begin with each step's: the KL's profiles, and what varies over the sequences at a step."""
+    """Compute the results per step: KL profiles, and variances over the sequences at a step."""
     steps = max(len(part.count) for part in parts)
 
     def added(name):
@@ -206,7 +206,7 @@ def _by_step(parts: list[Inspection]) -> dict[str, Any]:
 
 
 def _ablated(parts: list[Inspection]) -> dict[str, Any]:
-    """log p(y | z) by where z comes from, and what is lost against the posterior's, over the rows that have both."""
+    """Compute log p(y | z) by the source of z, and the loss against the posterior, over the rows that have both."""
     real = _rows(parts, "lengths") > 0
     accompanied = np.concatenate([np.full(len(part.lengths), np.sum(part.lengths > 0) > 1) for part in parts])
     rows = {name: real & accompanied if name == "shuffled" else real for name in Ablations._fields}
@@ -231,7 +231,7 @@ def _variance(total: np.ndarray, squared: np.ndarray, count: np.ndarray) -> np.n
 
 
 def _listed(errors: np.ndarray) -> list[Any]:
-    """As nested lists, None for NaN, which JSON does not have."""
+    """Convert to nested lists, with None for NaN, which JSON does not have."""
     listed = errors.astype(object)
     listed[np.isnan(errors)] = None
     return listed.tolist()

@@ -1,4 +1,4 @@
-"""The mutual information between a sequence and its latents, among a few sequences."""
+"""Estimate the mutual information between sequences and their latents, over a few sequences."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zf_jax.typing import Array, Batch, Params
 
 
 class Information(NamedTuple):
-    """What the latents say of which of N sequences they belong to.
+    """Information that latents carry on which of N sequences they were drawn for.
 
     Attributes:
-      nats: of each sequence, ``[N]``.
-      num_steps: over how many first steps, those that every one of the sequences has, ``[]``.
+      nats: one estimate per sequence, ``[N]``.
+      num_steps: the number of steps compared, which is the length of the shortest sequence, ``[]``.
     """
 
     nats: Array
@@ -28,11 +28,11 @@ class Information(NamedTuple):
 
 
 def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
-    """Places of at most ``number`` sequences, evenly spaced among those no shorter than the median; in their order.
+    """Return the indices of at most ``number`` sequences no shorter than the median, evenly spaced, ascending.
 
-    ``mutual_information`` can only compare the steps that all of its sequences have: a single very short one among
-    them would leave it next to nothing to compare, whatever the latents of the others know.  Of an even count the
-    median is the lower of the two in the middle, so that two sequences are long enough wherever there are two.
+    ``mutual_information`` compares only the steps that all given sequences have, so that one very short sequence would
+    leave almost no steps to compare.  For an even number of sequences the median is the lower of the middle two, so
+    that of two or more sequences at least two are long enough.
     """
     lengths = np.asarray(lengths)
     median = np.sort(lengths)[(len(lengths) - 1) // 2]
@@ -41,15 +41,15 @@ def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
 
 
 def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -> Information:
-    """log q(z | x_i) - log (1/N) sum_j q(z | x_j), z drawn from q(z | x_i), of each of N sequences: ``[N]``, nats.
+    """Return log q(z | x_i) - log (1/N) sum_j q(z | x_j) with z drawn from q(z | x_i), for N sequences: ``[N]``, nats.
 
-    Their average estimates the information that whole latent trajectories carry on which of these N sequences they
-    belong to: a lower bound on I(x; z), and never more than log N.  Where the prior sees the past, so do latents that
-    were drawn from it, and some information remains though the KL be 0: read it beside the KL.
+    The average over sequences estimates the information that whole latent trajectories carry on which of the N
+    sequences they were drawn for: a lower bound on I(x; z), at most log N.  If the prior sees the past, latents drawn
+    from the prior carry information too, so that the estimate can be above 0 where the KL is 0: report both.
 
     Args:
-      batch: N sequences, none of them empty.  Trajectories are cut to the shortest so that all are as long, the
-        sequences that they are given are not: choose them with ``places_long_enough``.
+      batch: N non-empty sequences, chosen by ``places_long_enough``.  The trajectories are cut to the shortest, so
+        that all have one length; the sequences that they are conditioned on are not cut.
     """
     noise = draw_noise(key, batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -57,7 +57,7 @@ def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -
     shared = jnp.min(features.observed.mask, axis=0)  # [T]
 
     def under_all(latent):
-        """log q(z | x_j) of one trajectory ``[T, Z]`` for every j: ``[N]``."""
+        """Return log q(z | x_j) of one trajectory ``[T, Z]`` for every j: ``[N]``."""
         everywhere = jnp.broadcast_to(latent, latents.shape)
         proposal = replay(model, params, features, everywhere).proposal
         per_step = jnp.sum(gaussian_log_prob(proposal, everywhere), axis=-1)

@@ -28,20 +28,20 @@ def make_eval_step(
     chunk_size: int | None = None,
     quantisation_step: float | None = None,
 ) -> Callable[[Params, Batch, Array, Array], dict[str, Array]]:
-    """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats a sequence, not averaged.
+    """Compile a bound: ``(params, batch, key, indices [B]) -> {name: [B]}``, nats per sequence, not averaged.
 
     Args:
       bound: ``"elbo"`` (one sample), ``"iwae"`` or ``"particle"``.
       num_samples: K, samples of the IWAE bound or particles.
-      chunk_size: samples of every sequence held in memory at once.
-      quantisation_step: of integer data under a density: adds ``small_scales``, the share of the emission's scales
-        below one step, which says how much of the density is spikes on the grid (rule A11).
+      chunk_size: the number of samples per sequence in memory at once; None is all.
+      quantisation_step: the step of integer data under a density.  If given, ``small_scales`` is returned too: the
+        share of the emission's scales below one step, which shows how far the density is spikes on the grid (rule A11).
 
-    Beside ``bound`` stands ``kl``, always that of one posterior sample a step, as in the one-sample ELBO: more samples
-    and particles have no KL of their own.  The particle bound adds ``num_resampled``, the steps at which it resampled.
+    The result holds ``bound`` and ``kl``.  For every bound ``kl`` is the KL of the one-sample ELBO, since the IWAE and
+    particle bounds have no KL.  The particle bound adds ``num_resampled``, the number of steps with resampling.
 
-    A sequence's noise comes from its index in the data set alone: the figures depend neither on the batch size, nor
-    on the order of the sequences, nor on their padding (rule A8).
+    The noise of a sequence depends only on ``key`` and the sequence's index, so that results do not depend on the
+    batch size, the order of the sequences or the padding (rule A8).
     """
     if bound not in BOUNDS:
         raise ValueError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
@@ -78,7 +78,7 @@ def evaluate_split(
     key: Array,
     mesh: Mesh,
 ) -> Totals:
-    """Run a compiled bound over every sequence once; rows of length 0 only fill a batch and are left out (rule A8)."""
+    """Run a compiled bound once over every sequence; rows of index -1 fill a batch and are left out (rule A8)."""
     found: dict[str, list[np.ndarray]] = {}
     for indices, batch in batches:
         # A filler's index is -1; any key will do for a row that is not counted.

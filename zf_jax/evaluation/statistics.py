@@ -1,4 +1,4 @@
-"""Figures of every sequence of a split, and their means with standard errors."""
+"""Per-sequence results of a split, and means with standard errors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 
 class Totals(NamedTuple):
-    """Per-sequence figures of a whole split, in the order of the split.
+    """Per-sequence results of a whole split, in the order of the split.
 
     Attributes:
       bound: ``[N]`` nats.
       kl: ``[N]`` nats.
       lengths: ``[N]`` steps.
-      small_scales: ``[N]``, the share of a density's scales below one quantisation step, where that was asked for.
-      num_resampled: ``[N]``, the steps at which a particle filter resampled, where there was one.
+      small_scales: ``[N]``, the share of a density's scales below one quantisation step; None if not computed.
+      num_resampled: ``[N]``, the number of steps with resampling; None for bounds other than the particle bound.
     """
 
     bound: np.ndarray
@@ -27,11 +27,15 @@ class Totals(NamedTuple):
 
 
 def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[Any, Any]:
-    """sum_i values_i / sum_i weights_i over N sequences and its standard error, ``[...]`` each, of values ``[N, ...]``.
+    """Return sum_i values_i / sum_i weights_i over N sequences, and the standard error: ``[...]`` each.
 
-    Sequences are drawn, not steps: of a figure per step both sums vary with the draw.  The error is the delta method's,
-    the standard deviation of values_i - ratio * weights_i over sqrt(N) and the mean weight; with the weights ``[N]``
-    left out they are 1, and it is the mean's s / sqrt(N).  It is NaN over one sequence.
+    The sampling unit is the sequence, so that in a mean per step both sums are random.  The standard error is by the
+    delta method: the standard deviation of values_i - ratio * weights_i, divided by sqrt(N) and the mean weight.
+    Without weights the standard error is s / sqrt(N).  For one sequence the standard error is NaN.
+
+    Args:
+      values: ``[N, ...]``.
+      weights: ``[N]``; 1 by default.
     """
     values = np.asarray(values, np.float64)
     count = len(values)
@@ -44,6 +48,6 @@ def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tupl
 
 
 def with_stderr(name: str, values: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float | None]:
-    """``ratio_of_sums`` of ``[N]`` by name: ``{name: ..., name_stderr: ...}``, the error None over one sequence."""
+    """Return ``ratio_of_sums`` as ``{name: ..., name_stderr: ...}``, with stderr None for one sequence."""
     ratio, error = ratio_of_sums(values, weights)
     return {name: float(ratio), f"{name}_stderr": float(error) if len(values) > 1 else None}

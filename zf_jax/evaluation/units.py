@@ -11,15 +11,15 @@ from zf_jax.evaluation.statistics import Totals, with_stderr
 
 
 class Units(NamedTuple):
-    """What turns nats in the model's units into the units people compare.
+    """Conversion from nats in the model's units to the units of reports.
 
     Attributes:
-      element: what one step is called: "pixel", "frame", "word".
-      perplexity: whether a step is a word.
+      element: the name of one step: "pixel", "frame", "word".
+      perplexity: whether to report perplexity, as for words.
       frame_size: D of a real-valued frame, 0 for discrete data.
       std: the training standard deviation that real data were divided by, in raw units; None for discrete
         likelihoods, which do not change with the unit.
-      integers: whether the raw data are integers, so that bits per sample mean something.
+      integers: whether the raw data are integers, so that bits per sample are defined.
     """
 
     element: str = "step"
@@ -30,14 +30,15 @@ class Units(NamedTuple):
 
 
 def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
-    """Averages over sequences, and the same figure in the other units; each with its standard error, ``<name>_stderr``.
+    """Average over sequences and convert to all units that apply; standard errors are ``<name>_stderr``.
 
-    ``nats_per_sequence`` is the mean bound, higher is better; ``perplexity`` is exp(minus the total bound / total
-    words) over the corpus (rule A13); ``raw_nats_per_sequence`` undoes the normalisation, and ``bits_per_sample`` is
-    its negative in bits for each integer sample; of a density unless the emission is discretised (rule A11).
+    ``nats_per_sequence`` is the mean bound, higher is better.  ``perplexity`` is exp(minus the total bound / total
+    words) over the corpus (rule A13).  ``raw_nats_per_sequence`` undoes the normalisation.  ``bits_per_sample`` is
+    minus the raw log-likelihood in bits per integer sample; unless the emission is discretised, both are of a density
+    (rule A11).
 
-    The errors are over the draw of sequences, the noise of the bound's samples included, as every sequence has its
-    own: see ``ratio_of_sums``.  They are None for a single sequence.
+    Standard errors are over the draw of sequences, and include the noise of the bound, which is independent between
+    sequences: see ``ratio_of_sums``.  For one sequence standard errors are None.
     """
     bound, steps = totals.bound.astype(np.float64), totals.lengths.astype(np.float64)
     result: dict[str, Any] = {
