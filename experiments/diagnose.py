@@ -25,6 +25,7 @@ _NUM_MUTUAL = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
 
 
 def main() -> None:
@@ -38,9 +39,10 @@ def main() -> None:
         num_mutual=_NUM_MUTUAL.value,
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
+        data_dir=_DATA_DIR.value,
     )
     print(json.dumps({name: value for name, value in result.items() if not isinstance(value, list)}))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, cli.run_flags_for)

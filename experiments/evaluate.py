@@ -27,6 +27,7 @@ _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spac
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
 cli.define_distributed_flags()
 
 
@@ -44,9 +45,10 @@ def main() -> None:
         chunk_size=_CHUNK.value,
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
+        data_dir=_DATA_DIR.value,
     )
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, cli.run_flags_for)

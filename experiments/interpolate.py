@@ -18,6 +18,7 @@ _ENDS = flags.DEFINE_list("ends", None, "Their numbers, e.g. 3,17; two that diff
 _NUM_POINTS = flags.DEFINE_integer("num_points", 11, "Points on the line, both ends among them.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampled decoding.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
 
 
 def main() -> None:
@@ -38,6 +39,7 @@ def main() -> None:
         num_points=_NUM_POINTS.value,
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
+        data_dir=_DATA_DIR.value,
     )
     for name in ("greedy", "sampled"):
         if result.get(name) and isinstance(result[name][0], str):
@@ -47,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, cli.run_flags_for)

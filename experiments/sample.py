@@ -14,6 +14,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
 
     if _NUM_SAMPLES.value < 1:
         raise cli.UserError(f"--num_samples must be at least 1, not {_NUM_SAMPLES.value}")
-    experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value)
+    experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value, _DATA_DIR.value)
     folder = path / "samples"
     Gallery(experiment, _NUM_SAMPLES.value).draw(state.params, folder, seed=_SEED.value)
     plotting.draw_curves(path)
@@ -33,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, cli.run_flags_for)

@@ -102,6 +102,18 @@ def config_flags_for(remedy: Remedy) -> str:
     return in_python(remedy)
 
 
+def run_flags_for(remedy: Remedy) -> str:
+    """A remedy of the library's in the flags of the programs that read a run, whose config is fixed."""
+    match remedy:
+        case Option(name, value, _):
+            return f"train another run with --config.data.{name}={'VALUE' if value is None else value}"
+        case Folder(name, then):
+            return f"pass the folder of {name} with --data_dir=DIR{then and ' ' + then}"
+        case Directory():
+            return "choose another folder with the environment variable ZF_JAX_CACHE"
+    return config_flags_for(remedy)
+
+
 def prepare_flags_for(remedy: Remedy) -> str:
     """A remedy of the library's in the flags of prepare_data."""
     match remedy:

@@ -29,13 +29,14 @@ def diagnose(
     num_mutual: int = 64,
     seed: int = 0,
     checkpoint: str = "best",
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Look at one split of the run in ``workdir``; what ``experiments.diagnose`` prints, and the lists beside it.
 
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
     """
-    restored = restore(workdir, checkpoint)
+    restored = restore(workdir, checkpoint, data_dir)
     experiment, state, path = restored
     found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
     facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}

@@ -24,6 +24,7 @@ def interpolate(
     num_points: int = 11,
     seed: int = 0,
     checkpoint: str = "best",
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Write what lies between two sequences of a split into ``workdir/interpolation``; what it wrote as JSON.
 
@@ -33,7 +34,7 @@ def interpolate(
     Raises:
       UserError: there is no run, no such sequence, or the model has no latents.
     """
-    experiment, state, path = restore(workdir, checkpoint)
+    experiment, state, path = restore(workdir, checkpoint, data_dir)
     model, data = experiment.model, experiment.data
     if model.latent_dim == 0:
         raise UserError(f"{experiment.config.model.name} has no latents to interpolate between")

@@ -18,7 +18,7 @@ from experiments.configs.base import get_base
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
-from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.sharding import any_process
 from zf_jax.training import TrainState
 
@@ -191,22 +191,33 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
     return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
 
 
-def restore(workdir: str, checkpoint: str = "best") -> tuple[Experiment, TrainState, Path]:
+def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None) -> tuple[Experiment, TrainState, Path]:
     """The experiment in ``workdir``, its state at the ``"best"`` or ``"latest"`` checkpoint, and the folder.
 
+    Args:
+      data_dir: where the run's data lie now; None where ``config.data.dir`` says.
+
     Raises:
-      UserError: there is no run.
+      UserError: there is no run, or the data are not those that it was trained on.
+      DataError: the data are missing or damaged.
       CheckpointError: it has no checkpoint, or a damaged one.
     """
     if checkpoint not in ("best", "latest"):
         raise UserError(f"unknown checkpoint {checkpoint!r}: choose best or latest")
     config = read_config(workdir)
+    if data_dir is not None:
+        config.data.dir = data_dir
     with Checkpoints(workdir, create=False, warn=warn) as checkpoints:
         if checkpoints.latest_step is None:
             raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
         # Batches are shared by all devices here, so a size that suited training need not suit this machine.
         experiment = build(config, any_batch_size=True)
-        found = checkpoints.restore_newest(initial_state(experiment), checkpoint)
+        try:
+            found = checkpoints.restore_newest(initial_state(experiment), checkpoint)
+        except OtherModel:
+            # Other data may make another model, of another vocabulary: then it is the data that are named.
+            check_fingerprint(checkpoints.config(max(checkpoints.steps())), experiment.data)
+            raise
         if found is None:
             raise UserError(f"the checkpoints of {workdir} were deleted while they were read")
         state, step = found

@@ -26,6 +26,7 @@ def evaluate(
     chunk_size: int = 8,
     seed: int = 0,
     checkpoint: str = "best",
+    data_dir: str | None = None,
 ) -> dict[str, Any]:
     """Score one split of the run in ``workdir``; what ``experiments.evaluate`` prints.
 
@@ -37,7 +38,7 @@ def evaluate(
     for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}")
-    experiment, state, path = restore(workdir, checkpoint)
+    experiment, state, path = restore(workdir, checkpoint, data_dir)
     source = some_of(experiment.data.split(split), num_sequences)
     exact = experiment.model.latent_dim == 0
     num_samples = 1 if exact or bound == "elbo" else num_samples

@@ -1,0 +1,73 @@
+"""A run whose data lie elsewhere now: every program that reads a run takes --data_dir, and says so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_experiments import TINY, one_sentence, run
+
+from experiments import family
+from experiments.lib.cli import UserError, run_flags_for
+from experiments.lib.experiment import build, initial_state
+from experiments.lib.run_folder import fingerprint, opened, restore
+from experiments.lib.scoring import evaluate
+from zf_jax.data import DataError
+from zf_jax.data.dataset import Directory, Option, Prepare
+from zf_jax.runs.checkpoints import Checkpoints
+
+
+def write_text(folder, words, seed=0):
+    """Forty short documents of so many different words."""
+    folder.mkdir()
+    for i, drawn in enumerate(np.random.default_rng(seed).integers(0, words, (40, 5))):
+        (folder / f"{i}.txt").write_text(" ".join(f"w{chr(97 + word)}" for word in drawn) + ".\n")
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory):
+    """A run whose folder of text was renamed after its first checkpoint: the workdir, and where the text lies now."""
+    folder = tmp_path_factory.mktemp("moved")
+    write_text(folder / "before", words=9)
+    config = family.get_config("text_folder.py", "small")
+    config.update_from_flattened_dict({k: v for k, v in TINY.items() if not k.startswith("objective")})
+    config.data.dir, config.data.cache_dir = str(folder / "before"), str(folder / "cache")
+    experiment = build(config)
+    with opened(str(folder / "run"), config) as path, Checkpoints(path) as checkpoints:
+        saved = json.loads(config.to_json()) | {"data_fingerprint": fingerprint(experiment.data)}
+        checkpoints.save(initial_state(experiment), saved, -1.0)
+        checkpoints.wait()
+    (folder / "before").rename(folder / "after")
+    return str(folder / "run"), folder / "after"
+
+
+@pytest.mark.parametrize("name", ["evaluate", "sample", "diagnose", "interpolate"])
+def test_a_program_reads_the_folder_of_its_flag_and_advises_that_flag(moved, name):
+    result = run(name, f"--workdir={moved[0]}", "--data_dir=/nonexistent")
+    assert one_sentence(result) == (
+        "error: /nonexistent does not exist: pass the folder of text_folder with --data_dir=DIR"
+    )
+
+
+def test_moved_data_are_still_the_runs_own_and_others_are_named(moved, tmp_path):
+    workdir, after = moved
+    with pytest.raises(DataError, match="before does not exist"):
+        restore(workdir)
+    found = evaluate(workdir, split="train", data_dir=str(after))
+    assert found["num_sequences"] == len(restore(workdir, data_dir=str(after))[0].data.split("train"))
+    # The run is left as it was: only that call read the other folder.
+    assert Path(json.loads((Path(workdir) / "config.json").read_text())["data"]["dir"]).name == "before"
+    # Of as many words, so that the model is the same; and of fewer, so that it is not.
+    for words, seed in ((9, 1), (4, 0)):
+        other = tmp_path / f"{words}"
+        write_text(other, words=words, seed=seed)
+        with pytest.raises(UserError, match="not those that the run was trained on: "):
+            evaluate(workdir, data_dir=str(other))
+
+
+def test_no_remedy_of_a_run_is_a_flag_that_its_programs_lack():
+    assert (
+        run_flags_for(Option("split_by", "file", "to divide")) == "train another run with --config.data.split_by=file"
+    )
+    assert "experiments.prepare_data --name=mnist" in run_flags_for(Prepare("mnist"))
+    assert "--" not in run_flags_for(Directory())
