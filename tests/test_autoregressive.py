@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -9,13 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import SIZES, random_noise, random_params, small, targets_batch, wrap, x64
+from models_under_test import random_noise, random_params, small, targets_batch, wrap, x64
 from reference import brute_force
 
 from zf_jax import bounds, generation
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import build_emission, emission_values, init_emission
-from zf_jax.models import build_model
 from zf_jax.typing import Observation
 
 STATE, HIDDEN = 3, 7
@@ -190,9 +190,8 @@ def every_pair_of_frames(size):
 def of_frames(name, emission):
     """A small model of binary frames of three dimensions."""
     observation = Observation("frames", 3)
-    head, sizes = build_emission(emission, observation, head_dim=HIDDEN), small(name, "frames").config
-    sizes = {k: getattr(sizes, k) for k in SIZES if hasattr(sizes, k)}
-    return build_model(name, observation, emission=head, **sizes)
+    head = build_emission(emission, observation, head_dim=HIDDEN)
+    return dataclasses.replace(small(name, "frames"), observation=observation, emission=head)
 
 
 @pytest.mark.parametrize("emission", ["nade", "made"])

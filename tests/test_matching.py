@@ -34,7 +34,7 @@ def test_no_other_width_comes_nearer(data, target):
 
 
 def test_a_model_without_a_width_is_refused(data, monkeypatch):
-    monkeypatch.setitem(MODELS, "markov", example_model)
+    monkeypatch.setitem(MODELS, "markov", example_model.Markov)
     config = digits.get_config("pixels")
     config.model.name = "markov"
     with pytest.raises(UserError, match="'markov' has no rnn_dim"):
