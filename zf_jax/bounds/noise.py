@@ -9,11 +9,11 @@ from zf_jax.typing import Array, Batch
 
 
 def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
-    """Standard normal noise for every latent, ``[B, T, Z]``.
+    """Draw standard normal noise for every latent, ``[B, T, Z]``.
 
     Args:
-      key: one key for the whole batch, or one key a sequence, ``[B]``.  With a key a sequence the noise of a
-        sequence depends on its key alone: not on its place in the batch, nor on how far the batch is padded.
+      key: one key for the whole batch, or one key per sequence, ``[B]``.  With one key per sequence the noise of a
+        sequence depends on its key alone, not on its place in the batch or the padding of the batch.
     """
     shape, dtype = (*batch.mask.shape, latent_dim), jnp.result_type(float)
     if key.ndim:

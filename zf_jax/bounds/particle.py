@@ -89,7 +89,7 @@ def _filter(
     threshold: float,
     kl_temperature: Array | float,
 ) -> ParticleEstimate:
-    """The filter over one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
+    """Filter one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
     mask = features.observed.mask
     steps = jnp.arange(mask.shape[0])
     # Resampling looks a step ahead: after a sequence's last real step, and on its padding, there is nothing to gain.
@@ -157,7 +157,7 @@ def systematic_ancestors(log_weights: Array, uniform: Array) -> Array:
 
 
 def _scaled(log_weights: Array) -> Array:
-    """Weights up to a factor, the largest 1, without gradient; all 1 where every log-weight is -inf."""
+    """Return weights scaled to a maximum of 1, without gradient; all 1 if every log-weight is -inf."""
     log_weights = jax.lax.stop_gradient(log_weights)
     largest = jnp.max(log_weights)
     return jnp.where(jnp.isneginf(largest), 1.0, jnp.exp(log_weights - jnp.where(jnp.isneginf(largest), 0.0, largest)))
