@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 
 import zf_jax
 from zf_jax import Observation
-from zf_jax.data import DataError, from_arrays, train_batches
+from zf_jax.data import DataError, from_arrays, load, train_batches
 from zf_jax.sharding import data_mesh
 
 TOKENS = Observation("tokens", 5)
@@ -125,3 +127,49 @@ def test_two_updates():
 def test_what_is_no_data_set_is_refused_by_name(arguments, match):
     with pytest.raises(DataError, match=match):
         from_arrays(**arguments)
+
+
+def save(path, **arrays: Any):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_a_file_of_arrays_is_the_arrays(tmp_path):
+    values, lengths = np.random.default_rng(0).normal(size=(20, 4, 2)), np.arange(20) % 4 + 1
+    save(tmp_path / "arrays.npz", values=values, lengths=lengths)
+    ours, theirs = load("arrays", data_dir=str(tmp_path), split_seed=3), from_arrays(values, lengths, seed=3)
+    split = np.where(lengths == 4, "valid", "train")
+    given = load("arrays", data_dir=save(tmp_path / "mine.npz", values=values, lengths=lengths, split=split))
+    expected = from_arrays(
+        {name: values[split == name] for name in ("train", "valid")},
+        {name: lengths[split == name] for name in ("train", "valid")},
+    )
+    for one, other in ((ours, theirs), (given, expected)):
+        assert one.describe() == other.describe()
+        for name in one.splits:
+            for a, b in zip(all_targets(one, name), all_targets(other, name), strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_tokens_of_a_file_are_counted_without_the_padding(tmp_path):
+    path = save(tmp_path / "a.npz", values=np.array([[1, 9], [2, 3], [0, 0]]), lengths=[1, 2, 2])
+    assert load("arrays", data_dir=path).observation == Observation("tokens", 4)
+    assert load("arrays", data_dir=path, num_tokens=7).observation == Observation("tokens", 7)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "match"),
+    [
+        (dict(values=np.zeros((3, 2, 1))), "lacks lengths"),
+        (dict(values=np.zeros((3, 2)), lengths=[2, 2, 2]), r"values are float64 \[3, 2\]"),
+        (dict(values=np.zeros((3, 2), int), lengths=[2, 2]), r"a\.npz: lengths must be 3 integers"),
+        (dict(values=np.ones((3, 2, 1)) * np.nan, lengths=[2, 2, 2]), r"a\.npz: values\[0\]\[0\] is not finite"),
+        (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["train", "dev"]), r"split\[1\] is 'dev'"),
+        (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["train"]), r"one entry for each sequence, \[2\]"),
+        (dict(values=1.0, lengths=[2], split=["train"]), "one entry for each sequence"),
+        (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["test"] * 2), "must hold 'train'"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused(arrays, match, tmp_path):
+    with pytest.raises(DataError, match=match):
+        load("arrays", data_dir=save(tmp_path / "a.npz", **arrays))

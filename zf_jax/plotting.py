@@ -30,7 +30,7 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
         axes.plot(np.ravel(values), linewidth=0.4)
         axes.set(xlim=(0, length * data.observation.size), ylim=(-5, 5))
     else:
-        axes.imshow(values.T, aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
+        axes.imshow(np.atleast_2d(values.T), aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
         axes.set(xlim=(-0.5, length - 0.5))
     axes.set_title(title, fontsize=8)
 

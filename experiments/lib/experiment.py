@@ -106,8 +106,8 @@ def build_config_emission(config: Any, data: DataSet) -> Any:
     conditional = name.rpartition(":")[2]
     if conditional in ("bernoulli", "nade", "made") and data.normalisation is not None:
         raise UserError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
-    if conditional == "dmol" and data.normalisation is None:
-        raise UserError("a dmol emission needs audio, whose integer grid is known: use bernoulli or categorical")
+    if conditional == "dmol" and data.quantisation_step is None:
+        raise UserError(f"a dmol emission needs audio, whose integer grid is known: use {data.default_emission}")
     options = {option: settings[option] for option in ("per_dimension", "levels", "coding", "head_dim")}
     if settings.num_components is not None:
         options["num_components"] = settings.num_components

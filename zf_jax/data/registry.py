@@ -15,6 +15,7 @@ _TEXT = ("imdb", "text_folder")
 
 # For each name the room, its loader, and whether one loader serves several names.
 _LOADERS: dict[str, tuple[str, str, bool]] = {
+    "arrays": ("arrays_file", "load_arrays", False),
     "digits": ("images", "load_digits", False),
     "mnist": ("images", "load_mnist", False),
     "images": ("images", "load_images", False),
@@ -55,7 +56,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     if name not in _LOADERS:
         raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(NAMES)}")
     room, function, _ = _LOADERS[name]
-    if room == "music" or name == "digits":
+    if room in ("music", "arrays_file") or name == "digits":
         return None
     from zf_jax.data.prepared import downloads, folders
 

@@ -1,0 +1,46 @@
+"""Your own arrays: an npz of ``values``, a padded array, and ``lengths``, the number of real steps of each row.
+
+    python -m experiments.train --config=experiments/configs/arrays.py:small --config.data.dir=FILE --workdir=runs/mine
+    python -m experiments.evaluate --workdir=runs/mine --split=test --bound=elbo
+
+On disk: FILE, ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds it as arrays.npz.  Values
+are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, normalised by the training split's mean and
+standard deviation).  80 / 10 / 10 of the sequences by seed, or as ``split`` in the file says: for each sequence the
+word train, valid or test.
+
+There is no number to meet.  Every step is scored (``full``).
+"""
+
+from experiments.configs.base import get_base
+
+
+def get_config(variant: str = ""):
+    """Sizes for a GPU, or ``small`` for two CPU cores."""
+    if variant not in ("", "small"):
+        raise ValueError(f"arrays.py has no variant {variant!r}: use arrays.py or arrays.py:small")
+    config = get_base()
+    config.data.name = "arrays"
+    config.data.protocol = "full"
+    config.data.num_tokens = 0  # one more than the largest in the file
+    config.data.valid_fraction = 0.1
+    config.data.test_fraction = 0.1
+    config.data.split_seed = 0
+    config.data.skip_bad_files = False
+
+    small = variant == "small"
+    config.model.rnn_dim = 64 if small else 512
+    config.model.latent_dim = 16 if small else 64
+    config.model.mlp_dim = 64 if small else 512
+    config.model.embed_dim = 32 if small else 256
+
+    config.objective.aux_weight = 0.0025
+    config.objective.reverse_weight = 0.0025
+    config.objective.kl_temperature_start = 0.2
+    config.objective.kl_temperature_steps = 500 if small else 5000
+
+    config.train.num_steps = 2000 if small else 20_000
+    config.train.batch_size = 32
+    config.train.learning_rate = 1e-3
+    config.train.eval_every = 200
+    config.train.checkpoint_every = 200
+    return config

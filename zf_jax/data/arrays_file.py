@@ -1,0 +1,87 @@
+"""Sequences out of one npz file: ``values``, a padded array, its ``lengths`` and, where wanted, the ``split`` of each.
+
+All are read whole and need no preparing.  ``values`` are integers ``[N, T]`` or real numbers ``[N, T, D]``, ``lengths``
+``[N]`` whole numbers, and ``split`` ``[N]`` the words train, valid and test; without it a share is drawn by seed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from zf_jax.data.arrays import from_arrays
+from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.prepared.folders import need_folder
+from zf_jax.data.prepared.npz import open_npz
+from zf_jax.data.sources import Protocol
+from zf_jax.typing import Observation
+
+_SPLITS = ("train", "valid", "test")
+
+
+def load_arrays(
+    *,
+    data_dir: str | None = None,
+    protocol: Protocol = "full",
+    num_tokens: int = 0,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    split_seed: int = 0,
+) -> DataSet:
+    """Return the sequences of an npz file as ``from_arrays`` does.
+
+    Args:
+      data_dir: the folder of ``arrays.npz``, or an npz file itself.
+      protocol: ``full`` scores every step; ``srnn`` takes the first frame as given.
+      num_tokens: how many tokens there are; 0 takes one more than the largest in the file.
+      valid_fraction: of the sequences, where the file has no ``split``.
+      test_fraction: likewise.
+      split_seed: of that division.
+
+    Raises:
+      DataError: the file is missing, damaged, or holds something else; the sentence names the sequence.
+    """
+    path = need_folder(data_dir, "arrays")
+    path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
+    with open_npz(path) as arrays:
+        missing = [key for key in ("values", "lengths") if key not in arrays]
+        if missing:
+            raise DataError(path, f"lacks {' and '.join(missing)}", "it must hold values and lengths")
+        values, lengths = arrays["values"], arrays["lengths"]
+        split = arrays.get("split")
+    options = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "seed": split_seed}
+    try:
+        observation = _tokens(values, lengths, num_tokens) if values.ndim == 2 else None
+        if split is None:
+            return from_arrays(values, lengths, observation=observation, protocol=protocol, **options)
+        parts = _parts(split, values.shape[:1], lengths)
+        by_split = {name: values[places] for name, places in parts.items()}
+        lengths_by_split = {name: lengths[places] for name, places in parts.items()}
+        return from_arrays(by_split, lengths_by_split, observation=observation, protocol=protocol)
+    except DataError as error:
+        raise DataError(path, f": {error.what}", *error.remedies) from None
+
+
+def _tokens(values: np.ndarray, lengths: np.ndarray, num_tokens: int) -> Observation:
+    if not np.issubdtype(values.dtype, np.integer) or not values.size:
+        what = f"values are {values.dtype} {list(values.shape)}, and must be integers [N, T] or real numbers [N, T, D]"
+        raise DataError("", what)
+    if num_tokens < 0:
+        raise DataError("", f"num_tokens must be at least 0, not {num_tokens}")
+    if num_tokens or lengths.shape != (len(values),):  # which from_arrays refuses
+        return Observation("tokens", num_tokens or 1)
+    real = np.arange(values.shape[1]) < lengths[:, None]
+    return Observation("tokens", max(1, 1 + int(values.max(where=real, initial=0))))
+
+
+def _parts(split: np.ndarray, number: tuple[int, ...], lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """The places of every split's sequences."""
+    if len(number) != 1 or split.shape != number or lengths.shape != number:
+        what = f"split and lengths must have one entry for each sequence, {list(number)}"
+        raise DataError("", f"{what}, not {list(split.shape)} and {list(lengths.shape)}")
+    wrong = np.flatnonzero(~np.isin(split, _SPLITS))
+    if wrong.size:
+        raise DataError("", f"split[{wrong[0]}] is {split[wrong[0]].item()!r}, and must be one of {', '.join(_SPLITS)}")
+    found = {name: np.flatnonzero(split == name) for name in _SPLITS}
+    return {name: places for name, places in found.items() if places.size}
