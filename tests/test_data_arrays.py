@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import zf_jax
-from zf_jax import Observation
+from experiments.configs import arrays as preset
+from experiments.lib.cli import UserError
+from experiments.lib.experiment import build_config_emission
+from zf_jax import Observation, plotting
 from zf_jax.data import DataError, from_arrays, load, train_batches
 from zf_jax.sharding import data_mesh
 
@@ -173,3 +176,16 @@ def test_tokens_of_a_file_are_counted_without_the_padding(tmp_path):
 def test_a_file_that_holds_something_else_is_refused(arrays, match, tmp_path):
     with pytest.raises(DataError, match=match):
         load("arrays", data_dir=save(tmp_path / "a.npz", **arrays))
+
+
+def test_tokens_without_words_are_drawn(tmp_path):
+    data = from_arrays({"train": [[4, 0, 2]]}, observation=TOKENS)
+    plotting.draw_grids({"real": all_targets(data, "train")}, data, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frames_that_are_no_audio_have_no_grid_of_integers():
+    config = preset.get_config("small")
+    config.model.emission = "dmol"
+    with pytest.raises(UserError, match="needs audio.*gaussian"):
+        build_config_emission(config, from_arrays(some_frames()))
