@@ -187,5 +187,5 @@ def test_tokens_without_words_are_drawn(tmp_path):
 def test_frames_that_are_no_audio_have_no_grid_of_integers():
     config = preset.get_config("small")
     config.model.emission = "dmol"
-    with pytest.raises(UserError, match="needs audio.*gaussian"):
+    with pytest.raises(UserError, match=r"needs audio.*gaussian"):
         build_config_emission(config, from_arrays(some_frames()))
