@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
-    ("typing",),
+    ("typing", "compiled"),
     ("distributions", "memory", "sharding", "schedules", "batch"),
     ("nn",),
     ("emissions",),

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
+from zf_jax.compiled import compiled_once
 from zf_jax.emissions import Bernoulli, emission_values
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time
@@ -28,6 +29,7 @@ class Generated(NamedTuple):
     latents: Array
 
 
+@compiled_once("model", "num_samples", "length")
 def sample(
     model: Model,
     params: Params,
@@ -54,6 +56,7 @@ def sample(
     return _generate(model, params, carry, memory, first, is_data, length, key, noise)
 
 
+@compiled_once("model")
 def reconstruct(
     model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
 ) -> Generated:
@@ -71,6 +74,7 @@ def reconstruct(
     return Generated(read, mean, sites.latent)
 
 
+@compiled_once("model", "length")
 def continue_prefix(
     model: Model,
     params: Params,
@@ -107,6 +111,7 @@ def continue_prefix(
     )
 
 
+@compiled_once("model")
 def interpolate(
     model: Model,
     params: Params,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from zf_jax.compiled import compiled_once
 from zf_jax.models.base import Model
 from zf_jax.nn.deferred_scan import vary_like
 from zf_jax.objective.loss import draw_samples, loss_and_metrics
@@ -63,6 +64,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array
     return TrainState(step, params, optimizer.init(params), skipped, in_a_row)
 
 
+@compiled_once("model", "optimizer", "settings", "axis_name")
 def update(
     model: Model,
     optimizer: optax.GradientTransformation,
