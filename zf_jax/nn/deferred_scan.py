@@ -21,7 +21,7 @@ right, but is added up step by step, as ``lax.scan`` does it.  ``explain`` says 
 
     >>> step = lambda h, x: (jnp.tanh(x + h @ kernel + bias) * scale, None)
     >>> explain(step, jnp.zeros((8, 4)), jnp.zeros((8, 4)))
-    Deferral(kernels=((4, 4),), biases=((4,),), inputs=((8, 4),), direct=((4,),))
+    Deferral(kernels=((4, 4),), biases=((1, 4),), inputs=((8, 4),), direct=((1, 4),))
 
 Of that step the forward scan keeps h_t and the sum s_t = x_t + h_t W + bias; the reverse scan computes ds_t from
 d(tanh(s_t) scale), adds to the gradient of ``scale``, and passes ds_t W' to h_t.  Behind it one matmul gives
