@@ -147,7 +147,7 @@ def test_a_batch_that_processes_cannot_share_is_refused():
 
 
 def test_an_unknown_set_or_option_is_named_with_what_there_is():
-    with pytest.raises(data.DataError, match="choose one of audio_folder, blizzard"):
+    with pytest.raises(data.DataError, match="choose one of arrays, audio_folder"):
         data.load("cifar")
     with pytest.raises(data.DataError, match="digits has no option 'colour'"):
         data.load("digits", colour=1)

@@ -225,8 +225,8 @@ def poisoned(monkeypatch, bad):
     """Make every update after ``bad`` updates not finite, from its learning rate on."""
     real = training.loss_and_metrics
 
-    def loss_and_metrics(model, params, batch, key, weights, settings):
-        loss, metrics = real(model, params, batch, key, weights, settings)
+    def loss_and_metrics(model, params, batch, key, weights, settings, **options):
+        loss, metrics = real(model, params, batch, key, weights, settings, **options)
         # The temperature is that of the step, and tells how far the run is.
         return loss + jax.numpy.where(weights.kl_temperature > bad, np.nan, 0.0), metrics
 
