@@ -21,7 +21,8 @@ def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
     return jax.random.normal(key, shape, dtype)
 
 
-def fold(key: Array, data: Array) -> Array:
+def fold(key: Array, data: Array | int) -> Array:
+    """Fold a number into one key, or into each of a key a sequence, ``[B]``."""
     return jax.vmap(lambda k: jax.random.fold_in(k, data))(key) if key.ndim else jax.random.fold_in(key, data)
 
 

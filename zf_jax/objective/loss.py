@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.doubly_reparametrised import surrogate
 from zf_jax.bounds.importance import log_mean_exp
-from zf_jax.bounds.noise import draw_noise, required_key
+from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
@@ -196,7 +196,6 @@ def _beside_the_bound(terms: StepTerms, weights: Weights) -> Array:
 
 def _fivo(model, params, features, batch: Batch, noise: Array, key: Array, kl_temperature: Array | float) -> Array:
     """Return the particle bound of each sequence, ``[B]``, with ``noise`` ``[K, B, T, Z]`` for the particles."""
-    fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in
     # By way of normals, since their shape and keys are then those of the latents.
     uniform = jax.scipy.stats.norm.cdf(draw_noise(fold(key, RESAMPLING), batch, 1))[..., 0]
     features = features._replace(observed=observed(clean(batch)))
@@ -222,5 +221,4 @@ def draw_samples(key: Array, batch: Batch, latent_dim: int, num_samples: int) ->
     """Draw noise ``[K, B, T, Z]``; for K = 1 the noise equals ``draw_noise`` of the same key."""
     if num_samples == 1:
         return draw_noise(key, batch, latent_dim)[None]
-    fold = jax.vmap(jax.random.fold_in, (0, None)) if key.ndim else jax.random.fold_in
     return jnp.stack([draw_noise(fold(key, k), batch, latent_dim) for k in range(num_samples)])
