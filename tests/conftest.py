@@ -29,3 +29,15 @@ def audio(tmp_path_factory):
     config.data.dir, config.data.cache_dir = str(folder), str(tmp_path_factory.mktemp("cache"))
     options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     return config, data.load(config.data.name, data_dir=config.data.dir, **options)
+
+
+@pytest.fixture(autouse=True)
+def _double_precision(request):
+    """Double precision in the tests that are marked ``x64``."""
+    if request.node.get_closest_marker("x64"):
+        from helpers.models_under_test import x64
+
+        with x64():
+            yield
+    else:
+        yield

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import random_noise, random_params, small, targets_batch, wrap, x64
+from helpers.models_under_test import random_noise, random_params, small, targets_batch, wrap
 from reference import brute_force
 
 from zf_jax import bounds, generation
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import build_emission, emission_values, init_emission
 from zf_jax.typing import Observation
+
+pytestmark = pytest.mark.x64
 
 STATE, HIDDEN = 3, 7
 CONDITIONALS = {
@@ -25,12 +27,6 @@ CONDITIONALS = {
     "dmol": {"num_components": 2, "levels": 4, "step": 0.5, "zero": 0.25},
 }
 HEADS = [f"{kind}:{conditional}" for kind in ("nade", "made") for conditional in CONDITIONALS]
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @functools.cache

@@ -8,19 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, targets_batch, x64
+from helpers.models_under_test import (
+    KINDS,
+    LATENT_NAMES,
+    random_batch,
+    random_noise,
+    random_params,
+    small,
+    targets_batch,
+)
 from scipy import special
 
 from zf_jax import bounds
 from zf_jax.typing import Batch
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (6, 3, 5, 0)
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @functools.cache

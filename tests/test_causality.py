@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import (
+from helpers.models_under_test import (
     CASES,
     KINDS,
     LATENT_NAMES,
@@ -18,22 +18,17 @@ from models_under_test import (
     small,
     targets_batch,
     wrap,
-    x64,
 )
 
 from zf_jax.emissions import emission_values
 from zf_jax.models.base import replay
 from zf_jax.typing import clean
 
+pytestmark = pytest.mark.x64  # injected latents are then the same to 1e-15, whatever the posterior they were drawn from
+
 NUM_STEPS = 6
 SAME, DIFFERENT = 1e-9, 1e-6
 READS_THE_FUTURE = {"zforcing": True, "srnn": True, "storn": False, "vrnn": False, "vrnn_i": False}
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():  # injected latents are then the same to 1e-15, whatever the posterior they were drawn from
-        yield
 
 
 def other(observation, element):

@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from absl import flags
-from test_experiments import one_sentence, run, tiny_config, tiny_flags
+from helpers.runs import one_sentence, run, tiny_config, tiny_flags
 
 from experiments.lib import cli, comparison, training_loop
 from experiments.lib.cli import UserError

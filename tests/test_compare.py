@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers.runs import tiny_config
 from scipy import stats
-from test_experiments import tiny_config
 
 from experiments.lib import comparison
 from experiments.lib.cli import UserError

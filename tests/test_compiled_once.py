@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from models_under_test import KINDS, random_batch, random_params
+from helpers.models_under_test import KINDS, random_batch, random_params
 
 import zf_jax
 from zf_jax import bounds, generation

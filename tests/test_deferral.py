@@ -6,18 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, random_batch, random_noise, random_params, small, x64
+from helpers.models_under_test import CASES, KINDS, random_batch, random_noise, random_params, small
 
 from zf_jax.models.base import Features
 from zf_jax.nn import deferred_scan
 
+pytestmark = pytest.mark.x64
+
 T, B, H = 3, 2, 3
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

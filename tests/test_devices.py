@@ -20,7 +20,7 @@ def start(devices, *arguments):
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
     }
-    script = [sys.executable, str(ROOT / "tests" / "devices_script.py"), *map(str, arguments)]
+    script = [sys.executable, str(ROOT / "tests" / "helpers" / "devices_script.py"), *map(str, arguments)]
     return subprocess.Popen(script, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

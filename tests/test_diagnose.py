@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from models_under_test import random_params, small
-from test_experiments import tiny_config
+from helpers.models_under_test import random_params, small
+from helpers.runs import tiny_config
 
 from experiments.lib import training_loop
 from experiments.lib.cli import UserError

@@ -7,10 +7,10 @@ import json
 
 import jax
 import jax.numpy as jnp
-import linear_gaussian_models as linear
 import numpy as np
 import pytest
-from models_under_test import KINDS, NAMES, random_batch, random_params, small, x64
+from helpers import linear_gaussian_models as linear
+from helpers.models_under_test import KINDS, NAMES, random_batch, random_params, small
 
 from zf_jax import bounds
 from zf_jax.emissions import build_emission, emission_values
@@ -19,14 +19,10 @@ from zf_jax.evaluation.mutual_information import mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Batch, Observation
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (6, 3, 0, 5, 6)
 FRAMES = KINDS["frames"][0]
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @functools.cache

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as npd
 import pytest
-from models_under_test import x64
 from scipy import stats
 
 from zf_jax.distributions import (
@@ -19,11 +18,7 @@ from zf_jax.distributions import (
     gaussian_sample,
 )
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
+pytestmark = pytest.mark.x64
 
 
 def gaussians(seed=0, size=6):

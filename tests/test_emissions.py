@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as npd
 import pytest
-from models_under_test import x64
+from helpers.models_under_test import x64
 from scipy import special, stats
 
 from zf_jax import distributions

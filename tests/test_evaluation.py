@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, random_batch, random_params, small
+from helpers.models_under_test import KINDS, random_batch, random_params, small
 
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.emissions import emission_values

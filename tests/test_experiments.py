@@ -1,7 +1,6 @@
 """The binaries as their users meet them: runs, resumes, interruptions, and wrong input refused with one sentence."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers.runs import ROOT, command, environment, one_sentence, run, tiny_config, tiny_flags
 from jax.experimental import multihost_utils
 
-from experiments.configs import base
 from experiments.lib import run_folder, training_loop
 from experiments.lib.cli import UserError, finite
 from experiments.lib.run_folder import restore
@@ -23,61 +22,6 @@ from experiments.lib.stop_signal import StopSignal
 from zf_jax import training
 from zf_jax.data import DataError
 from zf_jax.runs.metrics import read_metrics
-
-ROOT = Path(__file__).parents[1]
-TINY = {
-    "model.rnn_dim": 8,
-    "model.latent_dim": 2,
-    "model.mlp_dim": 8,
-    "model.embed_dim": 4,
-    "train.batch_size": 8,
-    "train.eval_sequences": 8,
-    "train.eval_batch_size": 64,
-    "train.log_every": 5,
-    "train.eval_every": 20,
-    "train.checkpoint_every": 10,
-    "objective.kl_temperature_start": 0.2,
-    "objective.kl_temperature_steps": 30,
-    "objective.aux_weight": 0.01,
-    "objective.reverse_weight": 0.01,
-}
-
-
-def tiny_config(**changes):
-    config = base.get_base()
-    config.data.name = "digits"
-    config.update_from_flattened_dict(TINY | changes)
-    return config
-
-
-def command(name, *flags):
-    return [sys.executable, "-m", f"experiments.{name}", *flags]
-
-
-def tiny_flags(workdir, **changes):
-    values = TINY | changes
-    return [
-        "--config=experiments/configs/digits.py:pixels",
-        f"--workdir={workdir}",
-        *(f"--config.{name}={value}" for name, value in values.items()),
-    ]
-
-
-def environment():
-    return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-
-
-def run(name, *flags, timeout=240):
-    return subprocess.run(
-        command(name, *flags), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout
-    )
-
-
-def one_sentence(result):
-    """The message of a command that ended as a user's mistake should."""
-    assert result.returncode != 0
-    assert "Traceback" not in result.stderr, result.stderr
-    return result.stderr.strip().splitlines()[-1]
 
 
 def params_of(workdir):

@@ -6,19 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import random_batch, random_noise, random_params, small, x64
+from helpers.models_under_test import random_batch, random_noise, random_params, small
 
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.objective import Objective, Weights, loss_and_metrics, sequence_mean
 from zf_jax.objective.loss import RESAMPLING
 
+pytestmark = pytest.mark.x64
+
 KEY = jax.random.key(5)
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 def setting(name, num_samples, num_steps=5):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, random_batch, random_params, small, targets_batch, x64
+from helpers.models_under_test import KINDS, random_batch, random_params, small, targets_batch, x64
 
 from zf_jax import generation
 from zf_jax.models import MODELS

@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, LATENT_NAMES, NAMES, random_batch, random_noise, random_params, small, x64
+from helpers.models_under_test import KINDS, LATENT_NAMES, NAMES, random_batch, random_noise, random_params, small
 
 from zf_jax import distributions
 from zf_jax.nn import chunked_softmax, deferred_scan
 from zf_jax.nn.layers import linear
 from zf_jax.objective import Objective, Weights, loss_and_metrics, trainable
+
+pytestmark = pytest.mark.x64
 
 SETTINGS = {
     "elbo": Objective(),
@@ -31,12 +33,6 @@ SETTINGS = {
 # The gradient of these is that of their value: nothing is stopped on the way, where the auxiliary weight is 0.
 SMOOTH = ("elbo", "elbo of 3", "iwae of 3", "free bits", "word dropout", "bag of words")
 WORDS_ONLY = ("word dropout", "bag of words")
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 def problem(name, kind, setting, aux_weight):

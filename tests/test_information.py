@@ -6,10 +6,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import linear_gaussian_models as linear
 import numpy as np
 import pytest
-from models_under_test import KINDS, random_batch, random_params, small, targets_batch, x64
+from helpers import linear_gaussian_models as linear
+from helpers.models_under_test import KINDS, random_batch, random_params, small, targets_batch
 from scipy import integrate, stats
 
 from zf_jax import bounds
@@ -18,11 +18,7 @@ from zf_jax.evaluation.mutual_information import Information, mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Observation
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
+pytestmark = pytest.mark.x64
 
 
 def two_posteriors(distance):

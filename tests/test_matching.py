@@ -1,9 +1,9 @@
 """Widths chosen so that models have equally many parameters."""
 
-import example_model
 import numpy as np
 import pytest
 
+from examples import new_model
 from experiments.configs import digits
 from experiments.lib.cli import UserError
 from experiments.lib.comparison import match, parameter_count
@@ -34,7 +34,7 @@ def test_no_other_width_comes_nearer(data, target):
 
 
 def test_a_model_without_a_width_is_refused(data, monkeypatch):
-    monkeypatch.setitem(MODELS, "markov", example_model.Markov)
+    monkeypatch.setitem(MODELS, "markov", new_model.Markov)
     config = digits.get_config("pixels")
     config.model.name = "markov"
     with pytest.raises(UserError, match="'markov' has no rnn_dim"):

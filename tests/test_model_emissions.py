@@ -14,7 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, NAMES, random_noise, random_params, random_targets, small, targets_batch, x64
+from helpers.models_under_test import (
+    KINDS,
+    NAMES,
+    random_noise,
+    random_params,
+    random_targets,
+    small,
+    targets_batch,
+)
 from scipy import special
 
 from zf_jax import bounds, generation
@@ -22,6 +30,8 @@ from zf_jax.emissions import build_emission, emission_values
 from zf_jax.objective.loss import objective, sequence_mean, trajectory
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Array, Batch, StepTerms
+
+pytestmark = pytest.mark.x64
 
 EMISSIONS = {  # the kind of data, the head, its options
     "bernoulli": ("binary", "bernoulli", {}),
@@ -64,12 +74,6 @@ def pairs(usual):
     """Every model with every emission; those that are not among the usual ones are slow."""
     every = [(name, emission) for name in NAMES for emission in EMISSIONS]
     return [pytest.param(*pair, marks=() if pair in usual else pytest.mark.slow) for pair in every]
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 class Case(NamedTuple):

@@ -8,7 +8,7 @@ import pickle
 import jax
 import jax.numpy as jnp
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
+from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
 
 import zf_jax
 from zf_jax.models import build_model

@@ -8,7 +8,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from models_under_test import NAMES, random_batch, random_noise, random_params, small
+from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small
 
 from zf_jax.models import MODELS, build_model
 from zf_jax.models.base import unroll

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_experiments import TINY, one_sentence, run
+from helpers.runs import TINY, one_sentence, run
 
 from experiments import family
 from experiments.lib.cli import UserError, run_flags_for

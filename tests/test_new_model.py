@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 
-import example_model
 import jax
 import numpy as np
 import pytest
-from models_under_test import random_batch, random_noise
+from helpers.all_sequences import everything, from_the_prior
+from helpers.models_under_test import random_batch, random_noise
 from reference import brute_force
-from test_sum_to_one import everything, from_the_prior
 
 import zf_jax
+from examples import new_model
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.evaluation.latents import inspect, summarise_latents
@@ -24,7 +24,7 @@ BITS = Observation("tokens", 2)
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setitem(MODELS, "markov", example_model.Markov)  # the one line
+    monkeypatch.setitem(MODELS, "markov", new_model.Markov)  # the one line
     return zf_jax.build_model("markov", BITS, latent_dim=3, mlp_dim=4, embed_dim=3)
 
 

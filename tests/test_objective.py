@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import functools
 
-import example_model
 import jax
 import jax.numpy as jnp
-import linear_gaussian_models as linear
 import numpy as np
 import pytest
-from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, targets_batch, x64
+from helpers import linear_gaussian_models as linear
+from helpers.models_under_test import (
+    KINDS,
+    LATENT_NAMES,
+    random_batch,
+    random_noise,
+    random_params,
+    small,
+    targets_batch,
+)
 from scipy import special
 
+from examples import new_model
 from zf_jax import bounds
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import replay, unroll
@@ -22,15 +30,11 @@ from zf_jax.objective.settings import Objective, Weights
 from zf_jax.objective.word_dropout import drop_words
 from zf_jax.typing import Observation
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (5, 2, 4, 0)
 WORDS = KINDS["words"][0]
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @functools.cache
@@ -202,7 +206,7 @@ def test_the_samples_of_training_are_drawn_apart():
 @pytest.mark.parametrize("doubly", [False, True])
 def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
     """One latent and two samples: an average is an integral over a plane, and quadrature needs no luck."""
-    model = example_model.Markov(Observation("frames", 2), "gaussian", latent_dim=1, mlp_dim=3, embed_dim=2)
+    model = new_model.Markov(Observation("frames", 2), "gaussian", latent_dim=1, mlp_dim=3, embed_dim=2)
     params = jax.tree.map(lambda x: 0.3 * x, random_params(model))  # weights that vary slowly from node to node
     directions = random_params(model, seed=7)
     batch = targets_batch(Observation("frames", 2), [[[0.7, -1.1]]])

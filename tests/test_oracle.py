@@ -10,11 +10,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import linear_gaussian_models as linear
 import numpy as np
 import pytest
-from linear_gaussian_models import D, Z
-from models_under_test import LATENT_NAMES, NAMES, random_noise, targets_batch, x64
+from helpers import linear_gaussian_models as linear
+from helpers.linear_gaussian_models import D, Z
+from helpers.models_under_test import LATENT_NAMES, NAMES, random_noise, targets_batch
 from reference import brute_force
 from scipy import stats
 
@@ -23,14 +23,10 @@ from zf_jax.bounds.particle import particle_bound
 from zf_jax.models.base import replay
 from zf_jax.typing import Observation
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (4, 3, 1)
 CLOSE = {"rtol": 1e-6, "atol": 1e-5}
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 def frames(seed=0):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap, x64
+from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
@@ -16,16 +16,12 @@ from zf_jax.objective.loss import loss_and_metrics, trainable
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Batch, clean
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (5, 2, 0, 6, 1)
 NUM_STEPS = 6
 WEIGHTS = Weights(kl_temperature=0.6, aux_weight=0.7, reverse_weight=0.3)
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 def spoiled(batch):

@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import KINDS, LATENT_NAMES, random_batch, random_noise, random_params, small, targets_batch, x64
+from helpers.models_under_test import (
+    KINDS,
+    LATENT_NAMES,
+    random_batch,
+    random_noise,
+    random_params,
+    small,
+    targets_batch,
+)
 from reference import brute_force
 
 from zf_jax import bounds
@@ -19,13 +27,9 @@ from zf_jax.distributions import Gaussian
 from zf_jax.models.base import Features, Sites, observed
 from zf_jax.typing import Batch, Observation, StepTerms
 
+pytestmark = pytest.mark.x64
+
 LENGTHS = (6, 3, 5, 0, 1)
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 # A hidden Markov model as a Model: the library has only Gaussian latents, and the bound must not care. ----------------

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import (
+from helpers.models_under_test import (
     KINDS,
     NAMES,
     random_batch,

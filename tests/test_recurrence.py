@@ -6,19 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import x64
 from scipy.special import expit
 
 from zf_jax.nn.layers import linear
 from zf_jax.nn.recurrence import gru_states, init_gru, init_lstm, lstm_backward_states, lstm_forward
 
+pytestmark = pytest.mark.x64
+
 H, E, LENGTHS, NUM_STEPS = 4, 3, (5, 2, 0), 6
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 def sequences(seed=0):

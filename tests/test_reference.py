@@ -19,6 +19,8 @@ from zf_jax.nn.recurrence import lstm_backward_states
 from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms
 from zf_jax.typing import Batch, Observation, StepTerms
 
+pytestmark = pytest.mark.x64
+
 HIDDEN, LATENT, MLP, EMBED = 5, 2, 4, 3
 SIZES = dict(rnn_dim=HIDDEN, latent_dim=LATENT, mlp_dim=MLP, embed_dim=EMBED)
 LENGTHS = (5, 2, 0, 4, 1)
@@ -51,17 +53,6 @@ CASES = {
     "gaussian frames, ceilings only": ("gaussian frames", CEILING),
 }
 GRADIENT_CASES = ("bernoulli tokens, all options", "categorical tokens", "gaussian frames, tight bounds")
-
-
-def x64():
-    """Double precision for a while, under either name that JAX has had for it."""
-    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 class Problem(NamedTuple):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from test_experiments import run
+from helpers.runs import run
 
 from experiments.lib import report
 from experiments.lib.reproduction import config_of, tables

@@ -5,17 +5,13 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-from models_under_test import random_noise, random_params, small, targets_batch, x64
+from helpers.models_under_test import random_noise, random_params, small, targets_batch
 from reference import brute_force
 
 from zf_jax import bounds, generation
 from zf_jax.typing import Observation
 
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
+pytestmark = pytest.mark.x64
 
 
 def sigmoid(x):

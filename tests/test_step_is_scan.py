@@ -8,18 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap, x64
+from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap
 
 from zf_jax.models.base import replay, unroll
 
+pytestmark = pytest.mark.x64
+
 NUM_STEPS = 6
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True)
-def _double_precision():
-    with x64():
-        yield
 
 
 @functools.cache

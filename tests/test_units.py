@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from models_under_test import NAMES, random_batch, random_noise, random_params, small, x64
+from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small, x64
 
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from models_under_test import random_params
 from reference import brute_force
 
+from helpers.models_under_test import random_params
 from zf_jax.models import build_model
 from zf_jax.typing import Observation
 
