@@ -19,6 +19,7 @@ from experiments.lib.experiment import Experiment, build, build_config_model, bu
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet, some_of, train_batches
 from zf_jax.evaluation.baselines import floors
 from zf_jax.evaluation.units import summarise
@@ -117,7 +118,7 @@ def seconds_per_update(experiments: list[Experiment]) -> list[float]:
         )
         held = [initial_state(experiment)]
 
-        def run(step=step, held=held, batch=global_batch(batch, experiment.mesh), key=jax.random.key(0)):
+        def run(step=step, held=held, batch=global_batch(batch, experiment.mesh), key=seed_key(0)):
             held[0] = jax.block_until_ready(step(held[0], batch, key)[0])
 
         run()  # compiles

@@ -14,6 +14,7 @@ from experiments.lib.cli import UserError, finite, progress, warn, write_json
 from experiments.lib.experiment import Experiment
 from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, pad, some_of
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
@@ -68,7 +69,7 @@ def latent_figures(
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
     experiment, state, _ = restored
-    model, data, key = experiment.model, experiment.data, jax.random.key(seed)
+    model, data, key = experiment.model, experiment.data, seed_key(seed)
     source = some_of(data.split(split), num_sequences)
 
     look = jax.jit(partial(inspect, model), static_argnames="quantisation_step")

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from experiments.lib.cli import UserError
 from zf_jax import schedules
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
 from zf_jax.evaluation.units import Units
@@ -162,7 +163,7 @@ def initial_state(experiment: Experiment) -> TrainState:
       UserError: it is larger than the memory; nothing was allocated.
     """
     check_memory(experiment)
-    key = jax.random.key(experiment.config.seed)
+    key = seed_key(experiment.config.seed)
     everywhere = replicated(experiment.mesh)
     return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)
 

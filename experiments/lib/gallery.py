@@ -11,6 +11,7 @@ import numpy as np
 from experiments.lib.experiment import Experiment
 from experiments.lib.midi import write_midi
 from zf_jax import generation, plotting
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
 from zf_jax.typing import Batch, Params
 
@@ -53,7 +54,7 @@ class Gallery:
 
     def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
         """Write the pictures (and text or sound) into ``folder``; the pictures by name, ``[rows, columns, 3]``."""
-        samples, reconstructed, completed = jax.device_get(self._generate(params, jax.random.key(seed)))
+        samples, reconstructed, completed = jax.device_get(self._generate(params, seed_key(seed)))
         folder.mkdir(exist_ok=True)
         real = self._cut(np.asarray(self.real.targets))
         mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean

@@ -13,6 +13,7 @@ from experiments.lib.cli import UserError
 from experiments.lib.midi import write_midi
 from experiments.lib.run_folder import restore
 from zf_jax import generation, plotting
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
 
 
@@ -56,7 +57,7 @@ def interpolate(
                 state.params, key
             ).values
         )
-        for name, key in (("greedy", None), ("sampled", jax.random.key(seed)))
+        for name, key in (("greedy", None), ("sampled", seed_key(seed)))
     }
     steps = [round((1 - w) * lengths[0] + w * lengths[1]) for w in weights]
     panels = {name: _cut(values, steps, data) for name, values in decoded.items()}

@@ -11,6 +11,7 @@ from experiments.lib.cli import UserError, finite, progress, write_json
 from experiments.lib.experiment import quantisation_step, units
 from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
+from zf_jax.bounds.noise import GENERATOR, seed_key
 from zf_jax.data import eval_batches, some_of
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
@@ -54,7 +55,7 @@ def evaluate(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    totals = evaluate_split(step, state.params, progress(batches), jax.random.key(seed), experiment.mesh)
+    totals = evaluate_split(step, state.params, progress(batches), seed_key(seed), experiment.mesh)
     result: dict[str, Any] = {
         "split": split,
         "bound": bound,
@@ -69,6 +70,7 @@ def evaluate(
         "protocol": experiment.data.protocol,
         "step": int(state.step),
         "seed": seed,
+        "generator": GENERATOR,
         "device": jax.devices()[0].device_kind,
     }
     result = finite(result)

@@ -23,6 +23,7 @@ from experiments.lib.gallery import Gallery
 from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, some_of, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
@@ -94,7 +95,7 @@ class _Run:
     ):
         self.experiment, self.path, self.checkpoints, self.writer = experiment, path, checkpoints, writer
         self.stop, self.profile, self.settings = stop, profile, experiment.config.train
-        self.key = jax.random.key(experiment.config.seed + 1)  # the initial parameters have a key of their own
+        self.key = seed_key(experiment.config.seed, "training noise")
         parts = experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(experiment.model, experiment.mesh)
@@ -228,7 +229,7 @@ class _Run:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        totals = evaluate_split(self.bound, state.params, batches, jax.random.key(0), self.experiment.mesh)
+        totals = evaluate_split(self.bound, state.params, batches, seed_key(0), self.experiment.mesh)
         found = summarise(totals, units(self.experiment))
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         self.writer.write(step, "valid", {name: value for name, value in found.items() if value is not None})

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import zlib
+
 import jax
 import jax.numpy as jnp
 
 from zf_jax.typing import Array, Batch
+
+GENERATOR = "threefry2x32"  # its numbers do not depend on the batch; those of JAX's other generators do under vmap
+
+
+def seed_key(seed: int, purpose: str = "") -> Array:
+    """Return the key of a seed, or the key of a seed for one purpose.
+
+    The generator is always ``GENERATOR``, whatever ``jax_default_prng_impl`` is: a run, and an evaluation for any batch
+    size, is then the same on every machine.
+
+    Args:
+      purpose: a name.  Keys of two names, or of two seeds, are independent.
+    """
+    key = jax.random.key(seed, impl=GENERATOR)
+    return jax.random.fold_in(key, zlib.crc32(purpose.encode())) if purpose else key
 
 
 def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
