@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from zf_jax.data.dataset import Example
 from zf_jax.evaluation import baselines
+from zf_jax.protocols import Example
 
 
 def source(*sequences, given=None):

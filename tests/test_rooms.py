@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
     ("typing", "compiled"),
-    ("distributions", "memory", "sharding", "schedules", "batch"),
+    ("distributions", "memory", "sharding", "schedules", "batch", "protocols"),
     ("nn",),
     ("emissions",),
     ("models",),

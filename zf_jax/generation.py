@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.compiled import compiled_once
-from zf_jax.emissions import Bernoulli, emission_values
+from zf_jax.emissions import emission_values, member
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time
 from zf_jax.typing import Array, Batch, Params
@@ -67,10 +67,7 @@ def reconstruct(
     features, sites = _infer(model, params, batch, key, noise)[:2]
     values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
     mean = model.emission.mean(values)
-    read = mean
-    if model.observation.kind == "tokens":
-        binary = mean.ndim == 2
-        read = (mean > 0.5).astype(jnp.int32) if binary else jnp.argmax(mean, axis=-1).astype(jnp.int32)
+    read = member(model.emission, "likeliest")(values) if model.observation.kind == "tokens" else mean
     return Generated(read, mean, sites.latent)
 
 
@@ -158,7 +155,7 @@ def interpolate(
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         mean = model.emission.mean(values)
         if key is None:
-            drawn = _as_drawn(model, _likeliest(model, mean))
+            drawn = _as_drawn(model, member(model.emission, "likeliest")(values))
         else:
             drawn = model.emission.sample(values, model.emission.noise(key_t, (rows,)))
         return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(drawn, mean, sites.latent)
@@ -169,13 +166,6 @@ def interpolate(
     initial = (model.initial_carry(params, like), model.initial_memory(params, like), inputs, is_data)
     _, decoded = jax.lax.scan(step, initial, xs)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decoded)
-
-
-def _likeliest(model: Model, mean: Array) -> Array:
-    """The likelier of two values, the likeliest class, or the mean of a frame of reals."""
-    if model.observation.kind == "tokens" and mean.ndim > 1:
-        return jnp.argmax(mean, axis=-1)
-    return mean > 0.5 if isinstance(model.emission, Bernoulli) else mean
 
 
 def _infer(

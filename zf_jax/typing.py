@@ -19,6 +19,7 @@ import jax.numpy as jnp
 Array = jax.Array
 ArrayLike = Any  # a jax or a numpy array; a Union would force isinstance checks on callers
 Params = dict[str, Any]
+DataProtocol = Literal["full", "srnn"]  # all elements are scored, or all but the first frame, which is given
 
 
 @dataclasses.dataclass(frozen=True)

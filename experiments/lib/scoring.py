@@ -13,6 +13,7 @@ from experiments.lib.run_folder import restore
 from experiments.lib.training_loop import eval_batch_size
 from zf_jax.bounds.noise import GENERATOR, seed_key
 from zf_jax.data import eval_batches, some_of
+from zf_jax.emissions import member
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
 
@@ -56,6 +57,7 @@ def evaluate(
         process_count=jax.process_count(),
     )
     totals = evaluate_split(step, state.params, progress(batches), seed_key(seed), experiment.mesh)
+    levels = member(experiment.model.emission, "levels")
     result: dict[str, Any] = {
         "split": split,
         "bound": bound,
@@ -63,7 +65,7 @@ def evaluate(
         "exact": exact,
         "density": experiment.model.emission.is_density,
         # A probability is that of an integer of so many; of fewer than the data's own, the data were rounded to them.
-        **({"levels": experiment.model.emission.levels} if hasattr(experiment.model.emission, "levels") else {}),
+        **({} if levels is None else {"levels": levels}),
         **summarise(totals, units(experiment)),
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from zf_jax.data.arrays import from_arrays
-from zf_jax.data.dataset import DataError, DataSet, Example, Source
+from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.pipeline import eval_batches, pad, train_batches
 from zf_jax.data.registry import NAMES, load, prepare
 from zf_jax.data.sources import some_of
+from zf_jax.protocols import Example, Source
 
 __all__ = [
     "NAMES",

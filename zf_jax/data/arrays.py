@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet, Source
+from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.prepared.splits import three_way
-from zf_jax.data.sources import Protocol, RaggedFrames, RaggedTokens
-from zf_jax.typing import Observation
+from zf_jax.data.sources import RaggedFrames, RaggedTokens
+from zf_jax.protocols import Source
+from zf_jax.typing import DataProtocol, Observation
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -23,7 +24,7 @@ def from_arrays(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
-    protocol: Protocol = "full",
+    protocol: DataProtocol = "full",
     name: str = "arrays",
 ) -> DataSet:
     """Return the data set of some sequences, held in memory.
@@ -134,7 +135,7 @@ def _observation(where: str, row: np.ndarray) -> Observation:
     raise DataError("", f"{where} is {row.dtype} {list(row.shape)}", "give real numbers [T, D], or integers [T]")
 
 
-def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: Protocol) -> None:
+def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: DataProtocol) -> None:
     tokens, size = observation.kind == "tokens", observation.size
     fits = row.ndim == 1 if tokens else row.ndim == 2 and row.shape[1] == size
     fits = fits and np.issubdtype(row.dtype, np.integer if tokens else np.floating)
@@ -158,7 +159,9 @@ def _moments(rows: list[np.ndarray]) -> tuple[float, float]:
     return float(flat.mean()), float(flat.std())
 
 
-def _source(rows: list[np.ndarray], observation: Observation, protocol: Protocol, mean: float, std: float) -> Source:
+def _source(
+    rows: list[np.ndarray], observation: Observation, protocol: DataProtocol, mean: float, std: float
+) -> Source:
     sizes = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(sizes) - sizes
     flat = np.concatenate(rows)

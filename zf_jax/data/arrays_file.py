@@ -14,8 +14,7 @@ from zf_jax.data.arrays import from_arrays
 from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.prepared.folders import need_folder
 from zf_jax.data.prepared.npz import open_npz
-from zf_jax.data.sources import Protocol
-from zf_jax.typing import Observation
+from zf_jax.typing import DataProtocol, Observation
 
 _SPLITS = ("train", "valid", "test")
 
@@ -23,7 +22,7 @@ _SPLITS = ("train", "valid", "test")
 def load_arrays(
     *,
     data_dir: str | None = None,
-    protocol: Protocol = "full",
+    protocol: DataProtocol = "full",
     num_tokens: int = 0,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,

@@ -1,7 +1,7 @@
 """What a data set is to the rest of the program: sources of unpadded sequences, and what they mean.
 
-A ``Source`` hands out one unpadded sequence at a time and knows every length without reading anything, so that the
-pipeline can choose a batch's padding, and an evaluator its order, from the lengths alone.
+A ``Source`` (``zf_jax.protocols``) hands out one unpadded sequence at a time and knows every length without reading
+anything, so that the pipeline can choose a batch's padding, and an evaluator its order, from the lengths alone.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from zf_jax.typing import Observation
+from zf_jax.protocols import Source
+from zf_jax.typing import DataProtocol, Observation
 
 
 class Option(NamedTuple):
@@ -106,32 +107,6 @@ _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # of letters in many scripts: they hide nothing
 
 
-class Example(NamedTuple):
-    """One unpadded sequence, in numpy.
-
-    Attributes:
-      inputs: u, ``[T]`` int32 tokens or ``[T, D]`` float32 frames.
-      targets: y, of the same shape.
-      input_mask: ``[T]`` float32, 0 where the input is a start token or start frame.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    input_mask: np.ndarray
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Random access to the sequences of one split; ``lengths`` is ``[N]`` int64, known without reading the data."""
-
-    @property
-    def lengths(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Example: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class DataSet:
     """The splits of one data set, and all that is needed to read a number or draw a picture of it.
@@ -155,7 +130,7 @@ class DataSet:
     observation: Observation
     default_emission: Literal["bernoulli", "categorical", "gaussian"]
     splits: Mapping[str, Source]
-    protocol: Literal["full", "srnn"] = "full"
+    protocol: DataProtocol = "full"
     normalisation: Mapping[str, float] | None = None
     sample_rate: int | None = None
     quantisation_step: float | None = None

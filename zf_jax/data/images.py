@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet, Example, Prepare, Source
+from zf_jax.data.dataset import DataError, DataSet, Prepare
 from zf_jax.data.idx import find_idx, read_idx_splits
 from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.prepared.splits import stable_order
 from zf_jax.data.sources import TokenRows, frame_example, token_example
+from zf_jax.protocols import Example, Source
 from zf_jax.typing import Observation
 
 PIXEL = Observation("tokens", 2)

@@ -17,8 +17,8 @@ import numpy as np
 from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.prepared.npz import open_npz
-from zf_jax.data.sources import Protocol, RaggedFrames
-from zf_jax.typing import Observation
+from zf_jax.data.sources import RaggedFrames
+from zf_jax.typing import DataProtocol, Observation
 
 NOTES = 88
 LOWEST_NOTE = 21
@@ -31,7 +31,7 @@ def load_music(
     *,
     data_dir: str | None = None,
     name: str = "jsb_chorales",
-    protocol: Protocol = "full",
+    protocol: DataProtocol = "full",
 ) -> DataSet:
     """Return one of the four polyphonic sets (Boulanger-Lewandowski et al. 2012) as frames of 88 notes.
 

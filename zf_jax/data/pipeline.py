@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, Example, Source
+from zf_jax.data.dataset import DataError
+from zf_jax.protocols import Example, Source
 from zf_jax.typing import Batch
 
 _BUCKETS = 4  # compiled shapes at most: the longest sequence, and its half, quarter and eighth

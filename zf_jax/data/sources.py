@@ -5,13 +5,10 @@ The flat array may be a memory map, so that hours of audio cost no memory and a 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-from zf_jax.data.dataset import Example, Source
-
-Protocol = Literal["full", "srnn"]
+from zf_jax.protocols import Example, Source
+from zf_jax.typing import DataProtocol
 
 
 def token_example(tokens: np.ndarray, start_token: int) -> Example:
@@ -25,7 +22,7 @@ def token_example(tokens: np.ndarray, start_token: int) -> Example:
     return Example(inputs, targets, input_mask)
 
 
-def frame_example(frames: np.ndarray, protocol: Protocol = "full") -> Example:
+def frame_example(frames: np.ndarray, protocol: DataProtocol = "full") -> Example:
     """Return the example of a sequence of frames ``[T, D]``.
 
     ``full``: a zero frame opens the inputs and all T frames are scored.  ``srnn``: the first frame is given and the
@@ -79,11 +76,11 @@ class RaggedFrames:
     Under ``srnn`` a sequence has one scored step less than it has frames.
     """
 
-    def __init__(self, flat: np.ndarray, starts: np.ndarray, sizes: np.ndarray, protocol: Protocol = "full"):
+    def __init__(self, flat: np.ndarray, starts: np.ndarray, sizes: np.ndarray, protocol: DataProtocol = "full"):
         self._flat = flat
         self._starts = np.asarray(starts, np.int64)
         self._sizes = np.asarray(sizes, np.int64)
-        self._protocol: Protocol = protocol
+        self._protocol: DataProtocol = protocol
         self.lengths = self._sizes - (1 if protocol == "srnn" else 0)
 
     def __len__(self) -> int:

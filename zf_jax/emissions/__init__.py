@@ -1,9 +1,10 @@
 """Emission heads: the distribution of one element of a sequence, given a hidden state.
 
-A head is a frozen dataclass that states which parameters the network must provide (``outputs``), how to score and draw
-from them, and whether its log-probabilities are log-densities (``is_density``), which change with the unit of the data.
-``init_emission`` and ``emission_values`` connect any head to any hidden state.  The same heads serve for the
-prediction of y_t from h_t and for the reverse prediction of u_t from b_t, eq. (10).
+A head states which parameters the network must provide (``outputs``), how to score and draw from them, and whether its
+log-probabilities are log-densities (``is_density``), which change with the unit of the data: see
+``zf_jax.protocols.Emission``.  ``init_emission``, ``emission_values`` and ``emission_log_prob`` connect any head to any
+hidden state.  The same heads serve for the prediction of y_t from h_t and for the reverse prediction of u_t from b_t,
+eq. (10).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 import jax
 
 from zf_jax.emissions.autoregressive import MADE, NADE
+from zf_jax.emissions.defaults import EmissionDefaults, check_emission, member
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
-from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian, Values
-from zf_jax.nn import chunked_softmax
+from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian
 from zf_jax.nn.layers import clipped_leaky_relu, init_linear, linear
+from zf_jax.protocols import Emission
 from zf_jax.typing import Array, Observation, Params
 
-EMISSIONS = {
+EMISSIONS: dict[str, Any] = {
     "bernoulli": Bernoulli,
     "categorical": Categorical,
     "gaussian": DiagonalGaussian,
@@ -31,63 +33,63 @@ EMISSIONS = {
 }
 
 
-def build_emission(name: Any, observation: Observation, **options: Any):
-    """Build the emission head called ``name``; options that the head does not have are ignored.
+def build_emission(emission: Any, observation: Observation, **options: Any) -> Emission:
+    """Build an emission head; options that the head does not have are ignored.
 
-    ``"nade"`` and ``"made"`` are autoregressive over the dimensions of a binary frame; ``"nade:gmm"``, ``"nade:dmol"``,
-    ``"made:gmm"`` and ``"made:dmol"`` over the dimensions of a real frame.
-
-    If ``name`` is a head already, return it unchanged.  A model can so get a head with options:
-    ``build_model("vrnn", observation, emission=build_emission("dmol", observation, step=1 / std, zero=-mean / std))``.
+    Args:
+      emission: a name of ``EMISSIONS``; or a head, which is checked and returned unchanged, so that a model can get a
+        head of the user's own, or one with options: ``build_emission("dmol", observation, step=1 / std)``.  ``"nade"``
+        and ``"made"`` are autoregressive over the dimensions of a binary frame; ``"nade:gmm"``, ``"nade:dmol"``,
+        ``"made:gmm"`` and ``"made:dmol"`` over the dimensions of a real frame.
 
     Raises:
-      ValueError: the name is unknown, or the head does not fit the observation.
+      ValueError: the name is unknown, the head does not fit the observation, or an object lacks a member of
+        ``zf_jax.protocols.Emission``.
     """
-    if isinstance(name, tuple(EMISSIONS.values())):
-        if name.observation != observation:
-            raise ValueError(f"the emission is for {name.observation}, and the model for {observation}")
-        return name
-    kind, _, conditional = str(name).partition(":")
+    if isinstance(emission, str):
+        emission = _by_name(emission, observation, options)
+    elif isinstance(emission, type):
+        raise ValueError(f"emission must be a name or a head, not a class: {emission.__name__}(observation) is a head")
+    check_emission(emission)
+    if emission.observation != observation:
+        raise ValueError(f"the emission is for {emission.observation}, and the model for {observation}")
+    return emission
+
+
+def _by_name(name: str, observation: Observation, options: dict[str, Any]) -> Any:
+    kind, _, conditional = name.partition(":")
     head = EMISSIONS.get(kind)
-    if head is None or (conditional and not issubclass(head, NADE)):
-        raise ValueError(f"unknown emission {name!r}; choose one of {', '.join(sorted(EMISSIONS))}")
-    if issubclass(head, NADE):
+    known = {field.name for field in dataclasses.fields(head)} if head else set()
+    if head is None or (conditional and "conditional" not in known):
+        raise ValueError(f"unknown emission {name!r}; choose one of {', '.join(sorted(EMISSIONS))}, or give a head")
+    if "conditional" in known:  # autoregressive over the dimensions of a frame
         conditional = conditional or "bernoulli"
         if conditional not in ("bernoulli", "gmm", "dmol"):
             raise ValueError(f"{kind} is over 'bernoulli', 'gmm' or 'dmol' dimensions, not {conditional!r}")
-        options["conditional"] = build_emission(conditional, observation, **options | {"per_dimension": True})
-    known = {field.name for field in dataclasses.fields(head)}
+        options = options | {"conditional": _by_name(conditional, observation, options | {"per_dimension": True})}
     return head(observation=observation, **{k: v for k, v in options.items() if k in known})
 
 
-def init_emission(key: Array, emission: Any, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
-    """Initialise a head over a hidden state of size ``inputs``: linear, or with hidden layers first."""
+def init_emission(key: Array, emission: Emission, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
+    """Initialise a head over a hidden state of size ``inputs``, with hidden layers first if there are any."""
     params: Params = {}
     for index, size in enumerate(hidden_layers):
         params[f"hidden_{index}"] = init_linear(jax.random.fold_in(key, 100 + index), inputs, size)
         inputs = size
-    for index, (name, size) in enumerate(emission.outputs.items()):
-        params[name] = init_linear(jax.random.fold_in(key, index), inputs, size)
-    if isinstance(emission, NADE):
-        params["kernels"] = emission.init_kernels(jax.random.fold_in(key, 99))
-    return params
+    return params | member(emission, "init_parameters")(key, inputs)
 
 
-def emission_values(params: Params, emission: Any, hidden: Array) -> Values:
+def emission_values(params: Params, emission: Emission, hidden: Array) -> dict[str, Any]:
     """Compute the parameters of the distribution at each ``hidden`` ``[..., H]``: a dict of ``[..., size]``.
 
     For an autoregressive head the dict also holds the kernels of the head, which are shared by all elements.
     """
-    hidden = _through_hidden_layers(params, hidden)
-    values = {name: linear(params[name], hidden) for name in emission.outputs}
-    return values | ({"kernels": params["kernels"]} if "kernels" in params else {})
+    return member(emission, "values_from_hidden")(params, _through_hidden_layers(params, hidden))
 
 
-def emission_log_prob(params: Params, emission: Any, hidden: Array, x: Array) -> Array:
-    """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``; a softmax is computed in chunks."""
-    if isinstance(emission, Categorical):
-        return chunked_softmax.categorical_log_prob(params["logits"], _through_hidden_layers(params, hidden), x)
-    return emission.log_prob(emission_values(params, emission, hidden), x)
+def emission_log_prob(params: Params, emission: Emission, hidden: Array, x: Array) -> Array:
+    """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``."""
+    return member(emission, "log_prob_from_hidden")(params, _through_hidden_layers(params, hidden), x)
 
 
 def _through_hidden_layers(params: Params, hidden: Array) -> Array:
@@ -106,9 +108,11 @@ __all__ = [
     "Categorical",
     "DiagonalGaussian",
     "DiscretisedLogistics",
+    "EmissionDefaults",
     "GaussianMixture",
     "build_emission",
     "emission_log_prob",
     "emission_values",
     "init_emission",
+    "member",
 ]

@@ -18,15 +18,15 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from zf_jax.emissions.defaults import EmissionDefaults, member
+from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params
-
-Values = dict[str, Any]
 
 BLOCK = 16  # dimensions whose hidden units exist at once
 
 
 @dataclasses.dataclass(frozen=True)
-class NADE:
+class NADE(EmissionDefaults):
     """A distribution of frames in which each dimension depends on the dimensions before.
 
     Attributes:
@@ -53,19 +53,27 @@ class NADE:
         return self.conditional.is_density
 
     @property
-    def levels(self) -> int:
-        """Return the number of integers of the conditional, if the conditional is over integers."""
-        return self.conditional.levels
+    def levels(self) -> int | None:
+        """Return the number of integers of the conditional; None if the conditional is not over integers."""
+        return member(self.conditional, "levels")
 
     @property
-    def step(self) -> float:
-        """Return one integer step in the units of the targets, if the conditional is over integers."""
-        return self.conditional.step
+    def step(self) -> float | None:
+        """Return one integer step in the units of the targets; None if the conditional is not over integers."""
+        return member(self.conditional, "step")
 
     @property
     def outputs(self) -> dict[str, int]:
         """Return the size of each network output: the units' biases, and the conditional's parameters."""
         return {"hidden_bias": self.head_dim, **self.conditional.outputs}
+
+    def init_parameters(self, key: Array, inputs: int) -> Params:
+        """Draw a layer for each output, and the kernels that all elements share."""
+        return super().init_parameters(key, inputs) | {"kernels": self.init_kernels(jax.random.fold_in(key, 99))}
+
+    def values_from_hidden(self, params: Params, hidden: Array) -> dict[str, Any]:
+        """Compute the outputs at each ``hidden`` ``[..., H]``, and add the kernels."""
+        return super().values_from_hidden(params, hidden) | {"kernels": params["kernels"]}
 
     def init_kernels(self, key: Array) -> Params:
         """Draw W ``[D - 1, H]`` and, for each parameter of the conditional, V ``[D, H, P]``."""
@@ -89,7 +97,7 @@ class NADE:
 
     @property
     def _is_real(self) -> bool:
-        return self.conditional.is_density or hasattr(self.conditional, "levels")
+        return self.conditional.is_density or self.levels is not None
 
     def conditionals(self, values: Values, x: Array) -> Values:
         """Return the conditionals' parameters, given the dimensions of ``x`` before each: ``[..., D * P]``.
@@ -145,9 +153,9 @@ class NADE:
         """
         return self._walk(values, lambda values, _: self._one.mean(values), None)
 
-    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
-        """Return the share of the standard deviations, given ``x``, that are below ``threshold``: ``[...]``."""
-        return self.conditional.share_of_scales_below(self.conditionals(values, x), threshold, x)
+    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array | None:
+        """Return the share of the scales, given ``x``, that are below ``threshold``: ``[...]``; None without scales."""
+        return member(self.conditional, "share_of_scales_below")(self.conditionals(values, x), threshold, x)
 
     @property
     def _one(self) -> Any:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 
 from zf_jax import distributions
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
+from zf_jax.emissions.defaults import EmissionDefaults
+from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation
-
-Values = dict[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class GaussianMixture:
+class GaussianMixture(EmissionDefaults):
     """A mixture of diagonal Gaussians over a real frame (RNN-GMM, VRNN-GMM); a density.
 
     Attributes:
@@ -94,7 +94,7 @@ class GaussianMixture:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscretisedLogistics:
+class DiscretisedLogistics(EmissionDefaults):
     """A mixture of logistics integrated over the bins of an integer grid, for each sample of a frame; no density.
 
     A target x stands for the integer n = (x - zero) / step, from -levels/2 to levels/2 - 1, and gets the mass of the

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 
 from zf_jax import distributions
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
-from zf_jax.typing import Array, Observation
-
-Values = dict[str, Array]
+from zf_jax.emissions.defaults import EmissionDefaults
+from zf_jax.nn import chunked_softmax
+from zf_jax.protocols import Values
+from zf_jax.typing import Array, Observation, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Bernoulli:
+class Bernoulli(EmissionDefaults):
     """Independent Bernoulli elements: tokens of two classes (one logit) or binary frames (D logits)."""
 
     observation: Observation
@@ -53,9 +54,14 @@ class Bernoulli:
         probability = jax.nn.sigmoid(values["logits"])
         return probability[..., 0] if self.observation.kind == "tokens" else probability
 
+    def likeliest(self, values: Values) -> Array:
+        """Return the likelier values: int32 tokens ``[...]`` or 0/1 frames ``[..., D]``."""
+        mean = self.mean(values)
+        return (mean > 0.5).astype(jnp.int32 if self.observation.kind == "tokens" else mean.dtype)
+
 
 @dataclasses.dataclass(frozen=True)
-class Categorical:
+class Categorical(EmissionDefaults):
     """One of C classes: words, or pixels of many levels."""
 
     observation: Observation
@@ -73,6 +79,10 @@ class Categorical:
     def log_prob(self, values: Values, x: Array) -> Array:
         """Return log p(x), nats: ``[...]``."""
         return distributions.categorical_log_prob(values["logits"], x)
+
+    def log_prob_from_hidden(self, params: Params, hidden: Array, x: Array) -> Array:
+        """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``, computing the softmax in chunks."""
+        return chunked_softmax.categorical_log_prob(params["logits"], hidden, x)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Draw the noise of one sample for each element of ``shape``: uniform on [0, 1)."""
@@ -92,7 +102,7 @@ class Categorical:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiagonalGaussian:
+class DiagonalGaussian(EmissionDefaults):
     """Independent Gaussian elements of a real frame; a density, so its log-probabilities may be positive."""
 
     observation: Observation

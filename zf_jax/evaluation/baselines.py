@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.data.dataset import DataSet, Example, Source
+from zf_jax.data.dataset import DataSet
 from zf_jax.distributions import LOG_TWO_PI
 from zf_jax.evaluation.statistics import Totals
+from zf_jax.protocols import Example, Source
 
 _PREDICTOR_ORDER = 32
 

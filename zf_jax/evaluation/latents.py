@@ -16,7 +16,7 @@ import numpy as np
 
 from zf_jax.bounds.noise import draw_noise
 from zf_jax.distributions import gaussian_kl
-from zf_jax.emissions import emission_values
+from zf_jax.emissions import emission_values, member
 from zf_jax.evaluation.mutual_information import Information
 from zf_jax.evaluation.statistics import ratio_of_sums, with_stderr
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
@@ -49,7 +49,7 @@ class Inspection(NamedTuple):
       mean_squared: sum of the squared posterior mean, ``[T, Z]``.
       ablations: log p(y | z) of each row.
       small_scales: share of the emission's scales below the quantisation step, summed over the steps of each row,
-        ``[B]``; None without a quantisation step or if the emission is no density.
+        ``[B]``; None without a quantisation step, or if the emission is no density or names no scales.
       lengths: steps of each row, ``[B]``.
     """
 
@@ -88,8 +88,8 @@ def inspect(
     small = None
     if quantisation_step is not None and model.emission.is_density:
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-        share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
-        small = jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0), axis=1)
+        share = member(model.emission, "share_of_scales_below")(values, quantisation_step, features.observed.targets)
+        small = None if share is None else jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0), axis=1)
     return Inspection(
         count=jnp.sum(mask[..., 0], axis=0),
         kl=jnp.sum(kl, axis=0),

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
-from zf_jax.emissions import emission_values
+from zf_jax.emissions import emission_values, member
 from zf_jax.evaluation.statistics import Totals
 from zf_jax.models.base import Model, unroll
 from zf_jax.sharding import by_row, global_batch, replicated, to_host
@@ -63,9 +63,11 @@ def make_eval_step(
             result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
         if quantisation_step is not None:
             values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            share = model.emission.share_of_scales_below(values, quantisation_step, features.observed.targets)
-            steps = jnp.maximum(jnp.sum(features.observed.mask, axis=1), 1)
-            result["small_scales"] = jnp.sum(jnp.where(features.observed.mask > 0, share, 0), axis=1) / steps
+            seen = features.observed
+            share = member(model.emission, "share_of_scales_below")(values, quantisation_step, seen.targets)
+            if share is not None:
+                steps = jnp.maximum(jnp.sum(seen.mask, axis=1), 1)
+                result["small_scales"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
         return result
 
     return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)

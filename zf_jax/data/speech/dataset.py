@@ -17,11 +17,10 @@ import numpy as np
 
 from zf_jax.data.dataset import DataError, DataSet, Folder
 from zf_jax.data.prepared import folders, store
-from zf_jax.data.sources import Protocol
 from zf_jax.data.speech.audio import Audio, Recording, common_rate, decode
 from zf_jax.data.speech.layouts import LAYOUTS, Found
 from zf_jax.data.speech.source import BLOCK, Blocks, SpeechSource
-from zf_jax.typing import Observation
+from zf_jax.typing import DataProtocol, Observation
 
 # In Hz; 0 takes the files' own.
 SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": 0}
@@ -34,7 +33,7 @@ def load_speech(
     *,
     data_dir: str | None = None,
     name: str = "audio_folder",
-    protocol: Protocol = "full",
+    protocol: DataProtocol = "full",
     frame_size: int = 200,
     piece_frames: int = 40,
     resample: bool = False,
@@ -197,7 +196,7 @@ def stored_name(name: str, prepared_with: Mapping[str, Any]) -> str:
     return store.config_name(name, prepared_with, defaults)
 
 
-def _dataset(name, path, protocol: Protocol, frame_size: int, piece_frames: int, skip_bad_files: bool) -> DataSet:
+def _dataset(name, path, protocol: DataProtocol, frame_size: int, piece_frames: int, skip_bad_files: bool) -> DataSet:
     metadata = store.read_metadata(path)
     bad = metadata["bad_files"]
     if bad and not skip_bad_files:

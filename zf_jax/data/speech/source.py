@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from zf_jax.data.dataset import Example
-from zf_jax.data.sources import Protocol, frame_example
+from zf_jax.data.sources import frame_example
+from zf_jax.protocols import Example
+from zf_jax.typing import DataProtocol
 
 BLOCK = 8000  # samples a record: 40 frames of 200, the paper's half second at 16 kHz
 KEPT_BLOCKS = 32_000  # a split keeps so many in memory once read: 512 MB, four and a half hours at 16 kHz
@@ -47,9 +48,11 @@ class SpeechSource:
       std: divided by.
     """
 
-    def __init__(self, blocks, samples, *, frame_size: int, piece_frames: int | None, protocol: Protocol, mean, std):
+    def __init__(
+        self, blocks, samples, *, frame_size: int, piece_frames: int | None, protocol: DataProtocol, mean, std
+    ):
         self._blocks, self._frame_size = blocks, frame_size
-        self._protocol: Protocol = protocol
+        self._protocol: DataProtocol = protocol
         self._mean, self._scale = np.float32(mean), np.float32(1.0 / std)
         samples = np.asarray(samples, np.int64)
         held = -(-samples // BLOCK)

@@ -1,0 +1,190 @@
+"""A head of the user's own, with the members of ``Emission`` and no more, works wherever a registered one does."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small
+from scipy import stats
+
+import zf_jax
+from zf_jax import generation
+from zf_jax.data import from_arrays
+from zf_jax.emissions import EMISSIONS, EmissionDefaults, build_emission, emission_values, init_emission, member
+from zf_jax.evaluation.latents import inspect
+from zf_jax.evaluation.scoring import make_eval_step
+from zf_jax.models.base import unroll
+from zf_jax.protocols import Emission, Source
+from zf_jax.sharding import data_mesh
+
+FRAMES, BITS = zf_jax.Observation("frames", 2), zf_jax.Observation("tokens", 2)
+KEY = jax.random.key(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Laplace:
+    """Independent Laplace elements."""
+
+    observation: zf_jax.Observation
+    is_density = True
+
+    @property
+    def outputs(self):
+        return {"mean": self.observation.size, "log_scale": self.observation.size}
+
+    def log_prob(self, values, x):
+        scaled = jnp.abs(x - values["mean"]) * jnp.exp(-values["log_scale"])
+        return jnp.sum(-scaled - values["log_scale"] - jnp.log(2.0), axis=-1)
+
+    def noise(self, key, shape):
+        return jax.random.laplace(key, (*shape, self.observation.size), jnp.result_type(float))
+
+    def sample(self, values, noise):
+        return values["mean"] + jnp.exp(values["log_scale"]) * noise
+
+    def mean(self, values):
+        return values["mean"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Coin:
+    """One of two values, of which the mean is one number."""
+
+    observation: zf_jax.Observation
+    is_density = False
+    outputs = {"logit": 1}  # noqa: RUF012
+
+    def log_prob(self, values, x):
+        return jax.nn.log_sigmoid(jnp.where(x > 0, 1.0, -1.0) * values["logit"][..., 0])
+
+    def noise(self, key, shape):
+        return jax.random.uniform(key, shape)
+
+    def sample(self, values, noise):
+        return (noise < self.mean(values)).astype(jnp.int32)
+
+    def mean(self, values):
+        return jax.nn.sigmoid(values["logit"][..., 0])
+
+
+def traced(model, observation):
+    """Trace training, bounds, generation and diagnostics; nothing is compiled."""
+    params, batch = jax.eval_shape(model.init, KEY), random_batch(observation)
+    optimizer = zf_jax.make_optimizer(1e-3)
+    state = jax.eval_shape(functools.partial(zf_jax.init_state, model, optimizer), KEY)
+    step = make_eval_step(model, data_mesh(jax.devices()[:1]), quantisation_step=0.1)
+    return {
+        "update": jax.eval_shape(functools.partial(zf_jax.update, model, optimizer), state, batch, KEY),
+        "iwae": jax.eval_shape(functools.partial(zf_jax.iwae, model, num_samples=2), params, batch, KEY),
+        "particle": jax.eval_shape(
+            functools.partial(zf_jax.particle_bound, model, num_particles=2), params, batch, KEY
+        ),
+        "eval": jax.eval_shape(step, params, batch, KEY, jnp.arange(3)),
+        "inspect": jax.eval_shape(functools.partial(inspect, model, quantisation_step=0.1), params, batch, KEY),
+        "sample": jax.eval_shape(functools.partial(zf_jax.sample, model, num_samples=2, length=4), params, KEY),
+        "reconstruct": jax.eval_shape(functools.partial(zf_jax.reconstruct, model), params, batch, KEY),
+        "interpolate": jax.eval_shape(
+            functools.partial(generation.interpolate, model),
+            params,
+            random_batch(observation, (6, 6)),
+            jnp.zeros(3),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_own_head_runs_in_every_model(name):
+    found = traced(small(name, "frames", emission=Laplace(FRAMES)), FRAMES)
+    assert found["sample"].values.shape == (2, 4, 2)
+    assert found["interpolate"].values.shape == (3, 6, 2)
+    assert found["inspect"].small_scales is None  # the head names no scales
+    assert "small_scales" not in found["eval"]
+
+
+def test_an_own_head_of_tokens_runs():
+    found = traced(small("vrnn", "binary", emission=Coin(BITS)), BITS)
+    assert found["sample"].values.dtype == found["reconstruct"].values.dtype == jnp.int32
+
+
+def test_the_log_probability_is_the_head_s_and_so_are_samples():
+    model = small("rnn", "frames", emission=Laplace(FRAMES))
+    params, batch = random_params(model), random_batch(FRAMES, (5, 3, 5), 5)
+    features = model.encode(params, batch)
+    sites = unroll(model, params, features, random_noise(model, batch))[1]
+    values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+    expected = stats.laplace.logpdf(batch.targets, values["mean"], np.exp(values["log_scale"])).sum(-1) * batch.mask
+    terms = model.score(params, features, sites)
+    np.testing.assert_allclose(terms.emission_log_prob, expected, rtol=1e-5, atol=1e-5)
+    one = jax.tree.map(lambda x: jnp.broadcast_to(x[0, 0], (4000, 2)), values)
+    drawn = model.emission.sample(one, model.emission.noise(KEY, (4000,)))
+    for d in range(2):
+        law = stats.laplace(values["mean"][0, 0, d], np.exp(values["log_scale"][0, 0, d]))
+        assert stats.kstest(np.asarray(drawn[:, d]), law.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["log_prob", "noise", "sample", "mean", "outputs", "observation", "is_density"])
+def test_a_head_that_lacks_a_member_is_refused_by_its_name(name):
+    class Part:
+        def __getattr__(self, asked):
+            if asked == name or asked not in (
+                "log_prob",
+                "noise",
+                "sample",
+                "mean",
+                *vars(Laplace(FRAMES)),
+                *dir(Laplace),
+            ):
+                raise AttributeError(asked)
+            return getattr(Laplace(FRAMES), asked)
+
+    with pytest.raises(ValueError, match=f"the emission Part has no (method|attribute) '{name}'"):
+        zf_jax.build_model("vrnn", FRAMES, emission=Part())
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizeless(Laplace):
+    outputs = {"mean": 0}  # noqa: RUF012
+
+
+def test_what_is_no_head_is_refused():
+    for wrong, words in (
+        (Laplace, "not a class: Laplace"),
+        (3, "int has no"),
+        (
+            dataclasses.make_dataclass("Sizeless", [], bases=(Laplace,), namespace={"outputs": {"mean": 0}})(FRAMES),
+            "sizes",
+        ),
+        (Laplace(zf_jax.Observation("frames", 3)), "the model for"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            zf_jax.build_model("vrnn", FRAMES, emission=wrong)
+
+
+def test_every_registered_head_and_source_keeps_its_contract():
+    for name in EMISSIONS:
+        observation = BITS if name == "categorical" else FRAMES
+        assert isinstance(build_emission(name, observation), Emission), name
+    assert isinstance(Laplace(FRAMES), Emission)
+    assert not isinstance(object(), Emission)
+    data = from_arrays(np.random.default_rng(0).normal(size=(20, 4, 2)))
+    assert all(isinstance(source, Source) for source in data.splits.values())
+
+
+def test_an_optional_member_takes_the_place_of_the_default():
+    @dataclasses.dataclass(frozen=True)
+    class Shifted(Laplace):
+        def values_from_hidden(self, params, hidden):
+            values = EmissionDefaults.values_from_hidden(self, params, hidden)
+            return values | {"mean": values["mean"] + 1.0}
+
+    plain, shifted = Laplace(FRAMES), Shifted(FRAMES)
+    params, hidden = init_emission(KEY, plain, 3), jnp.ones((2, 3))
+    moved = [emission_values(params, head, hidden)["mean"] for head in (plain, shifted)]
+    np.testing.assert_allclose(moved[1], moved[0] + 1.0)
+    assert member(plain, "levels") is None
+    assert member(build_emission("made:dmol", FRAMES, levels=16), "levels") == 16

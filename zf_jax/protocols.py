@@ -1,0 +1,85 @@
+"""What the library asks of objects that a user may write: an emission head, a source of sequences.
+
+Any object with these members will do; nothing needs to be inherited.  A head that inherits ``EmissionDefaults``
+(``zf_jax.emissions``) is also shown the optional members.  A model inherits ``zf_jax.Model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from zf_jax.typing import Array, Observation
+
+Values = Mapping[str, Any]  # the parameters of a distribution, by name; each ``[..., size]``
+
+
+@runtime_checkable
+class Emission(Protocol):
+    """The distribution of one element of a sequence, given a hidden state.
+
+    Leading axes ``[...]`` may be any: one step ``[B]``, a batch ``[B, T]``, particles.  An element x is an integer
+    ``[...]`` (tokens) or a vector ``[..., D]`` (frames).  Methods are pure and can be traced by JAX.  Write a frozen
+    dataclass: the model is then a value, and the public functions compile once.
+
+    Optional members, with their defaults, are those of ``zf_jax.emissions.EmissionDefaults``.
+    """
+
+    @property
+    def observation(self) -> Observation:
+        """What one element is: tokens of so many classes, or frames of so many dimensions."""
+        ...
+
+    @property
+    def is_density(self) -> bool:
+        """Whether log-probabilities are log-densities, which change with the unit of the data."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        """The name and the size of each parameter of the distribution, which the network provides."""
+        ...
+
+    def log_prob(self, values: Any, x: Array, /) -> Array:
+        """Return log p(x), nats: ``[...]``, summed over a frame's dimensions."""
+        ...
+
+    def noise(self, key: Array, shape: tuple[int, ...], /) -> Any:
+        """Draw the noise of one sample for each element of ``shape``: arrays or keys, each ``[*shape, ...]``."""
+        ...
+
+    def sample(self, values: Any, noise: Any, /) -> Array:
+        """Draw x as a function of the noise: int32 ``[...]``, or ``[..., D]``."""
+        ...
+
+    def mean(self, values: Any, /) -> Array:
+        """Return E[x]: of tokens the probability of a one ``[...]`` or of the classes ``[..., C]``; ``[..., D]``."""
+        ...
+
+
+class Example(NamedTuple):
+    """One unpadded sequence, in numpy.
+
+    Attributes:
+      inputs: u, ``[T]`` int32 tokens or ``[T, D]`` float32 frames.
+      targets: y, of the same shape.
+      input_mask: ``[T]`` float32, 0 where the input is a start token or start frame.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    input_mask: np.ndarray
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to the sequences of one split; ``lengths`` is ``[N]`` int64, known without reading the data."""
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
