@@ -72,73 +72,73 @@ class Coin:
         return jax.nn.sigmoid(values["logit"][..., 0])
 
 
-def traced(model, observation):
-    """Trace training, bounds, generation and diagnostics; nothing is compiled."""
-    params, batch = jax.eval_shape(model.init, KEY), random_batch(observation)
-    optimizer = zf_jax.make_optimizer(1e-3)
+def traced(model, batch):
+    """Trace training, bounds, sampling and diagnostics; nothing is compiled."""
+    params, optimizer = jax.eval_shape(model.init, KEY), zf_jax.make_optimizer(1e-3)
     state = jax.eval_shape(functools.partial(zf_jax.init_state, model, optimizer), KEY)
-    step = make_eval_step(model, data_mesh(jax.devices()[:1]), quantisation_step=0.1)
+    calls = {
+        "update": (functools.partial(zf_jax.update, model, optimizer), state, batch, KEY),
+        "iwae": (functools.partial(zf_jax.iwae, model, num_samples=2), params, batch, KEY),
+        "particle_bound": (functools.partial(zf_jax.particle_bound, model, num_particles=2), params, batch, KEY),
+        "inspect": (functools.partial(inspect, model, quantisation_step=0.1), params, batch, KEY),
+        "sample": (functools.partial(zf_jax.sample, model, num_samples=2, length=4), params, KEY),
+    }
+    return {name: jax.eval_shape(*call) for name, call in calls.items()}
+
+
+def traced_generation(model, batch):
+    params = jax.eval_shape(model.init, KEY)
+    ends = jax.tree.map(lambda x: x[:2], batch)
     return {
-        "update": jax.eval_shape(functools.partial(zf_jax.update, model, optimizer), state, batch, KEY),
-        "iwae": jax.eval_shape(functools.partial(zf_jax.iwae, model, num_samples=2), params, batch, KEY),
-        "particle": jax.eval_shape(
-            functools.partial(zf_jax.particle_bound, model, num_particles=2), params, batch, KEY
-        ),
-        "eval": jax.eval_shape(step, params, batch, KEY, jnp.arange(3)),
-        "inspect": jax.eval_shape(functools.partial(inspect, model, quantisation_step=0.1), params, batch, KEY),
-        "sample": jax.eval_shape(functools.partial(zf_jax.sample, model, num_samples=2, length=4), params, KEY),
         "reconstruct": jax.eval_shape(functools.partial(zf_jax.reconstruct, model), params, batch, KEY),
-        "interpolate": jax.eval_shape(
-            functools.partial(generation.interpolate, model),
-            params,
-            random_batch(observation, (6, 6)),
-            jnp.zeros(3),
-        ),
+        "interpolate": jax.eval_shape(functools.partial(generation.interpolate, model), params, ends, jnp.zeros(3)),
     }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_own_head_runs_in_every_model(name):
-    found = traced(small(name, "frames", emission=Laplace(FRAMES)), FRAMES)
+    found = traced(small(name, "frames", emission=Laplace(FRAMES)), random_batch(FRAMES))
     assert found["sample"].values.shape == (2, 4, 2)
-    assert found["interpolate"].values.shape == (3, 6, 2)
     assert found["inspect"].small_scales is None  # the head names no scales
-    assert "small_scales" not in found["eval"]
 
 
-def test_an_own_head_of_tokens_runs():
-    found = traced(small("vrnn", "binary", emission=Coin(BITS)), BITS)
-    assert found["sample"].values.dtype == found["reconstruct"].values.dtype == jnp.int32
+def test_sequences_are_reconstructed_and_evaluated_with_an_own_head():
+    frames, bits = (small("storn", "frames", emission=Laplace(FRAMES)), small("storn", "binary", emission=Coin(BITS)))
+    found = traced_generation(frames, random_batch(FRAMES))
+    assert (found["reconstruct"].values.shape, found["interpolate"].values.shape) == ((3, 6, 2), (3, 6, 2))
+    found = traced_generation(bits, random_batch(BITS))
+    assert found["reconstruct"].values.dtype == found["interpolate"].values.dtype == jnp.int32
+    step = make_eval_step(frames, data_mesh(jax.devices()[:1]), quantisation_step=0.1)
+    params = jax.eval_shape(frames.init, KEY)
+    assert "small_scales" not in jax.eval_shape(step, params, random_batch(FRAMES), KEY, jnp.arange(3))
 
 
 def test_the_log_probability_is_the_head_s_and_so_are_samples():
     model = small("rnn", "frames", emission=Laplace(FRAMES))
     params, batch = random_params(model), random_batch(FRAMES, (5, 3, 5), 5)
-    features = model.encode(params, batch)
-    sites = unroll(model, params, features, random_noise(model, batch))[1]
-    values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+
+    @jax.jit
+    def run(params, noise):
+        features = model.encode(params, batch)
+        sites = unroll(model, params, features, noise)[1]
+        values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+        one = jax.tree.map(lambda x: jnp.broadcast_to(x[0, 0], (4000, 2)), values)
+        drawn = model.emission.sample(one, model.emission.noise(KEY, (4000,)))
+        return values, model.score(params, features, sites).emission_log_prob, drawn
+
+    values, log_prob, drawn = jax.tree.map(np.asarray, run(params, random_noise(model, batch)))
     expected = stats.laplace.logpdf(batch.targets, values["mean"], np.exp(values["log_scale"])).sum(-1) * batch.mask
-    terms = model.score(params, features, sites)
-    np.testing.assert_allclose(terms.emission_log_prob, expected, rtol=1e-5, atol=1e-5)
-    one = jax.tree.map(lambda x: jnp.broadcast_to(x[0, 0], (4000, 2)), values)
-    drawn = model.emission.sample(one, model.emission.noise(KEY, (4000,)))
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-5, atol=1e-5)
     for d in range(2):
         law = stats.laplace(values["mean"][0, 0, d], np.exp(values["log_scale"][0, 0, d]))
-        assert stats.kstest(np.asarray(drawn[:, d]), law.cdf).pvalue > 1e-3
+        assert stats.kstest(drawn[:, d], law.cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("name", ["log_prob", "noise", "sample", "mean", "outputs", "observation", "is_density"])
 def test_a_head_that_lacks_a_member_is_refused_by_its_name(name):
     class Part:
         def __getattr__(self, asked):
-            if asked == name or asked not in (
-                "log_prob",
-                "noise",
-                "sample",
-                "mean",
-                *vars(Laplace(FRAMES)),
-                *dir(Laplace),
-            ):
+            if asked == name:
                 raise AttributeError(asked)
             return getattr(Laplace(FRAMES), asked)
 
@@ -155,10 +155,7 @@ def test_what_is_no_head_is_refused():
     for wrong, words in (
         (Laplace, "not a class: Laplace"),
         (3, "int has no"),
-        (
-            dataclasses.make_dataclass("Sizeless", [], bases=(Laplace,), namespace={"outputs": {"mean": 0}})(FRAMES),
-            "sizes",
-        ),
+        (Sizeless(FRAMES), "sizes"),
         (Laplace(zf_jax.Observation("frames", 3)), "the model for"),
     ):
         with pytest.raises(ValueError, match=words):
