@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 
-from zf_jax import Observation, build_model, init_state, make_optimizer
+from zf_jax import build_model, init_state, make_optimizer
 from zf_jax.data import eval_batches, load, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.objective import Weights
@@ -42,13 +42,14 @@ def main() -> None:
     if len(sys.argv) > 1:  # coordinator, processes, process
         initialize_distributed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     mine = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    model = build_model("zforcing", Observation("tokens", 2), rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
+    data = load("digits", view="rows")
+    model = build_model("zforcing", data.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
     optimizer = make_optimizer(1e-2, 10.0)
     mesh = data_mesh()
-    state = jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+    initial = jax.jit(lambda: init_state(model, optimizer, jax.random.key(0)), out_shardings=replicated(mesh))
+    state = initial()
     schedules = Schedules(aux_weight=lambda step: 0.01, reverse_weight=lambda step: 0.01)
     step = make_train_step(model, optimizer, mesh, schedules)
-    data = load("digits")
     batches = train_batches(data.split("train"), batch_size=16, seed=0, **mine)
     losses = []
     for _ in range(15):
@@ -68,7 +69,7 @@ def main() -> None:
         # The last rows only fill up: devices differ in how many of theirs count.
         first = [batch._replace(lengths=np.where(np.arange(16) < 14, batch.lengths, 0)) for batch in first]
         mapped = {how: mapped_losses(model, optimizer, first, how) for how in ("pmap", "shard_map")}
-        whole = jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+        whole = initial()
         mapped["expected"] = []
         for batch in first:
             whole, metrics = step(whole, global_batch(batch, mesh), jax.random.key(1))
