@@ -30,7 +30,6 @@ from experiments.lib import cli
 from experiments.lib.experiment import build, initial_state
 from zf_jax.data import train_batches
 from zf_jax.sharding import global_batch
-from zf_jax.training import make_train_step
 
 _OUT = flags.DEFINE_string("out", None, "Where to write the figures as JSON; nowhere by default.")
 _ONLY = flags.DEFINE_list("only", [], "Modalities to measure; all by default.")
@@ -82,9 +81,7 @@ def _measure(name: str, folder: Path) -> dict[str, Any]:
     del batches
 
     state, key = initial_state(experiment), jax.random.key(0)
-    update = make_train_step(
-        experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
-    )
+    update = experiment.train_step()
     times = []
     for step in range(_STEPS.value + 2):
         begun = time.perf_counter()

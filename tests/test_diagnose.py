@@ -20,8 +20,7 @@ from zf_jax.sharding import data_mesh
 
 
 @pytest.mark.parametrize("name", ["srnn", "rnn"])
-def test_a_run_is_diagnosed(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
+def test_a_run_is_diagnosed(name, tmp_path):
     training_loop.train(tiny_config(**{"train.num_steps": 10, "model.name": name}), str(tmp_path))
     result = diagnose(str(tmp_path), num_sequences=20, num_mutual=4)
     folder = tmp_path / "diagnostics"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -14,8 +15,10 @@ import pytest
 from helpers.runs import ROOT, command, environment, one_sentence, run, tiny_config, tiny_flags
 from jax.experimental import multihost_utils
 
+import zf_jax
 from experiments.lib import run_folder, training_loop
 from experiments.lib.cli import UserError, finite
+from experiments.lib.experiment import build
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.stop_signal import StopSignal
@@ -32,14 +35,9 @@ def params_of(workdir):
 def whole_run(tmp_path_factory):
     """A run of 40 updates, never interrupted; the tests that only read it share it."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    training_loop.train(tiny_config(**{"train.num_steps": 40}), str(workdir), profile=True)
+    config = tiny_config(**{"train.num_steps": 40, "train.pictures": True})
+    training_loop.train(config, str(workdir), profile=True)
     return workdir
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """Without compiling what draws: for the tests of something else."""
-    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
 
 
 def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
@@ -58,7 +56,27 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
     assert {p.name for p in (whole_run / "checkpoints").iterdir() if p.is_dir()} <= {"20", "30", "40"}
 
 
-def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path, no_pictures):
+def test_fit_in_a_thread_ends_where_the_program_ends(whole_run):
+    experiment = build(tiny_config(**{"train.num_steps": 40}))
+    with ThreadPoolExecutor() as pool:
+        fitted = pool.submit(
+            zf_jax.fit,
+            experiment.model,
+            experiment.data,
+            experiment.fit_settings(),
+            optimizer=experiment.optimizer,
+            schedules=experiment.schedules,
+            objective=experiment.objective,
+        ).result()
+    jax.tree.map(np.testing.assert_array_equal, fitted.state, params_of(whole_run))
+    untimed = [
+        {k: v for k, v in line.items() if k not in ("steps_per_second", "learning_rate")}
+        for line in read_metrics(whole_run)
+    ]
+    assert [{k: v for k, v in line.items() if k != "steps_per_second"} for line in fitted.history] == untimed
+
+
+def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
     training_loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
     second = run(
         "train",
@@ -75,7 +93,7 @@ def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tm
     assert pick == [line["elbo_nats_per_sequence"] for line in read_metrics(tmp_path / "run")]
 
 
-def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path, no_pictures):
+def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path):
     flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
     with subprocess.Popen(
         command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
@@ -148,7 +166,7 @@ def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_r
     assert run("sample", f"--workdir={whole_run}", "--num_samples=4").returncode == 0
 
 
-def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch, no_pictures):
+def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
     real = training.loss_and_metrics
 
     def broken(*args, **kwargs):
@@ -177,7 +195,7 @@ def poisoned(monkeypatch, bad):
     monkeypatch.setattr(training, "loss_and_metrics", loss_and_metrics)
 
 
-def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, monkeypatch, no_pictures):
+def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, monkeypatch):
     workdir, changes = tmp_path / "run", {"train.num_steps": 40, "train.max_skipped_in_a_row": 10}
     changes |= {"train.eval_every": 10}
     with pytest.MonkeyPatch.context() as patch:
@@ -192,7 +210,7 @@ def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp
     assert training_loop.train(smaller, str(workdir))["step"] == 40
 
 
-def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch, no_pictures):
+def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch):
     workdir = str(tmp_path / "run")
     training_loop.train(tiny_config(**{"train.num_steps": 10}), workdir)
     poisoned(monkeypatch, -1.0)
@@ -213,7 +231,7 @@ def test_what_is_not_finite_becomes_null_with_a_reason():
     assert finite({"a": 1.0}) == {"a": 1.0}
 
 
-def test_a_damaged_config_or_metrics_file_costs_a_sentence(whole_run, tmp_path, capsys, no_pictures):
+def test_a_damaged_config_or_metrics_file_costs_a_sentence(whole_run, tmp_path, capsys):
     damaged = tmp_path / "run"
     shutil.copytree(whole_run, damaged)
     for text in ('{"model": ', "[" * 100_000, '{"train": {"num_steps": "many"}}', "null"):
@@ -311,7 +329,7 @@ def test_every_step_is_asked_for_once_where_processes_agree_on_one(monkeypatch):
     assert asked == [5, 6, 7, 8, 9]
 
 
-def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch, no_pictures):
+def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch):
     real = run_folder.fingerprint
     monkeypatch.setattr(run_folder, "fingerprint", lambda data: real(data) | {"training_steps": 1})
     message = r"not those that the run was trained on: training_steps was 83008 and is 1"
@@ -339,9 +357,7 @@ def test_an_empty_folder_is_no_run(tmp_path):
         evaluate(str(tmp_path))
 
 
-def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(
-    whole_run, tmp_path, no_pictures, capsys
-):
+def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(whole_run, tmp_path, capsys):
     damaged = tmp_path / "run"
     shutil.copytree(whole_run, damaged)
     for path in (damaged / "checkpoints" / "40" / "state").rglob("*"):

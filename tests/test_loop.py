@@ -11,6 +11,8 @@ from experiments.configs import base
 from experiments.lib import training_loop
 from experiments.lib.run_folder import restore
 from zf_jax import Batch
+from zf_jax.fitting import loop
+from zf_jax.fitting.calls import grouped
 from zf_jax.runs.metrics import read_metrics
 
 
@@ -21,7 +23,7 @@ def of_length(steps):
 def sizes(lengths, step, size, due):
     """How many updates each call holds, from ``step`` on, of batches padded to ``lengths``."""
     batches = (of_length(length) for length in itertools.chain(lengths[step:], itertools.repeat(lengths[-1])))
-    groups = training_loop.grouped(batches, step, size, due)
+    groups = grouped(batches, step, size, due)
     found = []
     while step < len(lengths):
         group = next(groups)
@@ -58,7 +60,7 @@ def tiny_config(updates_per_call):
     config.model.update(rnn_dim=8, latent_dim=2, mlp_dim=8, embed_dim=4)
     config.objective.update(kl_temperature_start=0.2, kl_temperature_steps=12, aux_weight=0.01, reverse_weight=0.01)
     config.train.update(num_steps=20, batch_size=8, log_every=5, eval_every=20, checkpoint_every=10, eval_sequences=8)
-    config.train.updates_per_call = updates_per_call
+    config.train.update(updates_per_call=updates_per_call, pictures=False)
     return config
 
 
@@ -70,15 +72,8 @@ def state_of(workdir):
 def whole_run(tmp_path_factory):
     """A run with three updates a call, never interrupted."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_loop, "Gallery", lambda experiment: None)
-        training_loop.train(tiny_config(3), str(workdir))
+    training_loop.train(tiny_config(3), str(workdir))
     return workdir
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch):
-    monkeypatch.setattr(training_loop, "Gallery", lambda experiment: None)
 
 
 def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_run, tmp_path):
@@ -96,7 +91,7 @@ def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_r
 
 
 def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(whole_run, tmp_path, monkeypatch):
-    real, calls = training_loop.make_train_steps, []
+    real, calls = loop.make_train_steps, []
 
     def make_signalled(*parts):
         updates = real(*parts)
@@ -109,29 +104,22 @@ def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(wh
 
         return signalled
 
-    monkeypatch.setattr(training_loop, "make_train_steps", make_signalled)
+    monkeypatch.setattr(loop, "make_train_steps", make_signalled)
     stopped = training_loop.train(tiny_config(3), str(tmp_path))
     assert (stopped["interrupted"], stopped["step"]) == (True, 8)  # the calls: 1-3, 4, 5, 6-8
     assert training_loop.train(tiny_config(3), str(tmp_path))["step"] == 20
     jax.tree.map(np.testing.assert_array_equal, state_of(whole_run), state_of(tmp_path))
 
 
-class Bounds:
-    """Validation whose ELBO is as listed, in place of the real one."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __call__(self, run, state, step):
-        elbo = self.values[step // run.settings.eval_every - 1]
-        run.note(step, elbo)
-        return elbo
-
-
 @pytest.mark.parametrize("patience, last, best", [(0, 20, 4), (4, 8, 4), (6, 16, 10)])
 def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, best, tmp_path, monkeypatch):
-    elbos = Bounds([-5.0, -4.0, -4.5, -4.25, -3.0 if patience == 6 else -4.4, -4.5, -4.6, -4.5, -4.6, -4.1])
-    monkeypatch.setattr(training_loop._Run, "_validate", lambda run, state, step: elbos(run, state, step))
+    elbos = [-5.0, -4.0, -4.5, -4.25, -3.0 if patience == 6 else -4.4, -4.5, -4.6, -4.5, -4.6, -4.1]
+
+    def validation(loop, state):
+        elbo = elbos[int(state.step) // loop.settings.eval_every - 1]
+        return {"elbo_nats_per_sequence": elbo, "kl_nats_per_sequence": 0.0}
+
+    monkeypatch.setattr(loop.Loop, "_validate", validation)
     config = tiny_config(1)
     config.train.update(patience=patience, eval_every=2, checkpoint_every=2)
     found = training_loop.train(config, str(tmp_path))

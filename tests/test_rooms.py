@@ -20,7 +20,7 @@ LEVELS = (
     ("training",),
     ("data",),
     ("evaluation", "runs"),
-    ("plotting",),
+    ("fitting", "plotting"),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -5,6 +5,10 @@ from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
 from zf_jax.emissions import EMISSIONS, build_emission
 from zf_jax.evaluation import Totals, Units, evaluate_split, make_eval_step, summarise
 from zf_jax.evaluation.latents import inspect
+from zf_jax.fitting.fit import fit
+from zf_jax.fitting.hooks import Report
+from zf_jax.fitting.loop import Fitted
+from zf_jax.fitting.settings import FitSettings
 from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
@@ -39,10 +43,14 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "particle_bound",
     "step_terms",
     # training
+    "FitSettings",
+    "Fitted",
     "Objective",
+    "Report",
     "Schedules",
     "TrainState",
     "Weights",
+    "fit",
     "init_state",
     "loss_and_metrics",
     "make_optimizer",

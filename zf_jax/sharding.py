@@ -48,6 +48,11 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
         )
 
 
+def rows_for(rows: int, mesh: Mesh) -> int:
+    """Return the least number of rows from ``rows`` on that the devices can share evenly."""
+    return -(-rows // mesh.size) * mesh.size
+
+
 def global_batch(batch: Batch | Any, mesh: Mesh) -> Any:
     """Assemble the global batch from the rows this process holds; every leaf ``[b, ...]`` numpy."""
     sharding = by_row(mesh)

@@ -51,6 +51,7 @@ def get_base() -> Any:
     config.train.eval_batch_size = 256
     config.train.eval_sequences = 0  # how much of the validation split; 0 for all
     config.train.patience = 0  # updates without a better validation ELBO after which the run ends; 0 never
+    config.train.pictures = True  # drawn at every validation
     config.train.max_skipped_in_a_row = 100  # updates that are not finite, before the run stops
 
     config.objective = ConfigDict()

@@ -25,7 +25,6 @@ from zf_jax.evaluation.baselines import floors
 from zf_jax.evaluation.units import summarise
 from zf_jax.objective.loss import trainable
 from zf_jax.sharding import global_batch
-from zf_jax.training import make_train_step
 
 DIAGNOSED = 256  # sequences on which active units are counted
 ROUNDS = 5  # of timing
@@ -113,12 +112,9 @@ def seconds_per_update(experiments: list[Experiment]) -> list[float]:
         batch = next(
             train_batches(experiment.data.split("train"), batch_size=experiment.config.train.batch_size, seed=0)
         )
-        step = make_train_step(
-            experiment.model, experiment.optimizer, experiment.mesh, experiment.schedules, experiment.objective
-        )
         held = [initial_state(experiment)]
 
-        def run(step=step, held=held, batch=global_batch(batch, experiment.mesh), key=seed_key(0)):
+        def run(step=experiment.train_step(), held=held, batch=global_batch(batch, experiment.mesh), key=seed_key(0)):
             held[0] = jax.block_until_ready(step(held[0], batch, key)[0])
 
         run()  # compiles

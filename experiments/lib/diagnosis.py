@@ -11,9 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.lib.cli import UserError, finite, progress, warn, write_json
-from experiments.lib.experiment import Experiment
+from experiments.lib.experiment import Experiment, eval_batch_size
 from experiments.lib.run_folder import restore
-from experiments.lib.training_loop import eval_batch_size
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, pad, some_of
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,12 +16,14 @@ from zf_jax import schedules
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
-from zf_jax.evaluation.units import Units
+from zf_jax.evaluation.units import Units, units_of
+from zf_jax.fitting.settings import FitSettings
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
-from zf_jax.sharding import check_batch_size, data_mesh, replicated
-from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
+from zf_jax.sharding import check_batch_size, data_mesh, replicated, rows_for
+from zf_jax.training import Schedules, TrainState, init_state, make_optimizer, make_train_step, make_train_steps
+from zf_jax.typing import Array, Batch
 
 _AT_LEAST_ONE = (
     "num_steps",
@@ -55,6 +58,18 @@ class Experiment(NamedTuple):
     schedules: Schedules
     objective: Objective
     mesh: Mesh
+
+    def train_step(self) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
+        """Compile one update, ``(state, batch, key) -> (state, metrics)``."""
+        return make_train_step(self.model, self.optimizer, self.mesh, self.schedules, self.objective)
+
+    def train_steps(self) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
+        """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``."""
+        return make_train_steps(self.model, self.optimizer, self.mesh, self.schedules, self.objective)
+
+    def fit_settings(self) -> FitSettings:
+        """The numbers of the training loop."""
+        return FitSettings(**{field.name: self.config.train[field.name] for field in dataclasses.fields(FitSettings)})
 
 
 def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
@@ -168,27 +183,19 @@ def initial_state(experiment: Experiment) -> TrainState:
     return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)
 
 
-def data_units(data: DataSet) -> Units:
-    """How a density's log-likelihoods of these data are compared."""
-    continuous = data.normalisation is not None
-    return Units(
-        element=data.units,
-        perplexity=data.vocabulary is not None,
-        frame_size=data.observation.size if continuous else 0,
-        std=data.normalisation["std"] if data.normalisation is not None else None,
-        integers=data.quantisation_step is not None,
-    )
-
-
 def units(experiment: Experiment) -> Units:
-    """How this experiment's log-likelihoods are compared: the mass of an integer does not change with the unit."""
-    found = data_units(experiment.data)
-    return found if experiment.model.emission.is_density else found._replace(std=None)
+    """How this experiment's log-likelihoods are compared."""
+    return units_of(experiment.data, experiment.model)
 
 
 def quantisation_step(experiment: Experiment) -> float | None:
     """One integer step of the data in normalised units, where a density is put on them (rule A11)."""
     return experiment.data.quantisation_step if experiment.model.emission.is_density else None
+
+
+def eval_batch_size(experiment: Experiment) -> int:
+    """The configured size, rounded up so that the devices can share it."""
+    return rows_for(experiment.config.train.eval_batch_size, experiment.mesh)
 
 
 def check(config: Any) -> None:

@@ -31,6 +31,7 @@ _MAY_CHANGE = {
     "train.eval_batch_size",
     "train.eval_sequences",
     "train.patience",
+    "train.pictures",
     "train.max_skipped_in_a_row",
     "train.updates_per_call",
     "data.dir",

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 
 from experiments.lib.cli import UserError, finite, progress, write_json
-from experiments.lib.experiment import quantisation_step, units
+from experiments.lib.experiment import eval_batch_size, quantisation_step, units
 from experiments.lib.run_folder import restore
-from experiments.lib.training_loop import eval_batch_size
 from zf_jax.bounds.noise import GENERATOR, seed_key
 from zf_jax.data import eval_batches, some_of
 from zf_jax.emissions import member

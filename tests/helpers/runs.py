@@ -21,6 +21,7 @@ TINY = {
     "train.log_every": 5,
     "train.eval_every": 20,
     "train.checkpoint_every": 10,
+    "train.pictures": False,  # what draws takes longer to compile than what trains
     "objective.kl_temperature_start": 0.2,
     "objective.kl_temperature_steps": 30,
     "objective.aux_weight": 0.01,

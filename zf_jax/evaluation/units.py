@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zf_jax.data import DataSet
 from zf_jax.evaluation.statistics import Totals, with_stderr
+from zf_jax.models.base import Model
 
 
 class Units(NamedTuple):
@@ -27,6 +29,20 @@ class Units(NamedTuple):
     frame_size: int = 0
     std: float | None = None
     integers: bool = False
+
+
+def units_of(data: DataSet, model: Model | None = None) -> Units:
+    """Return how log-likelihoods of these data compare: those of ``model``, or of any density if there is none."""
+    continuous = data.normalisation is not None
+    found = Units(
+        element=data.units,
+        perplexity=data.vocabulary is not None,
+        frame_size=data.observation.size if continuous else 0,
+        std=data.normalisation["std"] if data.normalisation is not None else None,
+        integers=data.quantisation_step is not None,
+    )
+    # The probability of an integer does not change with the unit.
+    return found if model is None or model.emission.is_density else found._replace(std=None)
 
 
 def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:

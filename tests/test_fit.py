@@ -1,0 +1,186 @@
+"""Training from Python: callbacks, early stopping, exact resume, a run folder, and wrong arguments refused."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import zf_jax
+from zf_jax.data import from_arrays
+from zf_jax.fitting import loop
+from zf_jax.fitting.loop import Diverged
+from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.runs.metrics import read_metrics
+
+OBSERVATION = zf_jax.Observation("tokens", 3)
+MODEL = zf_jax.build_model(
+    "storn", OBSERVATION, emission="categorical", rnn_dim=3, latent_dim=2, mlp_dim=3, embed_dim=2
+)
+SETTINGS = zf_jax.FitSettings(
+    num_steps=12, batch_size=4, log_every=2, eval_every=4, checkpoint_every=3, eval_batch_size=8
+)
+STILL = optax.sgd(0.0)
+OPTIMIZER = zf_jax.make_optimizer(0.05, 100.0)
+
+
+@functools.cache
+def data(splits=("train", "valid")):
+    rows = np.random.default_rng(0).integers(0, 3, (24, 5))
+    return from_arrays({name: rows if name == "train" else rows[:8] for name in splits}, observation=OBSERVATION)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_once():
+    """One compilation for all calls of these tests that train alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("make_train_step", "make_eval_step"):
+            patch.setattr(loop, name, functools.cache(getattr(loop, name)))
+        yield
+
+
+def fit(settings=SETTINGS, **options):
+    return zf_jax.fit(MODEL, data(), settings, **{"optimizer": OPTIMIZER, **options})
+
+
+def settings(**changes):
+    return zf_jax.FitSettings(**{**SETTINGS.__dict__, **changes})
+
+
+@functools.cache
+def whole():
+    """A training of twelve updates, never stopped."""
+    found = fit()
+    return found._replace(state=jax.device_get(found.state))
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def test_the_history_has_a_line_a_log_and_a_line_a_validation():
+    found = whole()
+    assert (int(found.state.step), found.ended_by) == (12, "num_steps")
+    steps = {split: [line["step"] for line in found.history if line["split"] == split] for split in ("train", "valid")}
+    assert steps == {"train": [2, 4, 6, 8, 10, 12], "valid": [4, 8, 12]}
+    elbos = {line["step"]: line["elbo_nats_per_sequence"] for line in found.history if line["split"] == "valid"}
+    assert found.best == max(elbos.items(), key=lambda item: item[1])
+    assert {"loss", "grad_norm", "kl_temperature", "skipped_updates"} <= found.history[0].keys()
+
+
+def test_a_state_goes_on_to_the_same_end_and_is_left_whole():
+    half = fit(settings(num_steps=6))
+    kept = jax.device_get(half.state)
+    same(fit(state=half.state).state, whole().state)
+    same(half.state, kept)
+
+
+def test_a_folder_goes_on_to_the_same_end_and_has_the_metrics(tmp_path):
+    fit(settings(num_steps=6), workdir=tmp_path)
+    again = fit(workdir=tmp_path)
+    same(again.state, whole().state)
+    assert [line["step"] for line in again.history if line["split"] == "train"] == [8, 10, 12]
+    expected = [(line["step"], line["split"], line["elbo_nats_per_sequence"]) for line in whole().history]
+    written = [(line["step"], line["split"], line["elbo_nats_per_sequence"]) for line in read_metrics(tmp_path)]
+    assert [line for line in written if line[:2] != (6, "valid")] == expected  # 6 was the end of the first
+    assert not fit(workdir=tmp_path).history, "a finished training is only read"
+    with Checkpoints(tmp_path, create=False) as checkpoints:
+        assert 12 in checkpoints.steps()
+        assert checkpoints.best == whole().best
+
+
+@pytest.mark.parametrize("split, at", [("train", 6), ("valid", 8)])
+def test_a_callback_sees_the_state_of_its_step_and_may_stop(split, at):
+    seen = []
+
+    def callback(report):
+        seen.append((report.split, report.step, int(report.state.step), report.metrics["elbo_nats_per_sequence"]))
+        return report.split == split and report.step >= at
+
+    found = fit(callbacks=[lambda report: "not True", callback])
+    assert (int(found.state.step), found.ended_by) == (at, "callback")
+    assert [line[1] for line in seen] == [line[2] for line in seen]
+    assert [(line[0], line[1], line[3]) for line in seen] == [
+        (line["split"], line["step"], line["elbo_nats_per_sequence"]) for line in found.history
+    ]
+    same(fit(state=found.state).state, whole().state)
+
+
+def test_a_stopped_training_is_saved_where_it_stopped(tmp_path):
+    found = fit(callbacks=[lambda report: report.step >= 2], workdir=tmp_path)
+    with Checkpoints(tmp_path, create=False) as checkpoints:
+        assert checkpoints.steps() == [2]
+    same(fit(workdir=tmp_path).state, whole().state)
+    assert int(found.state.step) == 2
+
+
+def test_patience_ends_a_training_that_does_not_gain():
+    found = fit(settings(num_steps=40, patience=8), optimizer=STILL)
+    # Nothing moves: every validation equals the first, and an equal one counts as the best.
+    assert found.ended_by == "num_steps"
+    found = fit(settings(num_steps=40, patience=8), optimizer=optax.sgd(-0.1))
+    assert found.ended_by == "patience"
+    assert int(found.state.step) == 12
+    assert found.best is not None
+    assert found.best[0] == 4
+
+
+def test_given_parameters_are_where_it_begins_and_stay_whole():
+    params = MODEL.init(jax.random.key(5))
+    found = fit(settings(num_steps=1), params=params, optimizer=STILL)
+    same(found.state.params, params)
+
+
+def test_updates_that_are_not_finite_end_it():
+    params = jax.tree.map(lambda x: x * np.nan, MODEL.init(jax.random.key(0)))
+    with pytest.raises(Diverged, match="4 updates in a row were not finite, up to step 4; no checkpoint was written"):
+        fit(settings(max_skipped_in_a_row=4), params=params)
+
+
+def test_data_without_a_validation_split_are_trained_on():
+    found = zf_jax.fit(MODEL, data(("train",)), SETTINGS, optimizer=OPTIMIZER)
+    assert {line["split"] for line in found.history} == {"train"}
+    same(found.state, whole().state)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"state": 1, "params": {}}, "give a state"),
+        ({"params": {"prior": np.zeros(2)}}, "params are not of this model"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**options)
+
+
+def test_other_data_than_the_models_or_none_to_validate_on_are_refused():
+    other = zf_jax.build_model("rnn", zf_jax.Observation("tokens", 4), emission="categorical", rnn_dim=3, embed_dim=2)
+    with pytest.raises(ValueError, match="the model is for"):
+        zf_jax.fit(other, data(), SETTINGS)
+    with pytest.raises(ValueError, match="patience needs a split 'valid'"):
+        zf_jax.fit(MODEL, data(("train",)), settings(patience=4))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"num_steps": 0}, "num_steps must be a whole number of at least 1"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number"),
+        ({"patience": -1}, "patience must be a whole number of at least 0"),
+        ({"updates_per_call": 3}, "updates_per_call=3 cannot be above log_every=2"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings(**changes)
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    fit(settings(num_steps=2), workdir=tmp_path)
+    with pytest.raises(ValueError, match="holds another training: seed was 0 and is now 1"):
+        fit(workdir=tmp_path, seed=1)

@@ -1,0 +1,141 @@
+"""Train from Python: in a script, a notebook, or a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from zf_jax.bounds.noise import seed_key
+from zf_jax.data import DataSet
+from zf_jax.fitting.hooks import Callback
+from zf_jax.fitting.loop import Fitted, Loop
+from zf_jax.fitting.settings import FitSettings
+from zf_jax.models.base import Model
+from zf_jax.objective.loss import trainable
+from zf_jax.objective.settings import Objective
+from zf_jax.sharding import check_batch_size, data_mesh, replicated
+from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
+from zf_jax.typing import Params
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object without a repr of its own, another in every process
+
+
+def fit(
+    model: Model,
+    data: DataSet,
+    settings: FitSettings = FitSettings(),
+    *,
+    optimizer: Any = None,
+    schedules: Schedules = Schedules(),
+    objective: Objective = Objective(),
+    seed: int = 0,
+    params: Params | None = None,
+    state: TrainState | None = None,
+    workdir: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    mesh: Mesh | None = None,
+) -> Fitted:
+    """Train ``model`` on the split ``"train"`` of ``data``, and validate on ``"valid"`` if there is one.
+
+    The position in the data and the noise depend on ``seed`` and on the step alone: a training that goes on from
+    ``state``, or from a checkpoint in ``workdir``, ends bit for bit where one that was never stopped ends, given the
+    same settings.  No signal handler is set, so that a thread may train.
+
+    Args:
+      optimizer: any of optax; Adam at 1e-3 by default, its gradients clipped at a global norm of 100.
+      schedules: the objective's weights as functions of the step.
+      seed: of the parameters, the order of the data and the noise.
+      params: parameters to begin with, instead of the model's own; copied.
+      state: where an earlier training ended; copied.
+      workdir: a folder for ``checkpoints/`` and ``metrics.jsonl``.  A folder that has checkpoints is gone on with, and
+        then ``params`` is not read.
+      callbacks: functions of a ``Report``, called after every log line and every validation.  One that returns True
+        ends the training.
+      mesh: the devices; all of them by default.
+
+    Raises:
+      ValueError: arguments that do not go together; ``workdir`` holds another training.
+      CheckpointError: a checkpoint cannot be read or written.
+      NotFinite: the updates were not finite.
+      DataError: the data cannot be read.
+    """
+    if state is not None and (params is not None or workdir is not None):
+        raise ValueError("give a state to go on from, or params, or a workdir, whose checkpoint has its own state")
+    if settings.patience and "valid" not in data.splits:
+        raise ValueError("patience needs a split 'valid' to validate on: leave patience 0, or add one")
+    if data.observation != model.observation:
+        raise ValueError(f"the model is for {model.observation}, and the data are {data.observation}")
+    mesh = data_mesh() if mesh is None else mesh
+    check_batch_size(settings.batch_size, mesh)
+    model = trainable(model, objective)
+    optimizer = make_optimizer(1e-3, 100.0) if optimizer is None else optimizer
+    begin = _first_state(model, optimizer, seed, params, mesh) if state is None else _copy(state, mesh)
+    options: dict[str, Any] = {"schedules": schedules, "objective": objective, "seed": seed, "callbacks": callbacks}
+    if workdir is None:
+        return Loop(model, data, optimizer, mesh, settings, **options).run(begin)
+
+    from zf_jax.runs.checkpoints import Checkpoints
+    from zf_jax.runs.metrics import MetricWriter
+
+    saved = _record(model, data, settings, objective, seed)
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(workdir))
+        found = checkpoints.restore_newest(begin)
+        if found is not None:
+            begin = found[0]
+            _check_record(checkpoints.config(found[1]), saved, workdir)
+        if int(begin.skipped_in_a_row) >= settings.max_skipped_in_a_row:  # it diverged here, and tries again
+            begin = begin._replace(skipped_in_a_row=begin.skipped_in_a_row * 0)
+        writer = stack.enter_context(MetricWriter(workdir, resume_step=int(begin.step)))
+        options |= {"checkpoints": checkpoints, "saved": saved, "writer": writer}
+        return Loop(model, data, optimizer, mesh, settings, **options).run(begin)
+
+
+def _first_state(model: Model, optimizer: Any, seed: int, params: Params | None, mesh: Mesh) -> TrainState:
+    """The state before the first update, on every device, from the model's own parameters or from those given."""
+    begin = jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=replicated(mesh))
+    state = begin(seed_key(seed))
+    if params is None:
+        return state
+    mine, given = jax.tree.map(jnp.shape, state.params), jax.tree.map(jnp.shape, params)
+    if mine != given:
+        raise ValueError("params are not of this model: take those that model.init draws as a pattern")
+    params = _copy(params, mesh)
+    return state._replace(params=params, opt_state=jax.jit(optimizer.init, out_shardings=replicated(mesh))(params))
+
+
+def _copy(tree: Any, mesh: Mesh) -> Any:
+    """A copy on every device, since the train step reuses the buffers of its state."""
+    return jax.tree.map(lambda x: jnp.copy(jax.device_put(x, replicated(mesh))), tree)
+
+
+def _record(model: Model, data: DataSet, settings: FitSettings, objective: Objective, seed: int) -> dict[str, Any]:
+    """What must not change when a training goes on, as JSON."""
+    train = data.split("train")
+    return {
+        "seed": seed,
+        "batch_size": settings.batch_size,
+        "model": _ADDRESS.sub("", repr(model)),
+        "objective": _ADDRESS.sub("", repr(objective)),
+        "data": data.name,
+        "training_sequences": len(train),
+        "training_steps": int(np.sum(train.lengths)),
+    }
+
+
+def _check_record(theirs: dict[str, Any], mine: dict[str, Any], workdir: str | Path) -> None:
+    if not theirs:  # damaged, which was warned of
+        return
+    if theirs.keys() != mine.keys():
+        raise ValueError(f"{workdir} holds a run of another program: choose another workdir")
+    changed = [f"{name} was {theirs[name]} and is now {mine[name]}" for name in mine if theirs[name] != mine[name]]
+    if changed:
+        raise ValueError(f"{workdir} holds another training: {'; '.join(changed)}; choose another workdir")

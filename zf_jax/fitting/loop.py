@@ -1,0 +1,256 @@
+"""The training loop: updates, validation, checkpoints, and a way back from divergence."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from zf_jax.bounds.noise import seed_key
+from zf_jax.data import DataSet, eval_batches, some_of, train_batches
+from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.evaluation.units import summarise, units_of
+from zf_jax.fitting.calls import grouped
+from zf_jax.fitting.hooks import Callback, Hooks, Report
+from zf_jax.fitting.rate import Rate
+from zf_jax.fitting.settings import FitSettings
+from zf_jax.models.base import Model
+from zf_jax.objective.settings import Objective
+from zf_jax.sharding import any_process, global_batch, global_batches, rows_for
+from zf_jax.training import Schedules, TrainState, make_train_step, make_train_steps
+from zf_jax.typing import Batch
+
+if TYPE_CHECKING:  # orbax is slow to import, and needed by runs with a folder alone
+    from zf_jax.runs.checkpoints import Checkpoints
+    from zf_jax.runs.metrics import MetricWriter
+
+
+class NotFinite(RuntimeError):
+    """Training came to nothing, since its updates were not finite."""
+
+
+class Diverged(NotFinite):
+    """Too many updates in a row were not finite."""
+
+
+class Fitted(NamedTuple):
+    """What training left.
+
+    Attributes:
+      state: after the last update.
+      history: the lines of metrics of this call, ``{"step", "split", ...}`` each, in the order of the steps.
+      ended_by: what ended it: ``"num_steps"``, ``"patience"``, a ``"callback"``, or a ``"signal"`` to the program.
+      best: step and ELBO of the best validation, in nats per sequence; None if there was none.
+      seconds_per_update: the median over the intervals between log lines; None where there was none.
+    """
+
+    state: TrainState
+    history: list[dict[str, Any]]
+    ended_by: Literal["num_steps", "patience", "callback", "signal"]
+    best: tuple[int, float] | None
+    seconds_per_update: float | None
+
+
+class Loop:
+    """What the loop needs at every step, gathered once."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: DataSet,
+        optimizer: Any,
+        mesh: Mesh,
+        settings: FitSettings,
+        *,
+        schedules: Schedules = Schedules(),
+        objective: Objective = Objective(),
+        learning_rate: Callable[[int], Any] | None = None,
+        seed: int = 0,
+        checkpoints: Checkpoints | None = None,
+        saved: dict[str, Any] | None = None,
+        writer: MetricWriter | None = None,
+        hooks: Hooks | None = None,
+        callbacks: Sequence[Callback] = (),
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        """Compile nothing yet.
+
+        Args:
+          learning_rate: of the step, for the metrics alone; the optimiser has its own.
+          checkpoints: where states are saved; nowhere by default.
+          saved: what is saved beside every state, as JSON.
+          writer: where lines of metrics are written beside the history.
+          hooks: of the program around the loop.
+          callbacks: told after every log line and validation; one that returns True ends the training.
+          clock: seconds, by which the rate is measured.
+        """
+        self.model, self.data, self.mesh, self.settings, self.seed = model, data, mesh, settings, seed
+        self.learning_rate, self.checkpoints, self.saved, self.writer = learning_rate, checkpoints, saved or {}, writer
+        self.hooks, self.callbacks = hooks or Hooks(), tuple(callbacks)
+        self.key = seed_key(seed, "training noise")
+        parts = model, optimizer, mesh, schedules, objective
+        self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
+        self.bound = make_eval_step(model, mesh)
+        self.units = units_of(data, model)
+        self.rate = Rate(clock)
+        self.best: tuple[int, float] | None = None if checkpoints is None else checkpoints.best
+        self.history: list[dict[str, Any]] = []
+        self.told_to_stop = False
+
+    def run(self, state: TrainState) -> Fitted:
+        """Update until ``num_steps``, patience, a callback, a signal, or divergence; the state's buffers are reused.
+
+        Raises:
+          Diverged: too many updates in a row were not finite.
+          NotFinite: every update was skipped, since none was finite.
+        """
+        settings, start = self.settings, int(state.step)
+        step, last = start, settings.num_steps
+        batches = train_batches(
+            self.data.split("train"),
+            batch_size=settings.batch_size,
+            seed=self.seed,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        calls = grouped(batches, step, settings.updates_per_call, self._is_due)
+        pending, ended_by = None, "num_steps"
+        try:
+            while step < last:
+                if self._has_settled(step):
+                    ended_by = "patience"
+                elif self.told_to_stop:
+                    ended_by = "callback"
+                elif self.hooks.requested(step):
+                    ended_by = "signal"
+                if ended_by != "num_steps":
+                    break
+                group = next(calls)
+                state, metrics = self._update(state, group)
+                step += len(group)
+                self.rate.begin(step)
+                self.hooks.called(step, len(group), metrics)
+                # Metrics are fetched one update late: they are there by then, and the device has new work.
+                self._log(pending, state)
+                pending = (step, metrics) if step % settings.log_every == 0 or step == last else None
+                validate = step % settings.eval_every == 0 or step == last
+                save = validate or step % settings.checkpoint_every == 0
+                if save or self.callbacks:  # a callback is told of the state before the next update reuses it
+                    self._log(pending, state)
+                    pending = None
+                if save:
+                    with self.rate.paused():
+                        self._validate_and_save(state, step, validate)
+            self._log(pending, state)
+        except Diverged as error:
+            raise Diverged(f"{error}; {self._go_back(state)}") from None
+        if ended_by in ("callback", "signal"):
+            self._save(state, None)
+        if self.checkpoints is not None:
+            with self.hooks.saving():
+                self.checkpoints.wait()
+        skipped = int(state.skipped_in_a_row)
+        if ended_by in ("num_steps", "patience") and 0 < step - start <= skipped:
+            raise NotFinite(
+                f"all {step - start} updates up to step {step} were skipped, since they were not finite: the "
+                f"parameters are those of step {step - skipped}"
+            )
+        return Fitted(state, self.history, ended_by, self.best, self.rate.seconds_per_update)
+
+    def note(self, step: int, elbo: float) -> None:
+        """Remember the best validation, as the checkpoints do."""
+        if math.isfinite(elbo) and (self.best is None or elbo >= self.best[1]):
+            self.best = step, elbo
+
+    def _has_settled(self, step: int) -> bool:
+        """Whether the validation right after update ``step`` was the last that patience waits for."""
+        patience = self.settings.patience
+        validated = step > 0 and step % self.settings.eval_every == 0
+        return 0 < patience <= step - (self.best[0] if self.best else 0) and validated
+
+    def _is_due(self, step: int) -> bool:
+        """Whether the host has something to do right after update ``step``."""
+        s = self.settings
+        regularly = any(step % every == 0 for every in (s.log_every, s.eval_every, s.checkpoint_every))
+        return regularly or step == s.num_steps or self.hooks.due(step)
+
+    def _update(self, state: TrainState, group: list[Batch]) -> tuple[TrainState, dict[str, Any]]:
+        """One call of the device: an update for every batch of the group."""
+        if len(group) == 1:
+            return self.update(state, global_batch(group[0], self.mesh), self.key)
+        return self.updates(state, global_batches(group, self.mesh), self.key)
+
+    def _log(self, pending: tuple[int, dict[str, Any]] | None, state: TrainState) -> None:
+        if pending is None:
+            return
+        step, metrics = pending
+        host = {name: value.item() for name, value in jax.device_get(metrics).items()}
+        if self.learning_rate is not None:
+            host["learning_rate"] = float(self.learning_rate(step - 1))
+        rate = self.rate.measure(step)
+        if rate is not None:
+            host["steps_per_second"] = rate
+        self._write(step, "train", host)
+        self.hooks.logged(step, host)
+        if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
+            raise Diverged(f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}")
+        with self.rate.paused():
+            self._report("train", step, host, state)
+
+    def _validate_and_save(self, state: TrainState, step: int, validate: bool) -> None:
+        if not validate or "valid" not in self.data.splits:
+            self._save(state, None)
+            return
+        found = self._validate(state)
+        elbo = found["elbo_nats_per_sequence"]
+        self._write(step, "valid", {name: value for name, value in found.items() if value is not None})
+        self.note(step, elbo)
+        self.hooks.validated(step, found, state)
+        self._save(state, elbo)
+        self._report("valid", step, found, state)
+
+    def _validate(self, state: TrainState) -> dict[str, Any]:
+        """Score the validation split."""
+        batches = eval_batches(
+            some_of(self.data.split("valid"), self.settings.eval_sequences),
+            batch_size=rows_for(self.settings.eval_batch_size, self.mesh),
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        found = summarise(evaluate_split(self.bound, state.params, batches, seed_key(0), self.mesh), self.units)
+        found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
+        return found
+
+    def _write(self, step: int, split: str, metrics: dict[str, Any]) -> None:
+        self.history.append({"step": step, "split": split, **metrics})
+        if self.writer is not None:
+            self.writer.write(step, split, metrics)
+
+    def _report(self, split: Literal["train", "valid"], step: int, metrics: dict[str, Any], state: TrainState) -> None:
+        if self.callbacks:
+            answers = [callback(Report(split, step, dict(metrics), state)) for callback in self.callbacks]
+            self.told_to_stop |= any_process(any(answer is True for answer in answers))
+
+    def _save(self, state: TrainState, elbo: float | None) -> None:
+        if self.checkpoints is not None:
+            with self.hooks.saving():
+                self.checkpoints.save(state, self.saved, elbo)
+
+    def _go_back(self, state: TrainState) -> str:
+        """Make the best validated checkpoint the newest again; the last ones may hold parameters that explode."""
+        self.hooks.diverged(int(state.step))
+        if self.checkpoints is None:
+            return "no checkpoint was written"
+        self.checkpoints.wait()
+        best = self.checkpoints.best
+        if best is None:
+            self._save(state, None)
+            self.checkpoints.wait()
+            return "nothing was validated yet, and the checkpoint holds the last finite parameters"
+        self.checkpoints.go_back(best[0])
+        return f"the newest checkpoint is now that of the best validation, step {best[0]}, elbo {best[1]:.6g}"

@@ -1,0 +1,59 @@
+"""How long a model is trained, and what is done how often."""
+
+from __future__ import annotations
+
+import dataclasses
+
+_AT_LEAST_ONE = (
+    "num_steps",
+    "batch_size",
+    "updates_per_call",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "eval_batch_size",
+    "max_skipped_in_a_row",
+)
+_AT_LEAST_ZERO = ("eval_sequences", "patience")
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    """The training loop's numbers, all counted in updates unless said otherwise.
+
+    Attributes:
+      num_steps: the last update.
+      batch_size: sequences of one update, over all devices.
+      updates_per_call: updates compiled into one call, for small models that leave the device waiting for the host.
+      log_every: updates between two lines of metrics.
+      eval_every: updates between two validations.
+      checkpoint_every: updates between two checkpoints; every validation writes one too.
+      eval_batch_size: sequences scored at once in validation.
+      eval_sequences: how many validation sequences are scored; 0 for all.
+      patience: updates without a better validation ELBO after which training ends; 0 never ends it.
+      max_skipped_in_a_row: updates in a row that are not finite, after which training ends with ``Diverged``.
+    """
+
+    num_steps: int = 1000
+    batch_size: int = 32
+    updates_per_call: int = 1
+    log_every: int = 50
+    eval_every: int = 500
+    checkpoint_every: int = 500
+    eval_batch_size: int = 256
+    eval_sequences: int = 0
+    patience: int = 0
+    max_skipped_in_a_row: int = 100
+
+    def __post_init__(self):
+        for least, names in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
+            for name in names:
+                value = getattr(self, name)
+                if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                    raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        for name in ("log_every", "eval_every", "checkpoint_every"):
+            if self.updates_per_call > getattr(self, name):
+                raise ValueError(
+                    f"updates_per_call={self.updates_per_call} cannot be above {name}={getattr(self, name)}: no call "
+                    "runs past a step at which something is due"
+                )
