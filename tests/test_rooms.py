@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
-    ("typing", "compiled"),
+    ("typing", "compiled", "extras", "locks"),
     ("distributions", "memory", "sharding", "schedules", "batch", "protocols"),
     ("nn",),
     ("emissions",),

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from zf_jax.data import DataSet
+from zf_jax.extras import needs
 from zf_jax.runs.metrics import read_metrics
+
+with needs("plots"):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 Panels = dict[str, list[np.ndarray]]  # a title, and sequences without padding
 
@@ -78,7 +81,8 @@ def draw_curves(workdir: Path) -> Path:
 
 def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:
     """Write frames back as 16-bit sound in raw units, a tenth of a second of silence between sequences."""
-    import soundfile
+    with needs("plots"):
+        import soundfile
 
     assert data.normalisation is not None
     assert data.sample_rate is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from experiments.configs.base import get_base
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
+from zf_jax.locks import lock
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.sharding import any_process
 from zf_jax.training import TrainState
@@ -73,13 +73,11 @@ def _held(path: Path) -> Iterator[None]:
         raise UserError(f"the workdir {path} cannot be made or written: {error.strerror}") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file, wait=False)
         except BlockingIOError:
             raise UserError(
                 f"another run is training in {path}: wait for its end, or choose another --workdir"
             ) from None
-        except OSError:
-            pass  # a file system that has no locks
         yield
 
 

@@ -18,6 +18,7 @@ from zf_jax.data.idx import find_idx, read_idx_splits
 from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.prepared.splits import stable_order
 from zf_jax.data.sources import TokenRows, frame_example, token_example
+from zf_jax.extras import needs
 from zf_jax.protocols import Example, Source
 from zf_jax.typing import Observation
 
@@ -35,7 +36,8 @@ def load_digits(*, data_dir: str | None = None, view: View = "pixels") -> DataSe
       view: ``pixels``, 64 steps of one, or ``rows``, 8 steps of 8.
     """
     del data_dir
-    from sklearn.datasets import load_digits as sklearn_digits
+    with needs("data"):
+        from sklearn.datasets import load_digits as sklearn_digits
 
     pixels = (sklearn_digits(return_X_y=True)[0] >= 8).astype(np.uint8)
     # The images come grouped by writer, so neighbours are shuffled apart.
@@ -99,7 +101,8 @@ def prepare_images(
     image_shape: Sequence[int] = (28, 28),
 ) -> str:
     """Store the .amat or idx files of a folder as array_record under ``data_dir``; return the path; errors as above."""
-    import tensorflow_datasets as tfds
+    with needs("data"):
+        import tensorflow_datasets as tfds
 
     from zf_jax.data.prepared import folders, store
 
@@ -124,7 +127,8 @@ def _sides(image_shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _records(rows: np.ndarray, split: str):
-    from tqdm import tqdm
+    with needs("data"):
+        from tqdm import tqdm
 
     yield from ({"image": row} for row in tqdm(rows, desc=f"writing {split}", unit="image", disable=None))
 

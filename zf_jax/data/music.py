@@ -18,6 +18,7 @@ from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.prepared.npz import open_npz
 from zf_jax.data.sources import RaggedFrames
+from zf_jax.extras import needs
 from zf_jax.typing import DataProtocol, Observation
 
 NOTES = 88
@@ -128,7 +129,8 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _read_mat(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Read the MATLAB files that the field passes on: traindata, validdata and testdata, cells of piano rolls."""
-    import scipy.io
+    with needs("data"):
+        import scipy.io
 
     try:
         content = scipy.io.loadmat(io.BytesIO(read_bytes(path)))

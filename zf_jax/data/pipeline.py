@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from zf_jax.data.dataset import DataError
+from zf_jax.extras import needs
 from zf_jax.protocols import Example, Source
 from zf_jax.typing import Batch
 
@@ -89,7 +90,8 @@ def train_batches(
       process_count: all processes.
       length: steps to pad every batch to; None takes the smallest bucket that holds the global batch.
     """
-    import grain
+    with needs("data"):
+        import grain
 
     rows = _rows(batch_size, process_index, process_count)
     lengths = np.asarray(source.lengths)
@@ -121,7 +123,8 @@ def eval_batches(
     Sequences come in order of length, longest first, to save padding and to meet the largest shape at once.  The last
     batch is filled with rows of length 0 and index -1, so that every process serves the same number of batches.
     """
-    import grain
+    with needs("data"):
+        import grain
 
     rows = _rows(batch_size, process_index, process_count)
     lengths = np.asarray(source.lengths)
@@ -155,7 +158,8 @@ def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
 
 
 def _read_ahead(batches) -> Iterator:
-    import grain
+    with needs("data"):
+        import grain
 
     # One thread keeps the order of work plain and is many times faster than a train step (benchmarks/pipeline.py).
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))

@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from zf_jax.extras import needs
 from zf_jax.runs.record import (
     Damaged,
     Record,
@@ -30,6 +29,10 @@ from zf_jax.runs.record import (
 )
 from zf_jax.sharding import any_process, wait_for_all
 from zf_jax.training import TrainState
+
+with needs("experiments"):
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 _METRIC = "elbo_nats_per_sequence"
 _GOING = 2.0  # seconds in which a checkpoint that another process deletes will have gone

@@ -10,7 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+
+from zf_jax.extras import needs
+
+with needs("experiments"):
+    import orbax.checkpoint as ocp
 
 Record = dict[str, Any]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from zf_jax.data.dataset import DataError, Folder
 from zf_jax.data.prepared import archives
+from zf_jax.extras import needs
 
 
 class Remote(NamedTuple):
@@ -100,7 +101,8 @@ def fetch(name: str, data_dir: str) -> str:
 
 def _fetch(name: str, remote: Remote, path: str) -> None:
     """Write a file under a temporary name and rename it once its size and checksum are right."""
-    from tqdm import tqdm
+    with needs("data"):
+        from tqdm import tqdm
 
     part, digest, size = f"{path}.part", hashlib.sha256(), 0
     try:

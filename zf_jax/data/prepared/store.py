@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
@@ -21,6 +20,8 @@ from typing import Any
 
 from zf_jax.data.dataset import DataError, Directory, Option
 from zf_jax.data.prepared import folders
+from zf_jax.extras import needs
+from zf_jax.locks import lock
 
 BUILDER = "zf_jax"
 VERSION = "1.0.0"
@@ -142,7 +143,8 @@ def _check_shards(builder: Any) -> None:
 
 def _number_of_records(shard: str) -> int:
     """Return the number of records of an array_record file, -1 where it is damaged."""
-    from array_record.python.array_record_module import ArrayRecordReader
+    with needs("data"):
+        from array_record.python.array_record_module import ArrayRecordReader
 
     try:
         reader = ArrayRecordReader(shard)
@@ -228,8 +230,9 @@ def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) 
 def _write(recipe: Recipe, config_name: str, data_dir: str, folder: str) -> None:
     """Write a recipe's records, facts and TFDS's description of them into ``folder``."""
     tfds: Any = _tfds()
-    from etils import epath
-    from tensorflow_datasets.core import example_serializer, naming
+    with needs("data"):
+        from etils import epath
+        from tensorflow_datasets.core import example_serializer, naming
 
     features = tfds.features.FeaturesDict(dict(recipe.features))
     serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
@@ -288,7 +291,8 @@ class _ShardWriter:
         return os.path.join(self._folder, f"shard-{index}.part")
 
     def write(self, record: bytes) -> None:
-        from array_record.python.array_record_module import ArrayRecordWriter
+        with needs("data"):
+            from array_record.python.array_record_module import ArrayRecordWriter
 
         try:
             if self._writer is None or self._room < len(record):
@@ -321,7 +325,8 @@ class _ShardWriter:
 
 def _builder_class():
     tfds = _tfds()
-    from tensorflow_datasets.core import registered
+    with needs("data"):
+        from tensorflow_datasets.core import registered
 
     with registered.skip_registration():
 
@@ -353,7 +358,8 @@ def _builder_class():
 
 def _tfds():
     os.environ.setdefault("NO_GCS_CHECK", "true")  # never ask the network whether somebody else has prepared it
-    import tensorflow_datasets as tfds
+    with needs("data"):
+        import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()  # the recipes show their own, in files rather than records
     return tfds
@@ -362,7 +368,8 @@ def _tfds():
 @contextlib.contextmanager
 def _quiet():
     """Silence TFDS's progress messages, which mention downloads that do not happen."""
-    from absl import logging
+    with needs("data"):
+        from absl import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
@@ -382,7 +389,7 @@ def _locked(data_dir: str, config: str):
     except OSError as error:
         raise DataError(data_dir, f"cannot be written ({error.strerror})", Directory()) from None
     with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle, wait=True)
         yield
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from zf_jax.data.dataset import DataError, Option
 from zf_jax.data.prepared.folders import check_regular, unreadable
 from zf_jax.data.speech.containers import check_whole
+from zf_jax.extras import needs
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 _FULL_SCALE = 32768.0
@@ -171,10 +172,8 @@ def _resampled(source: _Source, path: str, sample_rate: int | None) -> Iterator[
             yield samples
             continue
         if stream is None:
-            try:
+            with needs("data"):
                 import soxr
-            except ImportError:
-                raise DataError(path, "must be resampled by the package soxr", "pip install soxr") from None
             stream = soxr.ResampleStream(source.rate, sample_rate, 1, dtype="float64", quality="HQ")
         yield stream.resample_chunk(samples)
     if stream is not None:
@@ -212,9 +211,10 @@ def same_sound(one: str, other: str) -> bool:
 
 def _soundfile() -> Any:
     try:
-        import soundfile
-    except (ImportError, OSError):  # the package, or the C library under it
-        raise DataError("", "audio needs the package soundfile", "pip install soundfile") from None
+        with needs("data"):
+            import soundfile
+    except OSError:  # the C library under it
+        raise DataError("", "audio needs the C library libsndfile", "install it with the system's packages") from None
     return soundfile
 
 

@@ -20,6 +20,7 @@ from zf_jax.data.prepared import folders, store
 from zf_jax.data.speech.audio import Audio, Recording, common_rate, decode
 from zf_jax.data.speech.layouts import LAYOUTS, Found
 from zf_jax.data.speech.source import BLOCK, Blocks, SpeechSource
+from zf_jax.extras import needs
 from zf_jax.typing import DataProtocol, Observation
 
 # In Hz; 0 takes the files' own.
@@ -105,7 +106,8 @@ def prepare_speech(
 
 
 def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_files: bool) -> store.Recipe:
-    import tensorflow_datasets as tfds
+    with needs("data"):
+        import tensorflow_datasets as tfds
 
     recordings = sorted(found.recordings, key=lambda r: r.name)
     bad = list(found.problems)
@@ -135,7 +137,8 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
 
 def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], split: str) -> _Facts:
     """Yield the blocks of a split's recordings and return what was met: lengths, sums, clipped samples."""
-    from tqdm import tqdm
+    with needs("data"):
+        from tqdm import tqdm
 
     facts: dict[str, Any] = {"names": [], "speakers": [], "samples": [], "sum": 0, "sum_of_squares": 0, "clipped": 0}
     for recording in tqdm(recordings, desc=f"decoding {split}", unit="file", disable=None):

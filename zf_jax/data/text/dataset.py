@@ -19,6 +19,7 @@ from zf_jax.data.prepared import folders, splits, store
 from zf_jax.data.sources import RaggedTokens
 from zf_jax.data.text import words
 from zf_jax.data.text.documents import Document, Documents
+from zf_jax.extras import needs
 from zf_jax.typing import Observation
 
 _SPLITS = ("train", "valid", "test")
@@ -92,7 +93,8 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
 
 
 def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str, Any]) -> store.Recipe:
-    import tensorflow_datasets as tfds
+    with needs("data"):
+        import tensorflow_datasets as tfds
 
     found = Documents(manual_dir, name)
     corpus = _Corpus(options, found.states_valid)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zf_jax.data.dataset import DataError, Prepare
 from zf_jax.data.prepared import archives
 from zf_jax.data.prepared.folders import folders_in, read_bytes, walk
+from zf_jax.extras import needs
 
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 _TEXT_SUFFIXES = (".txt", ".text", ".tokens")
@@ -44,7 +45,8 @@ class Documents:
         self.files = 0
 
     def __iter__(self) -> Iterator[Document]:
-        from tqdm import tqdm
+        with needs("data"):
+            from tqdm import tqdm
 
         files = self._imdb_files() if self._name == "imdb" else self._text_files()
         for path, split, content in tqdm(files, desc=f"reading {self._name}", unit="file", disable=None):
