@@ -24,9 +24,9 @@ from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from experiments.lib import cli, training_loop
+from experiments.lib.config_flag import config_of, define_config
 from experiments.lib.experiment import build, initial_state
 from zf_jax.data import train_batches
 from zf_jax.runs.metrics import read_metrics
@@ -34,7 +34,8 @@ from zf_jax.sharding import global_batch, global_batches
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
-_CONFIG = config_flags.DEFINE_config_file("config", "experiments/configs/digits.py", "The experiment.")
+_CONFIG = define_config()
+flags.set_default(_CONFIG, "digits")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 500, "Updates of each run, in each round.", lower_bound=100)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds.", lower_bound=1)
 _UPDATES = flags.DEFINE_list("updates_per_call", ["1", "10"], "Values of config.train.updates_per_call.")
@@ -46,7 +47,7 @@ _JSON = flags.DEFINE_string("json", None, "Where to write the figures; nowhere b
 
 def main() -> None:
     """Measure, print a table, write the figures."""
-    config, sizes = cli.config_of(_CONFIG), [int(size) for size in _UPDATES.value]
+    config, sizes = config_of(_CONFIG), [int(size) for size in _UPDATES.value]
     figures = measure(config, sizes, _NUM_STEPS.value, _ROUNDS.value, CLOCKS[_CLOCK.value])
     result: dict[str, Any] = {"clock": _CLOCK.value} | figures
     print("| updates a call | loop, ms an update | bare, ms an update | loop's share of the bare rate | over rounds |")

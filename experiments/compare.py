@@ -12,11 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import config_of, define_config
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, e.g. experiments/configs/digits.py.")
+_CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder each.", required=True)
 _MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name; or NAME:EMISSION, as vrnn:gmm.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every model with.")
@@ -31,15 +31,11 @@ def main() -> None:
     """Train, evaluate, print."""
     from experiments.lib.comparison import compare, table
 
-    try:
-        seeds = [int(seed) for seed in _SEEDS.value]
-    except ValueError:
-        raise cli.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
     rows = compare(
-        cli.config_of(_CONFIG),
+        config_of(_CONFIG),
         Path(_WORKDIR.value),
         models=[name for name in _MODELS.value if name],
-        seeds=seeds,
+        seeds=cli.seeds_of(_SEEDS),
         num_samples=_NUM_SAMPLES.value,
         num_sequences=_NUM_SEQUENCES.value,
         split=_SPLIT.value,

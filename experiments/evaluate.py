@@ -1,8 +1,8 @@
 """Evaluate a run: python -m experiments.evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
 
 Read the checkpoint of the best validation ELBO, score every sequence of the split once, and print one JSON object
-on the last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json.  NAME_stderr is the standard error of NAME
-over sequences.
+on the last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json; the file's name also holds what differs from
+the defaults, as eval_test_iwae-samples64-seed1.json.  NAME_stderr is the standard error of NAME over sequences.
 
 Whatever the bound, kl_nats_per_sequence and kl_nats_per_step are of a separate pass with one posterior sample a step,
 the one-sample ELBO's: the iwae and the particle bound hold no KL term, and these figures say how much the latents are
@@ -16,6 +16,7 @@ import json
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.processes import define_distributed_flags, join_processes
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
@@ -28,15 +29,15 @@ _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once."
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
-cli.define_distributed_flags()
+define_distributed_flags()
 
 
 def main() -> None:
     """Score one split and say so."""
-    cli.join_processes()
+    join_processes()
     from experiments.lib.scoring import evaluate
 
-    result = evaluate(
+    evaluate(
         _WORKDIR.value,
         split=_SPLIT.value,
         bound=_BOUND.value,
@@ -46,8 +47,8 @@ def main() -> None:
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
         data_dir=_DATA_DIR.value,
+        report=lambda result: print(json.dumps(result), flush=True),
     )
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from ml_collections import config_flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import config_of, define_config
 from zf_jax import data, plotting
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data are looked at.")
+_CONFIG = define_config("The config whose data are looked at: as of zf_jax train.")
 _OUT = flags.DEFINE_string("out", "runs/inspect", "Folder of the pictures.")
 flags.mark_flags_as_required(["config"])
 _SHOWN = 10
@@ -31,7 +31,7 @@ _LEFT_OUT = re.compile("left_out|not_read|not_scored|too_short|skipped|clipped|o
 
 def main() -> None:
     """Print the counts and say where the pictures are."""
-    config = cli.config_of(_CONFIG)
+    config = config_of(_CONFIG)
     options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     found = data.load(config.data.name, data_dir=config.data.dir or None, **options)
     if not 0 <= config.seed < 2**32:

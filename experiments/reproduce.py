@@ -55,10 +55,7 @@ def main() -> None:
                 raise cli.UserError(f"--{name} has no {one!r}: choose of {', '.join(known.split())}")
     if not _TABLE.value and not _FIGURE.value:
         raise cli.UserError("nothing is asked for: give --table or --figure")
-    try:
-        seeds = [int(seed) for seed in _SEEDS.value or []]
-    except ValueError:
-        raise cli.UserError(f"--seeds must be whole numbers, not {','.join(_SEEDS.value)}") from None
+    seeds = cli.seeds_of(_SEEDS)
     wanted = []
     if "digits" in _TABLE.value:
         wanted.append("digits")

@@ -7,27 +7,24 @@ field of the config can be set on the command line, e.g. --config.train.num_step
 from __future__ import annotations
 
 from absl import flags
-from ml_collections import config_flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import config_of, define_config
+from experiments.lib.processes import define_distributed_flags, join_processes
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "The experiment, e.g. experiments/configs/digits.py or timit.py:VARIANT; a wrong VARIANT lists those there are.",
-)
+_CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder that the run writes into.", required=True)
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
-cli.define_distributed_flags()
+define_distributed_flags()
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
     """Train, or go on training."""
-    cli.join_processes()
+    join_processes()
     from experiments.lib.training_loop import train
 
-    train(cli.config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
+    train(config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
 
 
 if __name__ == "__main__":

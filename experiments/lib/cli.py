@@ -16,7 +16,12 @@ from typing import Any
 from absl import app, flags, logging
 
 from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, Remedy, in_python
+from zf_jax.extras import MissingExtra
 from zf_jax.memory import keep_memory
+
+_PATHS = ("workdir", "out")
+
+flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags
 
 
 class UserError(Exception):
@@ -63,28 +68,17 @@ def write_json(path: Path, value: Any) -> None:
             unfinished.unlink(missing_ok=True)
 
 
-def define_distributed_flags() -> None:
-    """Flags for runs of several processes; a run of one process needs none of them."""
-    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a Slurm job.")
-    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, outside TPU pods and Slurm.")
-    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
-    flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
+def seeds_of(flag: flags.FlagHolder) -> list[int]:
+    """Return the seeds of a flag that lists them.
 
-
-def join_processes() -> None:
-    """Start distributed JAX if a flag asks for it; before any other use of JAX."""
-    values = flags.FLAGS
-    address, number, mine = values.coordinator_address, values.num_processes, values.process_id
-    if (address is None, number is None, mine is None) not in ((True,) * 3, (False,) * 3):
-        raise UserError("--coordinator_address, --num_processes and --process_id go together: give all three or none")
-    if address is not None and not re.fullmatch(r"\S+:\d{1,5}", address):
-        raise UserError(f"--coordinator_address must be HOST:PORT, not {address!r}")
-    if number is not None and mine is not None and not 0 <= mine < number:
-        raise UserError(f"--process_id must be from 0 to --num_processes - 1, and is {mine} of {number}")
-    if values.distributed or values.coordinator_address:
-        from zf_jax.sharding import initialize_distributed
-
-        initialize_distributed(values.coordinator_address, values.num_processes, values.process_id)
+    Raises:
+      UserError: there is none, or one is no whole number of 32 bits.
+    """
+    given = flag.value or []
+    seeds = [int(seed) for seed in given if re.fullmatch(r"\s*\d{1,10}\s*", seed) and int(seed) < 2**32]
+    if not given or len(seeds) < len(given):
+        raise UserError(f"--{flag.name} must be whole numbers between 0 and {2**32 - 1}, not {','.join(given)!r}")
+    return seeds
 
 
 def config_flags_for(remedy: Remedy) -> str:
@@ -163,62 +157,26 @@ def run(main: Callable[[], None], flags_for: Callable[[Remedy], str] = config_fl
     app.run(guarded, flags_parser=_parse)
 
 
-def config_of(flag: flags.FlagHolder) -> Any:
-    """The config that a flag names.
+def check_path(name: str, value: str) -> str:
+    """Return a path with ``~`` expanded.
 
     Raises:
-      UserError: its file is missing, or fails when it is run.
+      UserError: it is empty, or on a store that is no file system.
     """
-    from ml_collections import ConfigDict
-
-    from experiments.configs.base import get_base
-
-    try:
-        config: Any = flag.value  # a file that could not be loaded shows itself only when it is used
-        getattr(config, "items", dict)()
-    except SystemExit:
-        raise UserError(
-            f"the config file of --{flag.name} ended the program: get_config must return a config"
-        ) from None
-    except OSError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise UserError(f"the config file of --{flag.name} cannot be loaded: {reason}") from error
-    if not isinstance(config, ConfigDict):
-        kind = type(config).__name__
-        raise UserError(f"get_config in the file of --{flag.name} must return what get_base() gave it, not a {kind}")
-    missing = [name for name in _names(get_base()) if name not in _names(config)]
-    if missing:
-        raise UserError(f"the config of --{flag.name} lacks config.{missing[0]} and {len(missing) - 1} more")
-    try:
-        config.to_json()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the config of --{flag.name} may hold only what JSON can: {error}") from None
-    checked: Any = config  # a type checker cannot know its fields
-    if checked.data.dir:
-        checked.data.dir = os.path.expanduser(checked.data.dir)
-    return checked
-
-
-def _names(config: Any, prefix: str = "") -> list[str]:
-    """Return the names of all fields, "model.rnn_dim"."""
-    names = []
-    for name in config:
-        inner = config.get(name)
-        names += _names(inner, f"{prefix}{name}.") if hasattr(inner, "to_dict") else [prefix + name]
-    return names
+    if not value.strip() or "\0" in value:
+        raise UserError(f"{name} is empty or no path: {value!r}")
+    if "://" in value:
+        raise UserError(f"{name}={value}: only folders of a file system can be used; mount the store as one")
+    return os.path.expanduser(value)
 
 
 def _check_paths() -> None:
-    """Refuse paths that no run can have, and expand ``~``."""
-    for name in ("workdir", "out", "data_dir", "manual_dir"):
-        if name not in flags.FLAGS or flags.FLAGS[name].value is None:
-            continue
-        value = str(flags.FLAGS[name].value)
-        if not value.strip() or "\0" in value:
-            raise UserError(f"--{name} is empty or no path: {value!r}")
-        if "://" in value:
-            raise UserError(f"--{name}={value}: only folders of a file system can be used; mount the store as one")
-        flags.FLAGS[name].value = os.path.expanduser(value)
+    """Check the flags that are paths by their names, which end in _dir but for a few."""
+    for name in flags.FLAGS:
+        if name in _PATHS or name.endswith("_dir"):
+            value = flags.FLAGS[name].value
+            if isinstance(value, str) and (value or not flags.FLAGS[name].using_default_value):
+                flags.FLAGS[name].value = check_path(f"--{name}", value)
 
 
 def as_json(found: Any) -> str:
@@ -237,30 +195,26 @@ def progress(items: Iterable[Any]) -> Iterable[Any]:
 def _parse(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
-    except SystemExit:
-        if any(argument.lstrip("-").split("=")[0].startswith("help") for argument in argv[1:]):
-            sys.exit(0)  # absl ends with status 1
-        _end("the config file ended the program: get_config must return a config")
+    except SystemExit:  # absl ends --help with status 1
+        sys.exit(0)
+    except UserError as error:
+        _end(str(error))
     except (KeyError, AttributeError) as error:
         told = str(error.args[0]).replace("\\n", "\n").replace("\\", "").strip("'\"").splitlines()
         field, hint = told[0].strip("'\" "), " ".join(told[1:]).strip("'\" ")
         _end(f"the config has no field {field!r}; {hint or 'the config file lists its fields'}")
-    except Exception as error:  # absl's own, or whatever a config file raises when it is run
-        # ml_collections hands on a whole traceback, whose last line is the config file's own sentence.
+    except Exception as error:  # absl's own
         missing = re.match(r"flag --(\w+)=None", str(error))
         if missing:
             _end(f"--{missing[1]} is missing; see --help")
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        _end(
-            re.sub(r"^\w+Error: ", "", lines[-1].strip()) if "Traceback" in str(error) else " ".join(str(error).split())
-        )
+        _end(" ".join(str(error).split()))
     raise AssertionError
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from zf_jax.runs.checkpoints import CheckpointError
 
-    return (UserError, CheckpointError, DataError)
+    return (UserError, CheckpointError, DataError, MissingExtra)
 
 
 def _end(message: str, at_once: bool = False) -> None:

@@ -1,0 +1,43 @@
+"""The flags of runs of several processes, and how these are joined."""
+
+from __future__ import annotations
+
+import re
+
+from absl import flags
+
+from experiments.lib.cli import UserError
+
+flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags
+
+
+def define_distributed_flags() -> None:
+    """Flags for runs of several processes; a run of one process needs none of them."""
+    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a Slurm job.")
+    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, outside TPU pods and Slurm.")
+    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
+    flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
+
+
+def join_processes() -> None:
+    """Start distributed JAX if a flag asks for it; before any other use of JAX."""
+    values = flags.FLAGS
+    address, number, mine = values.coordinator_address, values.num_processes, values.process_id
+    if (address is None, number is None, mine is None) not in ((True,) * 3, (False,) * 3):
+        raise UserError("--coordinator_address, --num_processes and --process_id go together: give all three or none")
+    port = re.fullmatch(r"\S+:(\d{1,5})", address) if address is not None else None
+    if address is not None and (port is None or not 0 < int(port[1]) < 2**16):
+        raise UserError(f"--coordinator_address must be HOST:PORT, not {address!r}")
+    if number is not None and mine is not None and not 0 <= mine < number:
+        raise UserError(f"--process_id must be from 0 to --num_processes - 1, and is {mine} of {number}")
+    if values.distributed or values.coordinator_address:
+        from zf_jax.sharding import initialize_distributed
+
+        try:
+            initialize_distributed(address, number, mine)
+        except (RuntimeError, ValueError) as error:
+            told = (str(error).strip().splitlines() or ["no reason given"])[0]
+            raise UserError(
+                f"the processes were not joined ({told}): --distributed is for TPU pods and Slurm jobs, elsewhere give "
+                "--coordinator_address, --num_processes and --process_id, and start all processes"
+            ) from error
