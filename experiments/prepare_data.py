@@ -66,6 +66,8 @@ def _option(item: str) -> tuple[str, Any]:
     name, equals, value = item.partition("=")
     if not equals:
         raise cli.UserError(f"--options takes name=value pairs, and {item!r} has no =")
+    if name in ("name", "manual_dir", "data_dir", "skip_bad_files"):
+        raise cli.UserError(f"--options cannot set {name}: use --{name}")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):

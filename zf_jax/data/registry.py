@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 
 from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.options import check_arguments
 
 _SPEECH = ("timit", "blizzard", "librispeech", "ljspeech", "audio_folder")
 _MUSIC = ("jsb_chorales", "nottingham", "piano_midi", "muse_data")
@@ -38,7 +39,11 @@ def load(name: str, *, data_dir: str | None = None, **options) -> DataSet:
     Raises:
       DataError: the name or an option is unknown, or the data are missing or bad; the sentence says what to do.
     """
-    return _call(_loader(name), name, data_dir=data_dir, **options)
+    loader = _loader(name)
+    if "skip_bad_files" not in inspect.signature(loader).parameters:
+        options.pop("skip_bad_files", None)  # every config may have it; these sets are no folders of files
+    check_arguments(name, loader, options)
+    return loader(data_dir=data_dir, **options)
 
 
 def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> str | None:
@@ -60,12 +65,14 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
         return None
     from zf_jax.data.prepared import downloads, folders
 
-    folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     module = importlib.import_module(f"zf_jax.data.{room}")
     if room == "images":
         options.pop("skip_bad_files", None)
-        return module.prepare_images(folder, data_dir, name=name, **options)
-    return getattr(module, function.replace("load_", "prepare_"))(folder, data_dir, name=name, **options)
+        function = "load_images"
+    prepare_set = getattr(module, function.replace("load_", "prepare_"))
+    check_arguments(name, prepare_set, options)
+    folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
+    return prepare_set(folder, data_dir, name=name, **options)
 
 
 def _loader(name: str) -> Callable[..., DataSet]:
@@ -74,29 +81,3 @@ def _loader(name: str) -> Callable[..., DataSet]:
     room, function, shared = _LOADERS[name]
     loader = getattr(importlib.import_module(f"zf_jax.data.{room}"), function)
     return functools.partial(loader, name=name) if shared else loader
-
-
-def _call(loader: Callable[..., DataSet], name: str, **options) -> DataSet:
-    parameters = inspect.signature(loader).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if "skip_bad_files" not in parameters:
-        options.pop("skip_bad_files", None)  # every config may have it; these sets are no folders of files
-    unknown = sorted(set(options) - set(parameters))
-    if unknown and not takes_all:
-        known = sorted(set(parameters) - {"data_dir", "name"})
-        raise DataError(name, f"has no option {unknown[0]!r}", f"it takes {', '.join(known) or 'none'}")
-    for option, value in options.items():
-        if option in parameters:
-            _check_type(option, value, parameters[option].default)
-    return loader(**options)
-
-
-def _check_type(option: str, value: object, default: object) -> None:
-    """Raise ``DataError`` where an option's value is of another kind than its default."""
-    kinds = {bool: (bool, "True or False"), int: (int, "a whole number"), float: ((int, float), "a number")}
-    kinds[str] = (str, "a text")
-    if type(default) not in kinds:
-        return
-    types, words = kinds[type(default)]
-    if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise DataError("", f"{option} must be {words}, not {value!r}")

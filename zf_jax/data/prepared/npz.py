@@ -6,7 +6,6 @@ Nothing is unpickled.  What a header declares is held against the archive's entr
 from __future__ import annotations
 
 import contextlib
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 
 from zf_jax.data.dataset import DataError
 from zf_jax.data.prepared.folders import check_regular, unreadable
+from zf_jax.memory import physical_memory
 
 _PICKLED = "save it as plain arrays; objects would have to be unpickled, which could run anything"
 
@@ -47,7 +47,7 @@ class Npz(Mapping[str, np.ndarray]):
             if size != info.file_size - file.tell():
                 what = f"says {size} bytes where there are {info.file_size - file.tell()}"
                 raise DataError(where, what, "save the file again")
-            if size > _memory() // 4:
+            if size > physical_memory() / 4:
                 raise DataError(where, f"takes {size} bytes, more than a quarter of the memory", "cut it into parts")
             array = np.frombuffer(file.read(), dtype)  # whose end checks the entry's checksum
             return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
@@ -73,7 +73,3 @@ def _header(file) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from zf_jax.data.dataset import DataError, DataSet, Folder
+from zf_jax.data.options import check_options
 from zf_jax.data.prepared import folders, store
 from zf_jax.data.speech.audio import Audio, Recording, common_rate, decode
 from zf_jax.data.speech.layouts import LAYOUTS, Found
@@ -193,9 +194,7 @@ def stored_name(name: str, prepared_with: Mapping[str, Any]) -> str:
     parameters = inspect.signature(LAYOUTS[name]).parameters
     defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     defaults["sample_rate"] = SAMPLE_RATES[name]
-    unknown = sorted(set(prepared_with) - set(defaults))
-    if unknown:
-        raise DataError(name, f"has no option {unknown[0]!r}", f"it takes {', '.join(sorted(defaults))}")
+    check_options(name, prepared_with, defaults)
     return store.config_name(name, prepared_with, defaults)
 
 

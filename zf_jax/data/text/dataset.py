@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zf_jax.data.dataset import DataError, DataSet, shown
+from zf_jax.data.options import check_options
 from zf_jax.data.prepared import folders, splits, store
 from zf_jax.data.sources import RaggedTokens
 from zf_jax.data.text import words
@@ -76,9 +77,7 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
 
     Arguments and errors as for ``load_text``; a set that is there already is left as it is.
     """
-    unknown = sorted(set(options) - set(_DEFAULTS))
-    if unknown:
-        raise DataError(name, f"has no option {unknown[0]!r}", f"it takes {', '.join(sorted(_DEFAULTS))}")
+    check_options(name, options, _DEFAULTS)
     options = {**_DEFAULTS, **options}
     options["vocabulary_size"] = _stored_size(options["vocabulary_size"])
     if options["max_words"] < 1:

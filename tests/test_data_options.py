@@ -1,0 +1,57 @@
+"""Options of data sets: one that no set has, or of the wrong type, is refused by its name before anything is read."""
+
+import inspect
+
+import pytest
+
+from zf_jax.data import NAMES, DataError, load, prepare, registry
+from zf_jax.data.options import check_options
+from zf_jax.data.speech.dataset import SAMPLE_RATES, stored_name
+
+WRONG = {bool: [3, "yes", None], int: ["abc", 1.5, True, 2**63], float: ["abc", True, float("nan"), {}], str: [3, True]}
+
+
+def wrong_options():
+    """Every option with a default of each set's loader, with values of other types."""
+    for name in NAMES:
+        for option, parameter in inspect.signature(registry._loader(name)).parameters.items():
+            if option != "name":
+                yield from ((name, option, value) for value in WRONG.get(type(parameter.default), ()))
+
+
+def test_an_option_of_the_wrong_type_is_refused_by_its_name_whatever_the_set():
+    tried = list(wrong_options())
+    assert len({option for _, option, _ in tried}) > 8
+    for name, option, value in tried:
+        with pytest.raises(DataError, match=rf"^{option} must be "):
+            load(name, data_dir="/nonexistent", **{option: value})
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("images", {"nonesuch": 3}, "has no option 'nonesuch': it takes image_shape, prefix"),
+        ("images", {"prefix": 3}, "prefix must be a text"),
+        ("mnist", {"view": "rows"}, "has no option 'view'"),  # which is chosen on reading
+        ("text_folder", {"nonesuch": 3}, "has no option 'nonesuch'"),
+        ("text_folder", {"vocabulary_size": "abc"}, "vocabulary_size must be a whole number"),
+        ("text_folder", {"max_words": 2.5}, "max_words must be a whole number"),
+        ("text_folder", {"valid_fraction": "half"}, "valid_fraction must be a number"),
+        ("audio_folder", {"nonesuch": 3}, "has no option 'nonesuch'"),
+        ("audio_folder", {"sample_rate": "abc"}, "sample_rate must be a whole number"),
+        ("audio_folder", {"speaker_pattern": 3}, "speaker_pattern must be a text"),
+        ("audio_folder", {"downmix": "yes"}, "downmix must be True or False"),
+    ],
+)
+def test_a_wrong_option_is_refused_on_preparing_and_nothing_is_written(name, options, message, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_text("A film.")
+    with pytest.raises(DataError, match=message):
+        prepare(name, manual_dir=str(tmp_path / "files"), data_dir=str(tmp_path / "data"), **options)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_right_types_pass():
+    check_options("mine", {"a": 1, "b": 2, "c": "x", "d": True}, {"a": 0, "b": 0.5, "c": "", "d": False, "e": None})
+    for name in SAMPLE_RATES:
+        assert stored_name(name, {"sample_rate": 8000, "split_seed": 3} if name != "blizzard" else {}).startswith(name)
