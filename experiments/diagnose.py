@@ -9,6 +9,7 @@ standard errors, and the mutual information with the number of steps and sequenc
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from absl import flags
 
@@ -32,7 +33,7 @@ def main() -> None:
     """Look, write, and print the scalars."""
     from experiments.lib.diagnosis import diagnose
 
-    result = diagnose(
+    diagnose(
         _WORKDIR.value,
         split=_SPLIT.value,
         num_sequences=_NUM_SEQUENCES.value,
@@ -40,8 +41,12 @@ def main() -> None:
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
         data_dir=_DATA_DIR.value,
+        report=_print,
     )
-    print(json.dumps({name: value for name, value in result.items() if not isinstance(value, list)}))
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(json.dumps({name: value for name, value in result.items() if not isinstance(value, list)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """The binaries as their users meet them: runs, resumes, interruptions, and wrong input refused with one sentence."""
 
+import builtins
+import errno
+import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,9 +22,11 @@ from jax.experimental import multihost_utils
 import zf_jax
 from experiments.lib import run_folder, training_loop
 from experiments.lib.cli import UserError, finite
+from experiments.lib.diagnosis import diagnose
 from experiments.lib.experiment import build
+from experiments.lib.interpolation import interpolate
 from experiments.lib.run_folder import restore
-from experiments.lib.scoring import evaluate
+from experiments.lib.scoring import evaluate, result_name
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import training
 from zf_jax.data import DataError
@@ -145,7 +151,7 @@ def newest(workdir):
 
 def test_an_evaluation_is_the_same_for_any_batch_size_and_is_written_down(whole_run):
     first = evaluate(str(whole_run), split="valid", bound="iwae", num_samples=2)
-    written = json.loads((whole_run / "eval_valid_iwae.json").read_text())
+    written = json.loads((whole_run / "eval_valid_iwae-samples2.json").read_text())
     assert written == first
     config = json.loads((whole_run / "config.json").read_text())
     config["train"]["eval_batch_size"] = 7
@@ -219,10 +225,66 @@ def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkey
 
 
 def test_figures_survive_a_file_that_cannot_be_written(whole_run, capsys):
-    (whole_run / "eval_valid_elbo.json").mkdir()
+    (whole_run / "eval_valid_elbo-sequences8.json").mkdir()
     assert evaluate(str(whole_run), split="valid", num_sequences=8)["nats_per_sequence"] < 0
     assert "warning: " in capsys.readouterr().err
-    (whole_run / "eval_valid_elbo.json").rmdir()
+    (whole_run / "eval_valid_elbo-sequences8.json").rmdir()
+
+
+def test_an_evaluation_with_other_settings_is_another_file(whole_run):
+    before = {path.name for path in whole_run.glob("eval_*")}
+    first = evaluate(str(whole_run), split="valid", bound="elbo", num_sequences=4)
+    second = evaluate(str(whole_run), split="valid", bound="elbo", num_sequences=4, seed=3, checkpoint="latest")
+    assert first["nats_per_sequence"] != second["nats_per_sequence"]
+    for result, name in ((first, "-sequences4"), (second, "-sequences4-seed3-latest")):
+        assert json.loads((whole_run / f"eval_valid_elbo{name}.json").read_text()) == result
+    assert {path.name for path in whole_run.glob("eval_*")} - before == {
+        "eval_valid_elbo-sequences4.json",
+        "eval_valid_elbo-sequences4-seed3-latest.json",
+    }
+
+
+def test_the_name_of_a_result_is_the_plain_one_for_default_settings_and_differs_for_all_others():
+    others = [{"num_samples": 64}, {"num_sequences": 9}, {"seed": 1}, {"checkpoint": "latest"}, {"data_dir": "a"}]
+    names = [result_name("test", "iwae", **one) for one in [*others, {"data_dir": "b"}, others[0] | others[2]]]
+    assert result_name("test", "iwae") == "eval_test_iwae.json"
+    assert names[0] == "eval_test_iwae-samples64.json"
+    assert len({*names, "eval_test_iwae.json"}) == len(names) + 1
+
+
+def refuse_to_write(monkeypatch, folder):
+    """Let every attempt to write below a folder fail as on a read-only file system, for root too."""
+
+    def guarded(real):
+        def call(path, *arguments, **options):
+            mode = next((a for a in (*arguments, options.get("mode")) if isinstance(a, str)), "r")
+            writes = real.__name__ in ("mkdir", "replace") or set(mode) & set("wax+")
+            if writes and str(path).startswith(str(folder)):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return real(path, *arguments, **options)
+
+        return call
+
+    for module, name in ((io, "open"), (builtins, "open"), (os, "mkdir"), (os, "replace")):
+        monkeypatch.setattr(module, name, guarded(getattr(module, name)))
+
+
+def test_a_run_that_cannot_be_written_is_evaluated_diagnosed_and_interpolated_all_the_same(
+    whole_run, tmp_path, monkeypatch, capsys
+):
+    there, printed = tmp_path / "out", []
+    refuse_to_write(monkeypatch, whole_run)
+    evaluate(str(whole_run), split="valid", num_sequences=8, seed=5, report=printed.append)
+    diagnose(str(whole_run), num_sequences=8, num_mutual=0, report=printed.append)
+    interpolate(str(whole_run), num_points=2, report=printed.append)
+    assert printed[0]["nats_per_sequence"] < 0
+    assert "kl_nats_per_dimension" in printed[1]
+    assert len(printed[2]["greedy"]) == 2
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 3
+    assert all("Read-only file system" in line for line in warnings)
+    interpolate(str(whole_run), num_points=2, out=str(there))
+    assert {path.suffix for path in there.iterdir()} == {".json", ".png"}
 
 
 def test_what_is_not_finite_becomes_null_with_a_reason():

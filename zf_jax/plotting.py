@@ -62,8 +62,9 @@ def draw_grids(panels: Panels, data: DataSet, path: Path, side: int = 4) -> np.n
     return save(figure, path)
 
 
-def draw_curves(workdir: Path) -> Path:
-    """Plot ELBO and KL over training, from ``metrics.jsonl``, into ``samples/curves.png``."""
+def draw_curves(workdir: Path, folder: Path | None = None) -> Path:
+    """Plot ELBO and KL over training, from ``metrics.jsonl``, as ``curves.png`` in ``folder``, else ``samples``."""
+    folder = workdir / "samples" if folder is None else folder
     lines = read_metrics(workdir)
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("elbo_nats_per_sequence", "kl_nats_per_sequence"), strict=True):
@@ -74,9 +75,9 @@ def draw_curves(workdir: Path) -> Path:
         axes.set(xlabel="update", ylabel="nats per sequence", title="ELBO" if name.startswith("elbo") else "KL")
         axes.grid(alpha=0.3)
         axes.legend()
-    (workdir / "samples").mkdir(exist_ok=True)
-    save(figure, workdir / "samples" / "curves.png")
-    return workdir / "samples" / "curves.png"
+    folder.mkdir(exist_ok=True)
+    save(figure, folder / "curves.png")
+    return folder / "curves.png"
 
 
 def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,12 @@ def diagnose(
     seed: int = 0,
     checkpoint: str = "best",
     data_dir: str | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Look at one split of the run in ``workdir``; what ``experiments.diagnose`` prints, and the lists beside it.
+
+    Args:
+      report: called with the result before it is written.
 
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
@@ -41,6 +46,7 @@ def diagnose(
     found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
     facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}
     result = finite({"split": split, **found, **facts, "seed": seed})
+    report(result)
     folder = path / "diagnostics"
     try:
         folder.mkdir(exist_ok=True)

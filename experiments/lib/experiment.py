@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from zf_jax.data import DataSet, load
 from zf_jax.emissions import build_emission
 from zf_jax.evaluation.units import Units, units_of
 from zf_jax.fitting.settings import FitSettings
+from zf_jax.memory import physical_memory
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
@@ -164,7 +164,7 @@ def check_memory(experiment: Experiment) -> None:
     needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     device = experiment.mesh.local_devices[0]
     found = (device.memory_stats() or {}).get("bytes_limit")
-    there = found or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = found or physical_memory()
     if needed > there:
         raise UserError(
             f"parameters and optimiser state take {needed:,} bytes, and a device has {there:,}: choose smaller sizes"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib.cli import UserError
+from experiments.lib.cli import UserError, warn
 from experiments.lib.midi import write_midi
 from experiments.lib.run_folder import restore
 from zf_jax import generation, plotting
@@ -26,11 +28,17 @@ def interpolate(
     seed: int = 0,
     checkpoint: str = "best",
     data_dir: str | None = None,
+    out: str | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Write what lies between two sequences of a split into ``workdir/interpolation``; what it wrote as JSON.
 
+    A folder that cannot be written costs a warning.
+
     Args:
       ends: the two sequences, by their number in the split; None takes two of middling length that differ most.
+      out: the folder to write into in place of ``workdir/interpolation``.
+      report: called with the result before it is written.
 
     Raises:
       UserError: there is no run, no such sequence, or the model has no latents.
@@ -62,8 +70,6 @@ def interpolate(
     steps = [round((1 - w) * lengths[0] + w * lengths[1]) for w in weights]
     panels = {name: _cut(values, steps, data) for name, values in decoded.items()}
     real = [np.asarray(example.targets) for example in examples]
-    folder = path / "interpolation"
-    folder.mkdir(exist_ok=True)
     result = {
         "split": split,
         "ends": [int(first), int(last)],
@@ -80,15 +86,27 @@ def interpolate(
         result |= {
             name: [np.asarray(values).astype(int).tolist() for values in found] for name, found in panels.items()
         }
-    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(result)
     rows = {name: [real[0], *found, real[1]] for name, found in panels.items()}
-    plotting.draw_rows(rows, data, folder / f"{split}.png", columns=num_points + 2)
+    try:
+        _write(result, rows, data, path / "interpolation" if out is None else Path(out))
+    except OSError as error:
+        warn(f"{error.filename or path} cannot be written: {error.strerror or error}; --out chooses another folder")
+    return result
+
+
+def _write(result: dict[str, Any], rows: dict[str, Any], data: Any, folder: Path) -> None:
+    """Write the JSON, a picture, and sound or MIDI into a folder, and print its name."""
+    split = result["split"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    plotting.draw_rows(rows, data, folder / f"{split}.png", columns=len(result["weights"]) + 2)
     for name, found in rows.items():
         if data.sample_rate is not None:
             plotting.write_wav(found, data, folder / f"{split}_{name}.wav")
         if plotting.is_music(data):
             write_midi(found, folder / f"{split}_{name}.mid")
-    return result
+    print(f"{folder} holds what lies between {split} {result['ends']}")
 
 
 def _two_that_differ(source: Any) -> tuple[int, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +19,26 @@ from zf_jax.emissions import member
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
 
+DEFAULT_SAMPLES = 25
+
 
 def evaluate(
     workdir: str,
     *,
     split: str = "test",
     bound: str = "elbo",
-    num_samples: int = 25,
+    num_samples: int = DEFAULT_SAMPLES,
     num_sequences: int = 0,
     chunk_size: int = 8,
     seed: int = 0,
     checkpoint: str = "best",
     data_dir: str | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Score one split of the run in ``workdir``; what ``experiments.evaluate`` prints.
+    """Score one split of the run in ``workdir``, and write the result beside the run under ``result_name``.
+
+    Args:
+      report: called with the result before it is written.
 
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split or bound, no sample, a damaged checkpoint.
@@ -42,7 +51,8 @@ def evaluate(
     experiment, state, path = restore(workdir, checkpoint, data_dir)
     source = some_of(experiment.data.split(split), num_sequences)
     exact = experiment.model.latent_dim == 0
-    num_samples = 1 if exact or bound == "elbo" else num_samples
+    if exact or bound == "elbo":
+        num_samples = 1
     try:
         step = make_eval_step(
             experiment.model, experiment.mesh, bound, num_samples, chunk_size, quantisation_step(experiment)
@@ -75,6 +85,38 @@ def evaluate(
         "device": jax.devices()[0].device_kind,
     }
     result = finite(result)
+    report(result)
     if jax.process_index() == 0:
-        write_json(Path(path, f"eval_{split}_{bound}.json"), result)
+        samples = DEFAULT_SAMPLES if exact or bound == "elbo" else num_samples  # which these do not have
+        settings = {"num_sequences": num_sequences, "seed": seed, "checkpoint": checkpoint, "data_dir": data_dir}
+        name = result_name(split, bound, num_samples=samples, **settings)
+        write_json(Path(path, name), result)
     return result
+
+
+def result_name(
+    split: str,
+    bound: str,
+    *,
+    num_samples: int = DEFAULT_SAMPLES,
+    num_sequences: int = 0,
+    seed: int = 0,
+    checkpoint: str = "best",
+    data_dir: str | None = None,
+) -> str:
+    """Return the file name of a result: "eval_test_iwae.json", with what differs from the defaults behind that.
+
+    Other settings write other files: "eval_test_iwae-samples64-seed1.json".
+    """
+    name = f"eval_{split}_{bound}"
+    if num_samples != DEFAULT_SAMPLES:
+        name += f"-samples{num_samples}"
+    if num_sequences:
+        name += f"-sequences{num_sequences}"
+    if seed:
+        name += f"-seed{seed}"
+    if checkpoint != "best":
+        name += f"-{checkpoint}"
+    if data_dir is not None:
+        name += f"-data{hashlib.sha256(os.path.abspath(data_dir).encode()).hexdigest()[:8]}"
+    return f"{name}.json"
