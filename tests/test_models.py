@@ -89,6 +89,17 @@ def test_bounds_that_cross_are_refused_when_the_model_is_built(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_sizes_that_are_no_whole_numbers_are_refused(name):
+    for field in (f.name for f in dataclasses.fields(MODELS[name]) if f.name.endswith(("_dim", "_layers"))):
+        for wrong in (("abc",), (1.5,), (2, "3"), (True,)) if field == "emission_layers" else ("abc", 1.5, True):
+            with pytest.raises(ValueError, match=f"^{field} must be whole"):
+                build_model(name, Observation("frames", 2), emission="gaussian", **{field: wrong})
+    for wrong in ((1.0,), ("abc",), ("a", "b"), (0.0, 1.0, 2.0)):
+        with pytest.raises(ValueError, match="bounds of a log standard deviation are two numbers"):
+            build_model(name, Observation("frames", 2), emission="gaussian", emission_log_std_bounds=wrong)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_emission_layers_without_a_unit_are_refused(name):
     with pytest.raises(ValueError, match=r"emission_layers must be at least 1 each, not \(4, 0\)"):
         build_model(name, Observation("frames", 2), emission="gaussian", emission_layers=(4, 0))

@@ -35,11 +35,13 @@ softplus.defjvps(lambda dx, _, x: jax.nn.sigmoid(x) * dx)
 
 
 def check_bounds(bounds: Bounds) -> None:
-    """Check that the lower bound is below the upper one.
+    """Check that the bounds are two, each a number or None, the lower one below the upper one.
 
     Raises:
-      ValueError: the lower bound is not below the upper one.
+      ValueError: they are not.
     """
+    if len(bounds or (None, None)) != 2 or any(isinstance(bound, str | bool) for bound in bounds or ()):
+        raise ValueError(f"the bounds of a log standard deviation are two numbers, not {bounds}")
     lower, upper = bounds or (None, None)
     if lower is not None and upper is not None and not lower < upper:
         raise ValueError(f"the lower bound of a log standard deviation, {lower}, must be below the upper one, {upper}")

@@ -207,8 +207,15 @@ def _parse(argv: list[str]) -> list[str]:
         missing = re.match(r"flag --(\w+)=None", str(error))
         if missing:
             _end(f"--{missing[1]} is missing; see --help")
-        _end(" ".join(str(error).split()))
+        _end(_plain(" ".join(str(error).split())))
     raise AssertionError
+
+
+def _plain(told: str) -> str:
+    """Return what absl says of a value in the words of this program."""
+    told = re.sub(r"invalid literal for int\(\) with base 10: .*", "must be a whole number", told)
+    told = re.sub(r"could not convert string to float: .*", "must be a number", told)
+    return re.sub(r"\('Non-boolean argument to boolean flag', .*\)", "must be true or false", told)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -6,6 +6,7 @@ A bound, an objective, an evaluator, a sampler, a diagnostic is handed a ``Model
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -79,10 +80,13 @@ class Model:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith(("_dim", "num_layers")) and value < 1:
-                raise ValueError(f"{field.name} must be at least 1, not {value}")
-            if field.name == "emission_layers" and any(width < 1 for width in value):
-                raise ValueError(f"{field.name} must be at least 1 each, not {value}")
+            if field.name.endswith(("_dim", "_layers")):
+                sizes = value if field.name == "emission_layers" else (value,)
+                if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
+                    raise ValueError(f"{field.name} must be whole, not {value!r}")
+                if any(size < 1 for size in sizes):
+                    each = " each" if field.name == "emission_layers" else ""
+                    raise ValueError(f"{field.name} must be at least 1{each}, not {value}")
             if field.name.endswith("_log_std_bounds"):
                 check_bounds(value)
         emission = build_emission(self.emission, self.observation, log_std_bounds=self.emission_log_std_bounds)
