@@ -68,6 +68,10 @@ def main() -> None:
             raise cli.UserError("tables 2 and 3 need --imdb_dir, the folder of IMDB")
     if not wanted:
         raise cli.UserError("table 1 and figure 2 need --speech_dir or --mnist_dir")
+    known = {row for table in wanted for row in tables(speech_set)[table].rows}
+    unknown = [row for row in _ROWS.value or [] if row not in known]
+    if unknown:
+        raise cli.UserError(f"--rows has no {unknown[0]!r} here: choose of {', '.join(sorted(known))}")
     workdir.mkdir(parents=True, exist_ok=True)
     if smoke:
         make_smoke_data(workdir / "made")
