@@ -5,8 +5,8 @@ With weights w_k, their shares s_k = w_k / sum_j w_j, generative parameters thet
     d/dtheta   sum_k s_k   d log p(x, z_k) / dtheta
     d/dphi     sum_k s_k^2 (d log w_k / dz_k) (dz_k / dphi)
 
-The second estimator has the mean of the plain gradient, and a signal-to-noise ratio that does not vanish as K grows.
-If a parameter is used on both sides, as those of the recurrence are, each use gets the gradient of its side.
+The second estimator is unbiased, and its signal-to-noise ratio does not vanish as K grows.  Parameters of the
+recurrence belong to both theta and phi: each use of a parameter gets the gradient of its own line.
 
 Source: Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019.
 """

@@ -1,7 +1,7 @@
-"""Lower bounds of log p(x) for any model, from the same per-step terms.
+"""Compute the ELBO and the importance-weighted bound of log p(x) from a model's per-step terms.
 
-All bounds are in nats for a whole sequence, ``[B]``; each is computed sequence by sequence, so that neither the
-other rows of a batch nor its padding can change it (rules A7, A8).
+A bound is one number per sequence, ``[B]``, in nats.  Other rows of the batch and padding never change a sequence's
+bound (rules A7, A8 of docs/model.md).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from zf_jax.typing import Array, Batch, Params, StepTerms
 def step_terms(
     model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
 ) -> StepTerms:
-    """The terms of every step for one posterior sample a step, each ``[B, T]`` in nats, 0 on padding.
+    """Return the terms of the bounds for one posterior sample per step, each ``[B, T]`` in nats, 0 on padding.
 
     Args:
-      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.
+      key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.
       noise: standard normal, ``[B, T, Z]``.
     """
     if noise is None:
@@ -33,10 +33,12 @@ def step_terms(
 
 @compiled_once("model")
 def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None) -> Array:
-    """sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ), one sample a step, the KL in closed form: ``[B]``, nats.
+    """Return the ELBO, sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ): ``[B]``, nats.
+
+    One posterior sample is drawn per step; the KL divergence is in closed form.
 
     Args:
-      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.
+      key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.
       noise: standard normal, ``[B, T, Z]``.
     """
     terms = step_terms(model, params, batch, key, noise=noise)
@@ -44,7 +46,7 @@ def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *
 
 
 def log_weights(terms: StepTerms) -> Array:
-    """log p(x, z) - log q(z | x) of the drawn z, over whole sequences: ``[B]``, nats."""
+    """Return the log importance weight of each sequence, log p(x, z) - log q(z | x): ``[B]``, nats."""
     return jnp.sum(terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob, axis=1)
 
 
@@ -59,7 +61,7 @@ def iwae_log_weights(
     noise: Array | None = None,
     chunk_size: int | None = None,
 ) -> Array:
-    """K log importance weights a sequence: ``[K, B]``, nats; arguments as for ``iwae``."""
+    """Return K log importance weights per sequence, ``[K, B]``, nats; arguments as for ``iwae``."""
     if noise is not None:
         num_samples = noise.shape[0]
     if num_samples < 1:
@@ -71,11 +73,11 @@ def iwae_log_weights(
 
     def one(k, noise_k):
         if noise_k is None:
-            # A key for each sample by its number: the samples do not depend on how they are cut into chunks.
+            # The key is folded by the sample's index, so the samples do not depend on chunk_size.
             noise_k = draw_noise(fold(required_key(key), k), batch, model.latent_dim)
         return log_weights(model.score(params, features, unroll(model, params, features, noise_k)[1]))
 
-    # Samples of a chunk run side by side, chunks one after another: memory is bounded by the chunk.
+    # Samples of a chunk run in parallel, chunks in sequence: chunk_size bounds the memory.
     samples = (jnp.arange(num_samples), noise)
     return jax.lax.map(lambda sample: one(*sample), samples, batch_size=chunk_size)
 
@@ -91,13 +93,16 @@ def iwae(
     noise: Array | None = None,
     chunk_size: int | None = None,
 ) -> Array:
-    """The importance-weighted bound, log-mean-exp over whole-sequence weights (rule A14): ``[B]``, nats.
+    """Return the importance-weighted bound, the log-mean-exp of K whole-sequence weights (rule A14): ``[B]``, nats.
 
     Args:
-      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.
+      key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.
       num_samples: K.
       noise: standard normal, ``[K, B, T, Z]``; sets K.
-      chunk_size: how many samples are held in memory at once; all by default.
+      chunk_size: the number of samples held in memory at once; K by default.
+
+    Raises:
+      ValueError: K or ``chunk_size`` is below 1; ``key`` and ``noise`` are both None; ``key`` is a legacy key.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders", 2016.
     """
@@ -106,5 +111,5 @@ def iwae(
 
 
 def log_mean_exp(weights: Array) -> Array:
-    """log (1/K) sum_k exp(w_k) over axis 0: ``[K, B]`` to ``[B]``."""
+    """Return log (1/K) sum_k exp(w_k) over axis 0: ``[K, B]`` to ``[B]``."""
     return jax.nn.logsumexp(weights, axis=0) - jnp.log(jnp.asarray(weights.shape[0], weights.dtype))

@@ -9,17 +9,18 @@ import jax.numpy as jnp
 
 from zf_jax.typing import Array, Batch
 
-GENERATOR = "threefry2x32"  # its numbers do not depend on the batch; those of JAX's other generators do under vmap
+GENERATOR = "threefry2x32"  # under vmap, numbers of JAX's other generators depend on the batch
 
 
 def seed_key(seed: int, purpose: str = "") -> Array:
     """Return the key of a seed, or the key of a seed for one purpose.
 
-    The generator is always ``GENERATOR``, whatever ``jax_default_prng_impl`` is: a run, and an evaluation for any batch
-    size, is then the same on every machine.
+    The generator is always ``GENERATOR``, whatever ``jax_default_prng_impl`` is.  So a seed gives the same numbers on
+    every machine, and an evaluation gives the same numbers for every batch size.
 
     Args:
-      purpose: a name.  Keys of two names, or of two seeds, are independent.
+      seed: an integer.
+      purpose: a name.  Keys of different names, and keys of different seeds, are independent.
     """
     key = jax.random.key(seed, impl=GENERATOR)
     return jax.random.fold_in(key, zlib.crc32(purpose.encode())) if purpose else key
@@ -29,8 +30,8 @@ def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
     """Draw standard normal noise for every latent, ``[B, T, Z]``.
 
     Args:
-      key: one key for the whole batch, or one key per sequence, ``[B]``.  With one key per sequence the noise of a
-        sequence depends on its key alone, not on its place in the batch or the padding of the batch.
+      key: one key for the whole batch, or one key per sequence, ``[B]``.  With one key per sequence, the noise of a
+        sequence depends on the sequence's key alone, not on the row or on padding.
     """
     shape, dtype = (*batch.mask.shape, latent_dim), jnp.result_type(float)
     if key.ndim:
@@ -39,14 +40,14 @@ def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
 
 
 def fold(key: Array, data: Array | int) -> Array:
-    """Fold a number into one key, or into each of a key a sequence, ``[B]``."""
+    """Fold a number into one key, or into each key of ``[B]``."""
     return jax.vmap(lambda k: jax.random.fold_in(k, data))(key) if key.ndim else jax.random.fold_in(key, data)
 
 
 def required_key(key: Array | None) -> Array:
     """Return ``key``; ``ValueError`` if it is None or a legacy ``PRNGKey``."""
     if key is None:
-        raise ValueError("give a PRNG key, or the noise itself")
+        raise ValueError("key and noise are both None: pass a key made by jax.random.key, or the noise")
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ValueError("give a typed PRNG key, made by jax.random.key rather than jax.random.PRNGKey")
+        raise ValueError("key is not a typed PRNG key: make the key with jax.random.key, not with jax.random.PRNGKey")
     return key

@@ -1,4 +1,4 @@
-"""The particle bound: log of a particle filter's estimate of p(x), for any model (FIVO).
+"""Estimate the particle bound (FIVO), the log of a particle filter's estimate of p(x), for any model.
 
 Source: Maddison et al., "Filtering Variational Objectives", 2017, algorithm 1.
 """
@@ -18,11 +18,11 @@ from zf_jax.typing import Array, Batch, Params
 
 
 class ParticleEstimate(NamedTuple):
-    """What a particle filter says of each sequence.
+    """The estimates of a particle filter, one per sequence.
 
     Attributes:
-      bound: log of an unbiased estimate of p(x), and so a lower bound of log p(x) on average, ``[B]``, nats.
-      num_resampled: how often the particles were resampled, ``[B]`` int32.
+      bound: log of an unbiased estimate of p(x), ``[B]``, nats; the expectation is a lower bound of log p(x).
+      num_resampled: the number of steps after which the particles were resampled, ``[B]`` int32.
     """
 
     bound: Array
@@ -43,22 +43,25 @@ def particle_bound(
     features: Features | None = None,
     kl_temperature: Array | float = 1.0,
 ) -> ParticleEstimate:
-    """Run a particle filter with the model's posterior as proposal over every sequence.
+    """Run a particle filter over every sequence, with the model's posterior as the proposal.
+
+    Gradients flow through the draws and the weights.  The score-function term of the choice of ancestors is left out,
+    as in the source, because of the term's variance.
 
     Args:
-      key: a PRNG key, or one a sequence ``[B]``; not read where ``noise`` is given.  With a key a sequence the estimate
-        depends neither on the sequence's place in the batch, nor on how far the batch is padded.
+      key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.  With one key per sequence,
+        the estimate of a sequence depends neither on the row nor on padding.
       num_particles: K.
-      threshold: particles are resampled after a step that leaves an effective sample size under threshold * K, the
-        last step excepted; 0 never resamples, which makes the bound IWAE's, and more than 1 always does.
-      noise: standard normal ``[K, B, T, Z]``, sets K; and uniform on [0, 1) ``[B, T]``, one for each resampling.
-      chunk_size: how many sequences are held in memory at once; all by default.  Particles of a sequence meet when
-        they are resampled, so that it is sequences, not particles, that can be done one after another.
-      features: what the model's ``encode`` gives for the batch, where that is known already.
-      kl_temperature: the weight of log p(z) - log q(z), for training; a bound of log p(x) only at 1.
+      threshold: resample after each step whose effective sample size is below ``threshold * K``, except after the last
+        step.  0 never resamples, so the bound is the importance-weighted bound; above 1 always resamples.
+      noise: standard normal ``[K, B, T, Z]``, which sets K, and uniform on [0, 1) ``[B, T]``, one per step.
+      chunk_size: the number of sequences held in memory at once; B by default.  All particles of a sequence are held
+        together, since resampling mixes the particles.
+      features: ``model.encode(params, batch)``, if computed already.
+      kl_temperature: the weight of log p(z) - log q(z) in training; only 1 gives a bound of log p(x).
 
-    Gradients go through the draws and the weights, not through the choice of ancestors, whose score term is left out
-    for its variance, as in the source.
+    Raises:
+      ValueError: K or ``chunk_size`` is below 1; ``key`` and ``noise`` are both None; ``key`` is a legacy key.
     """
     num_particles = num_particles if noise is None else len(noise[0])
     if num_particles < 1:
@@ -94,11 +97,11 @@ def _filter(
     """Filter one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
     mask = features.observed.mask
     steps = jnp.arange(mask.shape[0])
-    # Resampling looks a step ahead: after a sequence's last real step, and on its padding, there is nothing to gain.
+    # Resampling helps later steps only, so the last real step and padding do not resample.
     goes_on = jnp.append(mask[1:], 0) > 0
     carry = model.initial_carry(params, mask[None])
     carry = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_particles, *x.shape)), carry)
-    # Zeros made from the mask, so that they vary over mesh axes as the data do.
+    # Zeros are made from the mask, so that shard_map sees zeros that vary over the mesh axes of the data.
     zero = jnp.zeros_like(mask[0], dtype=jnp.result_type(float))
     initial = (carry, jnp.broadcast_to(zero, num_particles), zero, zero.astype(jnp.int32))
 
@@ -139,21 +142,21 @@ def _filter(
 
 
 def effective_sample_size(log_weights: Array) -> Array:
-    """(sum w)^2 / sum w^2 of log-weights ``[K]``; K where every weight is 0, as there is nothing to choose between."""
+    """Return the effective sample size (sum w)^2 / sum w^2 of log-weights ``[K]``; K if every weight is 0."""
     weights = _scaled(log_weights)
     return jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights))
 
 
 def systematic_ancestors(log_weights: Array, uniform: Array) -> Array:
-    """Indices ``[K]`` of the particles that survive, each w_k K / sum w times on average and never where w_k = 0.
+    """Return the indices ``[K]`` of the particles to copy, by systematic resampling.
 
-    One uniform ``[]`` on [0, 1) places K evenly spaced pointers on the line of the weights: an unbiased choice of less
-    variance than K independent ones.
+    Index k occurs w_k K / sum w times on average, and never if w_k = 0.  One uniform number on [0, 1), ``[]``, shifts K
+    evenly spaced pointers into the cumulative weights; the variance is below that of K independent draws.
     """
     count = log_weights.shape[0]
     ends = jnp.cumsum(_scaled(log_weights))
     pointers = (jnp.arange(count) + uniform) / count * ends[-1]
-    # Rounding may carry the last pointer to the very end, where only weights of 0 could follow.
+    # Rounding may move the last pointer to the end of the cumulative weights, past every positive weight.
     pointers = jnp.minimum(pointers, jnp.nextafter(ends[-1], jnp.zeros_like(ends[-1])))
     return jnp.searchsorted(ends, pointers, side="right")
 

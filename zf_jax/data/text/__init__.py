@@ -1,1 +1,1 @@
-"""Text: folders of documents, their words and vocabulary."""
+"""Read folders of documents as sentences of words."""

@@ -1,9 +1,9 @@
-"""Raw text to sentences of word tokens: the IMDB reviews, or any folder or file of text.
+"""Read text as sentences of word tokens: the IMDB reviews, or any folder or file of text.
 
-Documents are divided 85/5/10 by a hash of their own text, so that a review and its copies share a split whatever else
-is in the corpus, and no sentence is judged beside its neighbours of the same review.  A folder whose file names state
-training and test (ptb.train.txt, wiki.test.tokens) keeps that division.  The vocabulary is counted on the
-training sentences alone.  The paper's own IMDB crawl (Diao et al. 2014) is not public: ``imdb`` is that of Maas et al.
+A hash of a document's text chooses the document's split, 85/5/10, so that equal documents share a split.  A folder
+whose file names state training and test (ptb.train.txt, wiki.test.tokens) keeps the stated splits.  The vocabulary is
+counted on the training split alone.  ``imdb`` is the set of Maas et al. (2011); the paper's set (Diao et al. 2014) is
+not public.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from zf_jax.typing import Observation
 
 _SPLITS = ("train", "valid", "test")
 _DEFAULTS = {"vocabulary_size": 16000, "max_words": 15, "valid_fraction": 0.05, "test_fraction": 0.10}
-_BLOCK = 1000  # sentences a record: a set is read whole, so records are few and large
-_EOS, _UNK = 0, 1  # <bos> has no word: it is the observation's start token
+_BLOCK = 1000  # sentences per record: a set is read whole, so large records read faster
+_EOS, _UNK = 0, 1  # the start token is outside the vocabulary
 
 
 def load_text(
@@ -40,22 +40,22 @@ def load_text(
     valid_fraction: float = 0.05,
     test_fraction: float = 0.10,
 ) -> DataSet:
-    """Return a corpus as sentences of at most ``max_words`` words and punctuation marks, each closed by ``<eos>``.
+    """Return a corpus as sentences of at most ``max_words`` words and punctuation marks, each ended by ``<eos>``.
 
     Args:
-      data_dir: for ``imdb`` the folder of the archive or of ``aclImdb``; for ``text_folder`` a folder of .txt files or
-        one file; or the data directory ``prepare`` wrote.
+      data_dir: for ``imdb`` the folder of the archive or of ``aclImdb``; for ``text_folder`` one text file or a folder
+        of .txt, .text or .tokens files; or the data directory that ``prepare`` wrote.
       name: ``imdb`` or ``text_folder``.
       skip_bad_files: count and skip files that are not UTF-8, instead of stopping.
-      cache_dir: where the tokens are kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
-      vocabulary_size: words at most, ``<eos>`` and ``<unk>`` included: the commonest of the training split.  Up to
-        16,000 it is chosen on reading, and what was prepared once serves them all.
-      max_words: longer sentences are left out, and counted.
-      valid_fraction: of the documents.
-      test_fraction: of the documents.
+      cache_dir: the folder where tokens are kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
+      vocabulary_size: the largest number of words, ``<eos>`` and ``<unk>`` included.  The most frequent words of the
+        training split are kept.  All sizes up to 16,000 read the same prepared files.
+      max_words: sentences with more words are left out and counted.
+      valid_fraction: the share of documents for validation.
+      test_fraction: the share of documents for the test.
 
     Raises:
-      DataError: nothing is there, a file is not UTF-8 text, or a split is left empty.
+      DataError: the folder holds no text, a file is not UTF-8 text, or a split is empty.
     """
     options = {
         "vocabulary_size": _stored_size(vocabulary_size),
@@ -73,20 +73,20 @@ def load_text(
 
 
 def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: bool = False, **options) -> str:
-    """Tokenise a corpus into array_record files under ``data_dir`` and return their path.
+    """Tokenise the corpus in ``manual_dir`` into array_record files under ``data_dir``; return the path of the files.
 
-    Arguments and errors as for ``load_text``; a set that is there already is left as it is.
+    Options and errors are those of ``load_text``.  An existing preparation is kept.
     """
     check_options(name, options, _DEFAULTS)
     options = {**_DEFAULTS, **options}
     options["vocabulary_size"] = _stored_size(options["vocabulary_size"])
     if options["max_words"] < 1:
-        raise DataError("", f"a sentence holds at least one word, and max_words is {options['max_words']}")
+        raise DataError("", f"max_words must be at least 1, not {options['max_words']}")
     for fraction in ("valid_fraction", "test_fraction"):
         if not 0.0 < options[fraction] < 1.0:
             raise DataError("", f"{fraction} must be between 0 and 1, not {options[fraction]}")
     if options["valid_fraction"] + options["test_fraction"] >= 1.0:
-        raise DataError("", "valid_fraction and test_fraction leave nothing to train on")
+        raise DataError("", "valid_fraction and test_fraction must add up to less than 1")
     config = store.config_name(name, options, _DEFAULTS)
     return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir)
 
@@ -110,7 +110,7 @@ def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str,
 
 
 class _Corpus:
-    """Collects the sentences of each split as provisional word numbers, then numbers words by frequency."""
+    """Collect the sentences of each split with words numbered by first use; then number words by frequency."""
 
     def __init__(self, options: dict[str, Any], states_valid: bool = False):
         self._options, self._states_valid = options, states_valid
@@ -130,7 +130,7 @@ class _Corpus:
         facts, numbers, limit = self._facts[split], self._numbers, self._options["max_words"]
         facts["documents"] += 1
         for sentence in words.sentences(content):
-            # A chunk between spaces is at least one word, so most long sentences need not be looked at closely.
+            # A chunk between spaces is at least one word, so most long sentences need no tokenising.
             found = words.words(sentence) if sentence.count(" ") < limit else None
             if found is None or len(found) > limit:
                 facts["sentences_too_long_left_out"] += 1
@@ -144,9 +144,9 @@ class _Corpus:
             self._lengths[split].append(len(found))
 
     def _split(self, content: str, stated: str) -> str:
-        """Return the split that a document's file states, or the one of its text's hash.
+        """Return the split that a document's file states, or else the split that the hash of the text chooses.
 
-        Where files state training and test but no validation, its documents come out of those of training.
+        If files state training and test but no validation, validation documents are taken from training.
         """
         valid, test = self._options["valid_fraction"], self._options["test_fraction"]
         if not stated:
@@ -161,11 +161,11 @@ class _Corpus:
         for split in _SPLITS:
             if not self._lengths[split]:
                 limit = self._options["max_words"]
-                remedy = f"it needs more documents with sentences of at most {limit} words, or larger fractions"
+                remedy = f"add documents with sentences of at most {limit} words, or choose larger fractions"
                 raise DataError(where, f"leaves the {split} split empty", remedy)
         found = list(self._numbers)
         counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(found))
-        # A text's own <unk> is the model's, not a word of the vocabulary.
+        # A literal <unk> in the text is the unknown word, not an entry of its own.
         seen = [i for i in range(len(found)) if counts[i] > 0 and found[i] != words.UNK]
         kept = sorted(seen, key=lambda i: (-counts[i], found[i]))[: self._options["vocabulary_size"] - 2]
         final = np.full(len(found), _UNK, np.int32)
@@ -192,7 +192,7 @@ def _records(tokens: np.ndarray, lengths: np.ndarray) -> Iterator[dict[str, np.n
 
 def _stored_size(vocabulary_size: int) -> int:
     if vocabulary_size < 3:
-        raise DataError("", f"a vocabulary needs at least 3 words, <eos> and <unk> included, not {vocabulary_size}")
+        raise DataError("", f"vocabulary_size must be at least 3, <eos> and <unk> included, not {vocabulary_size}")
     return max(int(vocabulary_size), _DEFAULTS["vocabulary_size"])
 
 
@@ -201,7 +201,7 @@ def _dataset(name: str, path: str, skip_bad_files: bool, vocabulary_size: int) -
     bad = metadata["bad_files"]
     if bad and not skip_bad_files:
         raise store.prepared_without(path, bad)
-    # The commonest come first; escaped, for the words of older sets may hold control characters.
+    # Words are sorted by frequency, and escaped because words of older preparations may hold control characters.
     vocabulary = tuple(map(shown, metadata["vocabulary"][:vocabulary_size]))
     counts = metadata["counts"]
     counts["words_of_train_outside_the_vocabulary"] += len(metadata["vocabulary"]) - len(vocabulary)

@@ -1,4 +1,4 @@
-"""Documents out of files: the IMDB archive or its folder, and any folder or file of text."""
+"""Read documents from the IMDB archive, from its unpacked folder, or from any folder or file of text."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from zf_jax.extras import needs
 _ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 _TEXT_SUFFIXES = (".txt", ".text", ".tokens")
 _LONGEST_PARAGRAPH = 50  # lines
-_NARROWEST_PROSE = 60  # characters a line
+_NARROWEST_PROSE = 60  # characters per line
 _LARGEST_REVIEW = 16 << 20  # bytes
 _SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "dev": "valid"}
 _SPLIT_NAMES |= {"val": "valid", "test": "test", "testing": "test"}
 
 
 class Document(NamedTuple):
-    """The text of one document, and the split that its file's name states, or "" for none."""
+    """The text of one document, and the split that the file's name states ("" if none)."""
 
     text: str
     split: str = ""
 
 
 class Documents:
-    """The documents of a folder or file.
+    """Iterate over the documents of a folder or file.
+
+    The attributes are complete after the last document.
 
     Attributes:
-      counts: files that were not read, by reason; complete once the documents have been iterated over.
-      problems: what could not be read, likewise.
-      files: the number of files that were looked at, likewise.
+      counts: the number of files left out, by reason.
+      problems: an error for each file that cannot be read.
+      files: the number of files opened.
     """
 
     def __init__(self, root: str, name: str):
@@ -61,7 +63,7 @@ class Documents:
 
     @property
     def states_valid(self) -> bool:
-        """Whether the files' names state a validation split beside those of training and test."""
+        """Whether a file's name states a validation split."""
         if self._name == "imdb" or not os.path.isdir(self._root):
             return False
         files = [path for path in walk(self._root).files if path.lower().endswith(_TEXT_SUFFIXES)]
@@ -84,17 +86,19 @@ class Documents:
         if not paths:
             if self.problems:
                 raise self.problems[0]
-            raise DataError(root, "holds no .txt files", "give a folder of text files, or one file")
+            raise DataError(
+                root, "holds no .txt files", "pass a folder of .txt, .text or .tokens files, or one text file"
+            )
         named = {path: stated_split(os.path.relpath(path, root)) for path in paths}
         if {"train", "test"} <= set(named.values()):
-            # The set's own division; what belongs to none of its splits (a README) is no part of the set.
+            # If names state splits, a file that states none (a README) is not part of the set.
             self.counts["files_outside_the_stated_splits_not_read"] += sum(not split for split in named.values())
             yield from ((path, split, None) for path, split in named.items() if split)
         else:
             yield from ((path, "", None) for path in paths)
 
     def _imdb_files(self) -> Iterator[tuple[str, str, bytes | None]]:
-        """Yield every review, labelled or not, of the unpacked folder or of the archive."""
+        """Yield every review, labelled or not, from the unpacked folder or from the archive."""
         root = self._root
         for home in (root, os.path.join(root, "aclImdb")):
             if {"train", "test"} <= set(folders_in(home)):
@@ -107,10 +111,12 @@ class Documents:
         candidates = [root] if os.path.isfile(root) else [os.path.join(root, f) for f in sorted(os.listdir(root))]
         archive = next((c for c in candidates if "aclimdb" in c.lower() and c.lower().endswith(_ARCHIVES)), None)
         if archive is None:
-            raise DataError(root, "holds neither aclImdb nor aclImdb_v1.tar.gz", "put one there", Prepare("imdb", True))
+            raise DataError(
+                root, "holds neither aclImdb nor aclImdb_v1.tar.gz", "copy one there", Prepare("imdb", True)
+            )
         for name, content in archives.contents(archive, self._is_wanted, _LARGEST_REVIEW):
             if content is None:
-                what = f"is larger than {_LARGEST_REVIEW >> 20} MiB, which no review is"
+                what = f"is larger than {_LARGEST_REVIEW >> 20} MiB, the limit for one review"
                 self.problems.append(DataError(f"{archive}:{name}", what, "remove it"))
             else:
                 yield f"{archive}:{name}", "", content
@@ -126,7 +132,7 @@ class Documents:
 
 
 def stated_split(path: str) -> str:
-    """Return the split that a file's name or one of its folders states: ptb.train.txt, test/a.txt; or ""."""
+    """Return the split that a path states in the file's name or a folder's (ptb.train.txt, test/a.txt), or ""."""
     for part in reversed(path.split(os.sep)):
         found = {_SPLIT_NAMES[word] for word in re.split(r"[._\- ]", part.lower()) if word in _SPLIT_NAMES}
         if len(found) == 1:
@@ -135,9 +141,9 @@ def stated_split(path: str) -> str:
 
 
 def paragraphs(content: str) -> list[str]:
-    """Return what lies between blank lines; of a block that is a list rather than a paragraph, every line.
+    """Return the blocks between blank lines; of a block that is a list of sentences, return every line.
 
-    Lines end at LF, CRLF or CR and nowhere else.
+    Lines end at LF, CRLF or CR only.
     """
     found: list[str] = []
     for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in re.split(r"\r\n|\n|\r", content))):
@@ -147,7 +153,7 @@ def paragraphs(content: str) -> list[str]:
 
 
 def _is_list(lines: list[str]) -> bool:
-    """Whether lines are sentences of their own: too many for a paragraph, or without stops and unlike filled prose."""
+    """Whether each line is a sentence: over 50 lines, or no full stops and line lengths unlike wrapped text."""
     if len(lines) > _LONGEST_PARAGRAPH:
         return True
     if len(lines) < 3 or any(re.search(r"[.!?\u0964\u3002\uff01\uff1f][\"')\]]*(\s|$)", line) for line in lines):

@@ -1,8 +1,8 @@
-"""Words: documents to sentences, sentences to words, and back to text that people read.
+"""Split documents into sentences and sentences into words, and join words into readable text.
 
-Unicode is normalised (NFC) and typographic quotes are made plain; words are separated by white space, and punctuation
-and symbols at a word's edges are words of their own, by Unicode category, so that combining marks stay where they
-belong.  Writing without spaces between words (Chinese, Japanese, Thai) must be segmented beforehand.
+Text is normalised to NFC, and typographic quotes become plain quotes.  White space separates words.  Punctuation marks
+and symbols (Unicode categories P and S) at a word's ends are words of their own; combining marks stay in the word.
+Segment text without spaces between words (Chinese, Japanese, Thai) beforehand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UNK = "<unk>"
 
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "…": " ... ", "—": " -- ", "–": " -- "})  # noqa: RUF001
 _BREAK = re.compile(r"<\s*br\s*/?\s*>", re.IGNORECASE)
-_OWN_WORD = re.compile(r"(--+|\.\.\.+|<unk>)")  # <unk>: the mark of texts whose rare words were replaced before
+_OWN_WORD = re.compile(r"(--+|\.\.\.+|<unk>)")  # some corpora come with rare words replaced by <unk>
 # A sentence ends at . ! ? (or their wide forms), with closing quotes and brackets, before white space.
 _END = re.compile(r"(?<=[.!?।。！？])([\"')\]]*)\s+")  # noqa: RUF001
 _TITLE = re.compile(r"\b(mr|mrs|ms|dr|prof|st)\.$")
@@ -25,16 +25,16 @@ _NO_SPACE_AFTER = set("([{$#£€¿¡")
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFC with plain quotes, lower case, markup breaks and white space as single spaces."""
+    """Return the text in NFC and lower case, with plain quotes; <br> tags and white space become single spaces."""
     text = visible(unicodedata.normalize("NFC", text).translate(_PLAIN))
     return " ".join(_BREAK.sub(" ", text).lower().split())
 
 
 def visible(text: str) -> str:
-    """Return the text without format and control characters: soft hyphens, zero-width spaces, marks of direction.
+    """Return the text without format and control characters (soft hyphens, zero-width spaces, direction marks).
 
-    The zero-width joiner and non-joiner stay between characters that they join or part (Persian, Indic scripts,
-    emoji).  White space stays, whatever its category.
+    The zero-width joiner and non-joiner stay between non-ASCII letters, marks and symbols (Persian, Indic scripts,
+    emoji).  White space always stays.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -52,7 +52,10 @@ def _joins(text: str, place: int) -> bool:
 
 
 def sentences(document: str) -> list[str]:
-    """Return the sentences of a normalised document; of abbreviations only titles ("mr. smith") are not an end."""
+    """Return the sentences of a normalised document.
+
+    A title ("mr. smith") does not end a sentence; any other abbreviation with a full stop does.
+    """
     parts = _END.split(document)
     # split() returns text, closers, text, closers, ..., text
     found: list[str] = []
@@ -85,11 +88,11 @@ def words(sentence: str) -> list[str]:
 
 
 def detokenise(tokens, vocabulary: Sequence[str]) -> str:
-    """Return readable text for the tokens ``[T]`` of one sentence, up to ``<eos>``; start tokens are left out."""
+    """Return the tokens ``[T]`` of one sentence as readable text, up to ``<eos>``, without start tokens."""
     text, opened, glue = "", False, True
     for token in tokens:
         if not 0 <= int(token) < len(vocabulary):
-            continue  # the start token has no word
+            continue  # the start token is outside the vocabulary
         word = vocabulary[int(token)]
         if word == EOS:
             break
