@@ -1,9 +1,11 @@
 """What the command line refuses, each with one sentence, before anything is written."""
 
 import re
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import pytest
 from absl import flags
 from helpers.runs import ROOT, tiny_config
@@ -20,13 +22,41 @@ def test_a_path_that_no_run_can_have_is_refused(name, path, monkeypatch):
     flags.DEFINE_string(name, "", "", flag_values=values)
     values(["program"])
     monkeypatch.setattr(flags, "FLAGS", values)
-    cli._check_paths()  # a default may be empty
+    cli._check_flags()  # a default may be empty
     values(["program", f"--{name}={path}"])
     with pytest.raises(UserError, match=f"--{name}"):
-        cli._check_paths()
+        cli._check_flags()
     values(["program", f"--{name}=~/run"])
-    cli._check_paths()
+    cli._check_flags()
     assert values[name].value == str(Path.home() / "run")
+
+
+def test_a_number_beyond_64_bits_is_refused(monkeypatch):
+    values = flags.FlagValues()
+    flags.DEFINE_integer("num_samples", 1, "", flag_values=values)
+    monkeypatch.setattr(flags, "FLAGS", values)
+    for number in (2**63 - 1, -(2**63)):
+        values(["program", f"--num_samples={number}"])
+        cli._check_flags()
+    for number in (2**63, -(2**63) - 1):
+        values(["program", f"--num_samples={number}"])
+        with pytest.raises(UserError, match=r"--num_samples=-?92233720368547758[0-9]+ is beyond 64 bits"):
+            cli._check_flags()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
+def test_a_lack_of_memory_ends_with_a_sentence(error, monkeypatch, capsys):
+    def fails():
+        raise error
+
+    monkeypatch.setattr(cli.app, "run", lambda main, flags_parser: main(["program"]))
+    monkeypatch.setattr(cli, "_check_flags", lambda: None)
+    monkeypatch.setattr(cli, "keep_memory", lambda: None)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit):
+        cli.run(fails)
+    signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err.startswith("error: the memory does not suffice")
 
 
 def test_a_flag_that_is_a_folder_is_checked_as_a_path():

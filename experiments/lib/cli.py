@@ -20,6 +20,7 @@ from zf_jax.extras import MissingExtra
 from zf_jax.memory import keep_memory
 
 _PATHS = ("workdir", "out")
+_NO_MEMORY = "the memory does not suffice: choose a smaller batch or model, fewer samples, or a smaller --chunk_size"
 
 flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags
 
@@ -140,14 +141,20 @@ def run(main: Callable[[], None], flags_for: Callable[[Remedy], str] = config_fl
         if len(argv) > 1:
             _end(f"there is an argument too many: {argv[1]!r}; flags start with --")
         try:
-            _check_paths()
+            _check_flags()
             main()
         except _user_errors() as error:
             sentence = error.sentence(flags_for) if isinstance(error, DataError) else str(error)
             _end(sentence, at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
+        except MemoryError:
+            _end(_NO_MEMORY)
         except RuntimeError as error:  # jax's, whose type cannot be named before jax is imported
             jax = sys.modules.get("jax")
-            if jax is None or not isinstance(error, jax.errors.JaxRuntimeError) or jax.process_count() == 1:
+            if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
+                raise
+            if "RESOURCE_EXHAUSTED" in str(error):
+                _end(_NO_MEMORY)
+            if jax.process_count() == 1:
                 raise
             # At once: JAX would wait at its exit for the process that is gone.
             _end("another process of the run was lost; start all of them again to go on from the last checkpoint", True)
@@ -170,13 +177,15 @@ def check_path(name: str, value: str) -> str:
     return os.path.expanduser(value)
 
 
-def _check_paths() -> None:
-    """Check the flags that are paths by their names, which end in _dir but for a few."""
+def _check_flags() -> None:
+    """Check whole numbers, and the flags that are paths by their names, which end in _dir but for a few."""
     for name in flags.FLAGS:
-        if name in _PATHS or name.endswith("_dir"):
-            value = flags.FLAGS[name].value
-            if isinstance(value, str) and (value or not flags.FLAGS[name].using_default_value):
-                flags.FLAGS[name].value = check_path(f"--{name}", value)
+        value = flags.FLAGS[name].value
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise UserError(f"--{name}={value} is beyond 64 bits")
+        given = isinstance(value, str) and (value or not flags.FLAGS[name].using_default_value)
+        if given and (name in _PATHS or name.endswith("_dir")):
+            flags.FLAGS[name].value = check_path(f"--{name}", value)
 
 
 def as_json(found: Any) -> str:
