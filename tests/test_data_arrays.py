@@ -7,13 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 import zf_jax
 from experiments.configs import arrays as preset
 from experiments.lib.cli import UserError
 from experiments.lib.experiment import build_config_emission
 from zf_jax import Observation, plotting
-from zf_jax.data import DataError, from_arrays, load, train_batches
+from zf_jax.data import DataError, eval_batches, from_arrays, load, train_batches
+from zf_jax.evaluation.baselines import floors
 from zf_jax.sharding import data_mesh
 
 TOKENS = Observation("tokens", 5)
@@ -189,3 +191,67 @@ def test_frames_that_are_no_audio_have_no_grid_of_integers():
     config.model.emission = "dmol"
     with pytest.raises(UserError, match=r"needs audio.*gaussian"):
         build_config_emission(config, from_arrays(some_frames()))
+
+
+def test_gaps_train_and_are_evaluated_by_what_was_observed(tmp_path):
+    rows = some_frames()
+    for row in rows:
+        row[0, 0] = np.nan
+    rows[3][1] = np.nan
+    values = np.zeros((20, 5, 2))
+    for row, into in zip(rows, values, strict=True):
+        into[: len(row)] = row
+    lengths = np.array([len(row) for row in rows])
+    np.savez(tmp_path / "arrays.npz", values=values, lengths=lengths)
+    with pytest.raises(DataError, match="pass missing=True if NaN means not observed"):
+        load("arrays", data_dir=str(tmp_path))
+    data = load("arrays", data_dir=str(tmp_path), missing=True, valid_fraction=0.2)
+    assert (data.observation, data.counts) == (Observation("frames", 2, missing=True), {"missing": 22})
+    train = np.concatenate(all_targets(data, "train"))
+    assert (np.nanmean(train), np.nanstd(train)) == pytest.approx((0, 1), abs=1e-6)
+
+    model = zf_jax.build_model("rnn", data.observation, emission="gaussian", rnn_dim=3, embed_dim=2)
+    optimizer, mesh = zf_jax.make_optimizer(1e-2), data_mesh(jax.devices()[:1])
+    state = zf_jax.init_state(model, optimizer, jax.random.key(0))
+    step = zf_jax.make_train_step(model, optimizer, mesh)
+    batches = train_batches(data.split("train"), batch_size=4, seed=0, length=5)
+    losses = []
+    for _ in range(30):
+        state, metrics = step(state, next(batches), jax.random.key(1))
+        losses.append(float(metrics["loss"]))
+    assert int(state.skipped_updates) == 0
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+    valid = data.split("valid")
+    totals = zf_jax.evaluate_split(
+        zf_jax.make_eval_step(model, mesh), state.params, eval_batches(valid, batch_size=2), jax.random.key(0), mesh
+    )
+    elements = [np.isfinite(target) for target in all_targets(data, "valid")]
+    observed_steps = np.asarray(totals.observed_steps)
+    np.testing.assert_array_equal(totals.observed_elements, [seen.sum() for seen in elements])
+    np.testing.assert_array_equal(observed_steps, [seen.any(axis=1).sum() for seen in elements])
+    found = zf_jax.summarise(totals, zf_jax.Units("step", frame_size=2, std=2.0))
+    count = sum(seen.sum() for seen in elements)
+    assert found["num_observed_elements"] == count
+    assert found["nats_per_sample"] == pytest.approx(totals.bound.sum() / count)
+    assert found["raw_nats_per_sequence"] == pytest.approx((totals.bound.sum() - count * np.log(2.0)) / len(valid))
+    assert found["nats_per_step"] == pytest.approx(totals.bound.sum() / observed_steps.sum())
+    assert found["kl_nats_per_step"] == pytest.approx(totals.kl.sum() / totals.lengths.sum())
+    ((name, unit),) = floors(valid, valid, data).items()
+    seen = np.concatenate([target[np.isfinite(target)] for target in all_targets(data, "valid")])
+    assert (name, unit.bound.sum()) == ("unit Gaussian", pytest.approx(stats.norm.logpdf(seen).sum()))
+    assert unit.samples(2).sum() == count
+
+
+def test_marks_beside_the_arrays_are_marks_in_them():
+    rows = [[4, 0, 2], [1, 1]]
+    observed = [[1, 0, 1], [1, 1]]
+    source = from_arrays({"train": rows}, observed={"train": observed}, observation=TOKENS).split("train")
+    assert (source[0].inputs.tolist(), source[0].targets.tolist()) == ([5, 4, -1], [4, -1, 2])
+    source = from_arrays({"train": [[4, -1, 2], [1, 1]]}, missing=True, observation=TOKENS).split("train")
+    assert source[0].targets.tolist() == [4, -1, 2]
+    for wrong, match in (([[1, 0, 1]], "as many sequences"), ([[1, 0], [1, 1]], r"observed\['train'\]\[0\] has the")):
+        with pytest.raises(DataError, match=match):
+            from_arrays({"train": rows}, observed={"train": wrong}, observation=TOKENS)
+    with pytest.raises(DataError, match="all elements of the valid split are missing"):
+        from_arrays({"train": rows, "valid": [[-1]]}, missing=True, observation=TOKENS)

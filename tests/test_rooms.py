@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
     ("typing", "compiled", "extras", "locks"),
-    ("distributions", "memory", "sharding", "schedules", "batch", "protocols"),
+    ("distributions", "memory", "sharding", "schedules", "batch", "checks", "protocols"),
     ("nn",),
     ("emissions",),
     ("models",),
     ("bounds",),
-    ("objective", "generation"),
+    ("objective", "generation", "imputation"),
     ("training",),
     ("data",),
     ("evaluation", "runs"),

@@ -15,6 +15,7 @@ def batch_of(
     lengths: Sequence[int] | np.ndarray | None = None,
     *,
     observation: Observation | None = None,
+    observed: Any = None,
     protocol: Literal["full", "srnn"] = "full",
 ) -> Batch:
     """Return the batch of some sequences, as numpy arrays.
@@ -23,7 +24,10 @@ def batch_of(
       targets: tokens, integers ``[B, T]``, or frames, real numbers ``[B, T, D]``; or a list of sequences of their own
         lengths, each ``[T_i]`` or ``[T_i, D]``.
       lengths: the number of real steps of each row of an array ``[B]``; all of them by default.
-      observation: what an element is; tokens need it, as its size is the token that opens a sequence.
+      observation: what an element is; tokens need it, as its size is the token that opens a sequence.  With
+        ``missing=True`` a NaN in frames, or a token -1, is an element that was not observed.
+      observed: 1 where an element was observed, 0 where it is missing: an array ``[B, T]`` or ``[B, T, D]``, or a list
+        as ``targets``.  All that ``targets`` hold by default.
       protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
         gives the first frame and scores the others.
 
@@ -32,6 +36,10 @@ def batch_of(
     """
     if protocol not in ("full", "srnn"):
         raise ValueError(f"protocol must be 'full' or 'srnn', not {protocol!r}")
+    if observed is not None:
+        if observation is not None and not observation.missing:
+            raise ValueError("observed is for data with missing elements: give an Observation(..., missing=True)")
+        targets = _marked(targets, observed)
     values, counts = _padded(targets, lengths)
     tokens = np.issubdtype(values.dtype, np.integer)
     if values.ndim != (2 if tokens else 3):
@@ -39,7 +47,8 @@ def batch_of(
             f"targets must be integers [B, T] or real numbers [B, T, D], not {values.dtype} {list(values.shape)}"
         )
     mask = np.arange(values.shape[1]) < counts[:, None]
-    _check_values(values, mask, observation, tokens)
+    missing = observed is not None or (observation is not None and observation.missing)
+    _check_values(values, mask, observation, tokens, missing)
     start = np.zeros_like(values[:, :1])
     if tokens:
         assert observation is not None
@@ -54,6 +63,35 @@ def batch_of(
         inputs, values, mask, input_mask = (x[:, 1:] for x in (inputs, values, mask, input_mask))
         counts = np.maximum(counts - 1, 0)
     return Batch(inputs, values, mask.astype(np.float32), input_mask.astype(np.float32), counts.astype(np.int32))
+
+
+def mark_missing(values: np.ndarray, observed: Any, where: str) -> np.ndarray:
+    """Return a copy of tokens or frames with -1 or NaN where ``observed`` is 0.
+
+    Args:
+      observed: 0 or 1 for each element, or for each frame.
+      where: the name of ``observed`` in a sentence.
+    """
+    observed, tokens = np.asarray(observed), np.issubdtype(values.dtype, np.integer)
+    if observed.shape != values.shape and (tokens or observed.shape != values.shape[:-1]):
+        raise ValueError(
+            f"{where} has the shape {list(observed.shape)}, and must be {list(values.shape)}, as the values"
+            + ("" if tokens else f", or {list(values.shape[:-1])}, as their steps")
+        )
+    if not np.isin(observed, (0, 1)).all():
+        raise ValueError(f"{where} must be 1 where an element was observed and 0 where it is missing")
+    gone = (observed == 0).reshape(observed.shape + (1,) * (values.ndim - observed.ndim))
+    values = values.astype(np.result_type(values, np.int32)) if tokens else values  # which have room for -1
+    return np.where(gone, np.asarray(-1 if tokens else np.nan, values.dtype), values)
+
+
+def _marked(targets: Any, observed: Any) -> Any:
+    if not isinstance(targets, (list, tuple)):
+        return mark_missing(np.asarray(targets), observed, "observed")
+    if len(observed) != len(targets):
+        raise ValueError(f"observed holds {len(observed)} sequences, and targets {len(targets)}")
+    pairs = zip(targets, observed, strict=True)
+    return [mark_missing(np.asarray(row), seen, f"observed[{i}]") for i, (row, seen) in enumerate(pairs)]
 
 
 def _padded(targets: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -87,13 +125,15 @@ def _padded(targets: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
     return values, counts
 
 
-def _check_values(values: np.ndarray, mask: np.ndarray, observation: Observation | None, tokens: bool) -> None:
+def _check_values(
+    values: np.ndarray, mask: np.ndarray, observation: Observation | None, tokens: bool, missing: bool
+) -> None:
     if tokens:
         if observation is None or observation.kind != "tokens":
             raise ValueError(
                 "targets are integers: give the observation, Observation('tokens', size), or real numbers for frames"
             )
-        wrong = np.argwhere(mask & ((values < 0) | (values >= observation.size)))
+        wrong = np.argwhere(mask & ((values < (-1 if missing else 0)) | (values >= observation.size)))
         if wrong.size:
             row, step = wrong[0]
             raise ValueError(
@@ -104,7 +144,8 @@ def _check_values(values: np.ndarray, mask: np.ndarray, observation: Observation
         raise ValueError(f"targets must be integers or real numbers, not {values.dtype}")
     if observation is not None and (observation.kind != "frames" or observation.size != values.shape[-1]):
         raise ValueError(f"targets are frames of {values.shape[-1]} numbers, and the observation is {observation}")
-    wrong = np.argwhere(mask & ~np.isfinite(values).all(axis=-1))
+    wrong = np.argwhere(mask & ~(np.isfinite(values) | (missing & np.isnan(values))).all(axis=-1))
     if wrong.size:
         row, step = wrong[0]
-        raise ValueError(f"targets[{row}, {step}] is not finite: {values[row, step]}")
+        remedy = "" if missing else "; if NaN means missing, give an Observation('frames', size, missing=True)"
+        raise ValueError(f"targets[{row}, {step}] is not finite: {values[row, step]}{remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from zf_jax.checks import CheckedStep, check_host_batch, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.models.base import Model
 from zf_jax.nn.deferred_scan import vary_like
@@ -64,6 +66,7 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array
     return TrainState(step, params, optimizer.init(params), skipped, in_a_row)
 
 
+@checked()
 @compiled_once("model", "optimizer", "settings", "axis_name")
 def update(
     model: Model,
@@ -157,12 +160,13 @@ def make_train_step(
     def train_step(state, batch, key):
         return update(model, optimizer, state, batch, key, schedules(state.step), settings)
 
-    return jax.jit(
+    compiled = jax.jit(
         train_step,
         in_shardings=(everywhere, by_row(mesh), everywhere),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
+    return CheckedStep(compiled, functools.partial(check_host_batch, model))
 
 
 def make_train_steps(
@@ -187,9 +191,10 @@ def make_train_steps(
         state, metrics = jax.lax.scan(one, state, batches)
         return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
-    return jax.jit(
+    compiled = jax.jit(
         train_steps,
         in_shardings=(everywhere, stacked_by_row(mesh), everywhere),
         out_shardings=(everywhere, everywhere),
         donate_argnums=0,
     )
+    return CheckedStep(compiled, functools.partial(check_host_batch, model, stacked=True))

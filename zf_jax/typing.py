@@ -29,10 +29,13 @@ class Observation:
     Attributes:
       kind: ``"tokens"``, integers ``[B, T]`` in ``0 .. size - 1``, or ``"frames"``, vectors ``[B, T, size]``.
       size: the number of classes of a token, or the dimension D of a frame.
+      missing: whether elements may be missing: NaN in frames, -1 in tokens.  A model then reads, beside each frame,
+        which dimensions were observed, or has a token of its own for a missing one; and scores what was observed.
     """
 
     kind: Literal["tokens", "frames"]
     size: int
+    missing: bool = False
 
     def __post_init__(self):
         if self.kind not in ("tokens", "frames"):
@@ -50,9 +53,10 @@ class Batch(NamedTuple):
     """Sequences side by side: ``inputs`` is what is known when step t begins, ``targets`` what it must predict.
 
     Attributes:
-      inputs: u, ``[B, T]`` int32 tokens (``Observation.start_token`` opens the sequence) or ``[B, T, D]`` frames.
-      targets: y, ``[B, T]`` int32 tokens or ``[B, T, D]`` frames.
-      mask: ``[B, T]``, 1 on real steps and 0 on padding, which is only ever at the end.
+      inputs: u, ``[B, T]`` int32 tokens (``Observation.start_token`` opens the sequence) or ``[B, T, D]`` frames;
+        NaN or -1 where missing, if the observation allows that.
+      targets: y, ``[B, T]`` int32 tokens or ``[B, T, D]`` frames; NaN or -1 where missing.
+      mask: ``[B, T]``, 1 on real steps, also those that are missing, and 0 on padding, which is only ever at the end.
       input_mask: ``[B, T]``, 1 where the input is data: 0 on a start token and on padding (rule A6).
       lengths: ``[B]`` int32, the number of real steps; 0 marks a row that only fills up the batch.
     """
@@ -82,6 +86,16 @@ class StepTerms(NamedTuple):
     posterior_log_prob: Array
     aux_log_prob: Array
     reverse_log_prob: Array
+
+
+def is_observed(x: ArrayLike) -> Any:
+    """Return which elements of tokens or frames are not missing, of a numpy or a jax array: the shape of ``x``."""
+    return x >= 0 if jnp.issubdtype(x.dtype, jnp.integer) else x == x
+
+
+def without_missing(x: Array) -> Array:
+    """Return tokens or frames with 0 where they are missing."""
+    return jnp.where(is_observed(x), x, jnp.zeros_like(x))
 
 
 def clean(batch: Batch) -> Batch:

@@ -6,7 +6,7 @@
 On disk: FILE, ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds it as arrays.npz.  Values
 are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, normalised by the training split's mean and
 standard deviation).  80 / 10 / 10 of the sequences by seed, or as ``split`` in the file says: for each sequence the
-word train, valid or test.
+word train, valid or test.  With --config.data.missing=True a NaN, or a token -1, is an element that was not observed.
 
 There is no number to meet.  Every step is scored (``full``).
 """
@@ -22,6 +22,7 @@ def get_config(variant: str = ""):
     config.data.name = "arrays"
     config.data.protocol = "full"
     config.data.num_tokens = 0  # one more than the largest in the file
+    config.data.missing = False  # whether NaN, or a token -1, is an element that was not observed
     config.data.valid_fraction = 0.1
     config.data.test_fraction = 0.1
     config.data.split_seed = 0

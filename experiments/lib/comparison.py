@@ -167,7 +167,7 @@ def _floors(experiment: Experiment, split: str, num_sequences: int) -> list[dict
     for name, totals in floors(data.split("train"), some_of(data.split(split), num_sequences), data).items():
         if not experiment.model.emission.is_density and data.normalisation is not None:
             # The floors are densities of normalised samples; the mass of a bin is about the density times its width.
-            shift = totals.lengths * data.observation.size * math.log(experiment.model.emission.step)
+            shift = totals.samples(data.observation.size) * math.log(experiment.model.emission.step)
             totals = totals._replace(bound=totals.bound + shift)
         figures = {k: v for k, v in summarise(totals, units(experiment)).items() if isinstance(v, float)}
         rows.append(

@@ -52,13 +52,21 @@ def random_linear(seed=0):
 # The equations of MODEL.md, by model: means of p(z_t | past) [T, Z] and of p(y_t | past, z_{1:t}) [T, D]. -------------
 
 
-def means(name, m, z, y):
+INDICATOR = np.random.default_rng(7).normal(size=(D, E))  # of models that read which dimensions were observed
+
+
+def means(name, m, z, y, present=None):
+    """The means; with ``present`` [T, D], of a model that reads zeros and an indicator where ``y`` is missing."""
     state, priors, emissions = np.zeros(H), [], []
     zeros = np.zeros(Z)
     for t in range(len(y)):
         y_before = y[t - 1] if t > 0 else np.zeros(D)
         z_before = z[t - 1] if t > 0 else zeros
-        from_input = y_before @ m.embedding @ m.state_embedding + m.state_bias
+        embedded = y_before @ m.embedding
+        if present is not None:
+            seen = present[t - 1] if t > 0 else np.ones(D)
+            embedded = (seen * y_before) @ m.embedding + seen @ INDICATOR
+        from_input = embedded @ m.state_embedding + m.state_bias
         if name in ("zforcing", "storn"):
             priors.append(state @ m.prior_state + m.prior_bias if name == "zforcing" else zeros)
             state = from_input + z[t] @ m.latent_embedding @ m.state_latent + state @ m.recurrence
@@ -85,12 +93,12 @@ def prior_log_std(name, m):
     return np.zeros(Z) if name in ("storn", "vrnn_i", "rnn") else m.prior_log_std
 
 
-def joint(name, m, num_steps):
+def joint(name, m, num_steps, present=None):
     """The joint Gaussian over (z_1, y_1, ..., z_T, y_T): mean, covariance, and the places of z and of y."""
 
     def stacked(v):
         v = v.reshape(num_steps, Z + D)
-        return np.concatenate(means(name, m, v[:, :Z], v[:, Z:]), axis=1).ravel()
+        return np.concatenate(means(name, m, v[:, :Z], v[:, Z:], present), axis=1).ravel()
 
     size = num_steps * (Z + D)
     bias = stacked(np.zeros(size))
@@ -138,17 +146,18 @@ def gaussian_head(kernel, bias, log_std, rng):
     return {"hidden": hidden, "mean": mean, "log_std": affine(np.zeros((M, Z)), log_std)}
 
 
-def build(name):
+def build(name, missing=False):
     known = {k: v for k, v in SIZES.items() if name != "rnn" or k in ("rnn_dim", "embed_dim")}
     bounds = {k: v for k, v in UNBOUNDED.items() if name != "rnn" or k.startswith("emission")}
-    return build_model(name, Observation("frames", D), emission="gaussian", **known, **bounds)
+    return build_model(name, Observation("frames", D, missing), emission="gaussian", **known, **bounds)
 
 
-def parameters(name, m, posterior=None):
+def parameters(name, m, posterior=None, missing=False):
     """Parameters under which the model is the linear one; what only inference reads stays random, or is given."""
     rng = np.random.default_rng(5)
     params = random_params(build(name), spread=0.1)
-    params["embedding"] = affine(m.embedding, np.zeros(E))
+    kernel = np.concatenate([m.embedding, INDICATOR]) if missing else m.embedding
+    params["embedding"] = affine(kernel, np.zeros(E))
     if name == "srnn":
         params["forward"] = gru(m.state_embedding, m.recurrence, m.state_bias)
     else:

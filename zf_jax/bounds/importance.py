@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, fold, required_key
+from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.models.base import Model, unroll
 from zf_jax.typing import Array, Batch, Params, StepTerms
 
 
+@checked()
 @compiled_once("model")
 def step_terms(
     model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
@@ -31,6 +33,7 @@ def step_terms(
     return model.score(params, features, unroll(model, params, features, noise)[1])
 
 
+@checked()
 @compiled_once("model")
 def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None) -> Array:
     """Return the ELBO, sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ): ``[B]``, nats.
@@ -50,6 +53,7 @@ def log_weights(terms: StepTerms) -> Array:
     return jnp.sum(terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob, axis=1)
 
 
+@checked()
 @compiled_once("model", "num_samples", "chunk_size")
 def iwae_log_weights(
     model: Model,
@@ -82,6 +86,7 @@ def iwae_log_weights(
     return jax.lax.map(lambda sample: one(*sample), samples, batch_size=chunk_size)
 
 
+@checked()
 @compiled_once("model", "num_samples", "chunk_size")
 def iwae(
     model: Model,

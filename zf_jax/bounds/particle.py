@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import required_key
+from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.models.base import Features, Model
 from zf_jax.typing import Array, Batch, Params
@@ -29,6 +30,7 @@ class ParticleEstimate(NamedTuple):
     num_resampled: Array
 
 
+@checked()
 @compiled_once("model", "num_particles", "chunk_size")
 def particle_bound(
     model: Model,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.batch import mark_missing
+from zf_jax.data.dataset import DataError, DataSet, Option
 from zf_jax.data.prepared.splits import three_way
 from zf_jax.data.sources import RaggedFrames, RaggedTokens
 from zf_jax.protocols import Source
-from zf_jax.typing import DataProtocol, Observation
+from zf_jax.typing import DataProtocol, Observation, is_observed
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -21,6 +23,8 @@ def from_arrays(
     lengths: Any = None,
     *,
     observation: Observation | None = None,
+    missing: bool = False,
+    observed: Any = None,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
@@ -38,6 +42,9 @@ def from_arrays(
       lengths: the number of real steps of each row of a padded array ``[N]``, all of them by default; a dict where
         ``values`` is one.
       observation: what an element is; tokens need it, frames may leave it out.
+      missing: whether a NaN in frames, or a token -1, is an element that was not observed; otherwise it is refused.
+      observed: 1 where an element was observed and 0 where it is missing, in the form of ``values``; a frame may have
+        one for all its dimensions.  Implies ``missing``.
       valid_fraction: of the sequences, for the validation split, where ``values`` is no dict.
       test_fraction: likewise; the rest is for training.
       seed: of that division, which depends on it and on the number of sequences alone.
@@ -52,6 +59,10 @@ def from_arrays(
         raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
     splits = _by_split(values, lengths)
     observation = observation or _observation(*next(iter(splits["train"].items())))
+    if missing or observed is not None:
+        observation = dataclasses.replace(observation, missing=True)
+    if observed is not None:
+        splits = _marked(splits, _by_split(observed, lengths))
     if observation.kind == "tokens" and protocol == "srnn":
         raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
     for rows in splits.values():
@@ -65,7 +76,11 @@ def from_arrays(
             splits.setdefault(split, {})[where] = row
     by_split = {split: list(splits[split].values()) for split in sorted(splits, key=_order)}
     tokens = observation.kind == "tokens"
+    for split, rows in by_split.items():
+        if not any(is_observed(row).any() for row in rows):
+            raise DataError("", f"all elements of the {split} split are missing: there is nothing to score")
     mean, std = (0.0, 1.0) if tokens else _moments(by_split["train"])
+    gone = sum(int((~is_observed(row)).sum()) for rows in by_split.values() for row in rows)
     return DataSet(
         name=name,
         observation=observation,
@@ -73,6 +88,7 @@ def from_arrays(
         splits={s: _source(rows, observation, protocol, mean, std) for s, rows in by_split.items()},
         protocol=protocol,
         normalisation=None if tokens else {"mean": mean, "std": std},
+        counts={"missing": gone} if observation.missing else {},
     )
 
 
@@ -90,6 +106,25 @@ def _by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
     if lengths is not None and (not isinstance(lengths, Mapping) or set(lengths) - set(values)):
         raise DataError("", "lengths must be a dict by split, of the names that values have")
     return {split: _rows(found, (lengths or {}).get(split), f"[{split!r}]") for split, found in values.items()}
+
+
+def _marked(
+    splits: dict[str, dict[str, np.ndarray]], observed: dict[str, dict[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """The sequences with NaN or -1 where ``observed`` is 0."""
+    found = {}
+    for split, rows in splits.items():
+        seen = observed.get(split, {})
+        if seen.keys() != rows.keys():
+            raise DataError("", "observed must hold as many sequences as values, in the same splits")
+        try:
+            found[split] = {
+                where: mark_missing(row, seen[where], where.replace("values", "observed"))
+                for where, row in rows.items()
+            }
+        except ValueError as error:
+            raise DataError("", str(error)) from None
+    return found
 
 
 def _rows(values: Any, lengths: Any, split: str) -> dict[str, np.ndarray]:
@@ -144,16 +179,22 @@ def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: 
         raise DataError("", f"{where} is {row.dtype} {list(row.shape)}, and must be {expected}")
     if len(row) < (2 if protocol == "srnn" else 1):
         raise DataError("", f"{where} has {len(row)} steps, which leaves nothing to score", "leave it out")
-    wrong = (row < 0) | (row >= size) if tokens else ~(np.abs(row) <= _LARGEST).all(axis=1)
+    if tokens:
+        wrong = (row < (-1 if observation.missing else 0)) | (row >= size)
+    else:
+        wrong = ~((np.abs(row) <= _LARGEST) | (observation.missing & np.isnan(row))).all(axis=1)
     if wrong.any():
         step = int(wrong.argmax())
         what = f"{row[step]}, and a token lies in 0 .. {size - 1}" if tokens else f"not finite in float32: {row[step]}"
-        raise DataError("", f"{where}[{step}] is {what}")
+        marked = np.any(row[step] == -1 if tokens else np.isnan(row[step])) and not observation.missing
+        remedies = [Option("missing", True, f"if {'-1' if tokens else 'NaN'} means not observed")] if marked else []
+        raise DataError("", f"{where}[{step}] is {what}", *remedies)
 
 
 def _moments(rows: list[np.ndarray]) -> tuple[float, float]:
-    """Mean and standard deviation of all numbers of some sequences."""
+    """Mean and standard deviation of all observed numbers of some sequences."""
     flat = np.concatenate(rows).astype(np.float64)
+    flat = flat[is_observed(flat)]
     if flat.min() == flat.max():
         raise DataError("", f"all numbers of the training split are {flat.flat[0]}: there is nothing to learn")
     return float(flat.mean()), float(flat.std())

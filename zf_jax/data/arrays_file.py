@@ -24,6 +24,7 @@ def load_arrays(
     data_dir: str | None = None,
     protocol: DataProtocol = "full",
     num_tokens: int = 0,
+    missing: bool = False,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     split_seed: int = 0,
@@ -34,6 +35,7 @@ def load_arrays(
       data_dir: the folder of ``arrays.npz``, or an npz file itself.
       protocol: ``full`` scores every step; ``srnn`` takes the first frame as given.
       num_tokens: how many tokens there are; 0 takes one more than the largest in the file.
+      missing: whether a NaN in frames, or a token -1, is an element that was not observed; otherwise it is refused.
       valid_fraction: of the sequences, where the file has no ``split``.
       test_fraction: likewise.
       split_seed: of that division.
@@ -44,20 +46,21 @@ def load_arrays(
     path = need_folder(data_dir, "arrays")
     path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
     with open_npz(path) as arrays:
-        missing = [key for key in ("values", "lengths") if key not in arrays]
-        if missing:
-            raise DataError(path, f"lacks {' and '.join(missing)}", "it must hold values and lengths")
+        absent = [key for key in ("values", "lengths") if key not in arrays]
+        if absent:
+            raise DataError(path, f"lacks {' and '.join(absent)}", "it must hold values and lengths")
         values, lengths = arrays["values"], arrays["lengths"]
         split = arrays.get("split")
     options = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "seed": split_seed}
+    what = {"missing": missing, "protocol": protocol}
     try:
         observation = _tokens(values, lengths, num_tokens) if values.ndim == 2 else None
         if split is None:
-            return from_arrays(values, lengths, observation=observation, protocol=protocol, **options)
+            return from_arrays(values, lengths, observation=observation, **what, **options)
         parts = _parts(split, values.shape[:1], lengths)
         by_split = {name: values[places] for name, places in parts.items()}
         lengths_by_split = {name: lengths[places] for name, places in parts.items()}
-        return from_arrays(by_split, lengths_by_split, observation=observation, protocol=protocol)
+        return from_arrays(by_split, lengths_by_split, observation=observation, **what)
     except DataError as error:
         raise DataError(path, f": {error.what}", *error.remedies) from None
 

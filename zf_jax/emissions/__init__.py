@@ -13,14 +13,15 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from zf_jax.emissions.autoregressive import MADE, NADE
 from zf_jax.emissions.defaults import EmissionDefaults, check_emission, member
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
 from zf_jax.emissions.simple import Bernoulli, Categorical, DiagonalGaussian
 from zf_jax.nn.layers import clipped_leaky_relu, init_linear, linear
-from zf_jax.protocols import Emission
-from zf_jax.typing import Array, Observation, Params
+from zf_jax.protocols import Emission, Values
+from zf_jax.typing import Array, Observation, Params, is_observed, without_missing
 
 EMISSIONS: dict[str, Any] = {
     "bernoulli": Bernoulli,
@@ -88,8 +89,31 @@ def emission_values(params: Params, emission: Emission, hidden: Array) -> dict[s
 
 
 def emission_log_prob(params: Params, emission: Emission, hidden: Array, x: Array) -> Array:
-    """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``."""
-    return member(emission, "log_prob_from_hidden")(params, _through_hidden_layers(params, hidden), x)
+    """Return log p(x) at each ``hidden`` ``[..., H]``, nats: ``[...]``.
+
+    If elements of ``x`` may be missing, the result is the log-probability of those that are not, 0 if all are.  A head
+    that cannot leave out single dimensions gives NaN for a frame of which some are missing.
+    """
+    hidden = _through_hidden_layers(params, hidden)
+    if not emission.observation.missing:
+        return member(emission, "log_prob_from_hidden")(params, hidden, x)
+    present, x = is_observed(x), without_missing(x)
+    whole = member(emission, "log_prob_from_hidden")
+    if emission.observation.kind == "tokens":
+        return jnp.where(present, whole(params, hidden, x), 0.0)
+    if member(emission, "scores_parts"):
+        score: Any = emission.log_prob
+        log_prob = score(member(emission, "values_from_hidden")(params, hidden), x, present)
+    else:
+        log_prob = jnp.where(jnp.all(present, axis=-1), whole(params, hidden, x), jnp.nan)
+    return jnp.where(jnp.any(present, axis=-1), log_prob, 0.0)
+
+
+def draw_missing(emission: Emission, values: Values, noise: Any, x: Array) -> Array:
+    """Return ``x`` with its missing elements drawn, given the others of the same frame: ``[...]`` or ``[..., D]``."""
+    present, x = is_observed(x), without_missing(x)
+    drawn = emission.sample(member(emission, "given")(values, x, present), noise)
+    return jnp.where(present, x.astype(drawn.dtype), drawn)
 
 
 def _through_hidden_layers(params: Params, hidden: Array) -> Array:
@@ -111,6 +135,7 @@ __all__ = [
     "EmissionDefaults",
     "GaussianMixture",
     "build_emission",
+    "draw_missing",
     "emission_log_prob",
     "emission_values",
     "init_emission",

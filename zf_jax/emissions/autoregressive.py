@@ -20,7 +20,7 @@ from flax.linen import initializers
 
 from zf_jax.emissions.defaults import EmissionDefaults, member
 from zf_jax.protocols import Values
-from zf_jax.typing import Array, Observation, Params
+from zf_jax.typing import Array, Observation, Params, without_missing
 
 BLOCK = 16  # dimensions whose hidden units exist at once
 
@@ -74,6 +74,10 @@ class NADE(EmissionDefaults):
     def values_from_hidden(self, params: Params, hidden: Array) -> dict[str, Any]:
         """Compute the outputs at each ``hidden`` ``[..., H]``, and add the kernels."""
         return super().values_from_hidden(params, hidden) | {"kernels": params["kernels"]}
+
+    def outside(self, x: Array) -> Array:
+        """Return which elements are outside the support of the conditional, of numpy or jax arrays."""
+        return member(self.conditional, "outside")(x)
 
     def init_kernels(self, key: Array) -> Params:
         """Draw W ``[D - 1, H]`` and, for each parameter of the conditional, V ``[D, H, P]``."""
@@ -146,6 +150,18 @@ class NADE(EmissionDefaults):
             values, one.sample, jax.tree.map(lambda p: jnp.expand_dims(jnp.moveaxis(p, axis, 0), axis + 1), noise)
         )
 
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature: each dimension's conditional is tempered."""
+        conditional, kernels = self.conditional, values["kernels"]
+        tempered, noise = conditional.tempered({name: values[name] for name in conditional.outputs}, noise, temperature)
+        # The conditional's parameters are linear in biases and kernels, which are scaled alike.
+        own, _ = conditional.tempered({name: kernels[name] for name in conditional.outputs}, None, temperature)
+        return dict(values) | tempered | {"kernels": kernels | own}, noise
+
+    def likeliest(self, values: Values) -> Array:
+        """Return the likeliest value of each dimension, given those chosen of the dimensions before, ``[..., D]``."""
+        return self._walk(values, lambda values, _: self._one.likeliest(values), None)
+
     def mean(self, values: Values) -> Array:
         """Return conditional means, each given the means of the dimensions before, ``[..., D]``.
 
@@ -155,6 +171,7 @@ class NADE(EmissionDefaults):
 
     def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array | None:
         """Return the share of the scales, given ``x``, that are below ``threshold``: ``[...]``; None without scales."""
+        x = without_missing(x)
         return member(self.conditional, "share_of_scales_below")(self.conditionals(values, x), threshold, x)
 
     @property

@@ -18,10 +18,13 @@ class EmissionDefaults:
     Attributes:
       levels: the number of integers of a distribution over an integer grid; None for other distributions.
       step: one integer step in the units of the targets; None for other distributions.
+      scores_parts: whether ``log_prob`` takes a third argument ``present``, ``[..., D]``, and scores those dimensions
+        alone; otherwise a frame is missing whole or not at all.
     """
 
     levels: Any = None
     step: Any = None
+    scores_parts: Any = False
 
     def init_parameters(self: Any, key: Array, inputs: int) -> Params:
         """Draw the parameters that lead from a hidden state of size ``inputs`` to the outputs: a layer for each."""
@@ -45,6 +48,18 @@ class EmissionDefaults:
             return mean
         one_number = mean.ndim < values[next(iter(self.outputs))].ndim
         return (mean > 0.5 if one_number else jnp.argmax(mean, axis=-1)).astype(jnp.int32)
+
+    def outside(self, x: Any) -> Any:
+        """Return which elements of a frame are outside the support, of numpy or jax arrays: ``[..., D]``."""
+        return x != x
+
+    def given(self, values: Values, x: Array, present: Array) -> Values:
+        """Return the parameters of the other dimensions' distribution, given those of ``x`` that are ``present``."""
+        return values
+
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature, for ``sample``; this default raises ``ValueError``."""
+        raise ValueError(f"the {type(self).__name__} emission has no temperature: leave it out")
 
     def share_of_scales_below(self: Any, values: Values, threshold: float, x: Array) -> Array | None:
         """Return the share of a frame's scales that are below ``threshold``, ``[...]``; None if there are none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from zf_jax import distributions
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
 from zf_jax.emissions.defaults import EmissionDefaults
+from zf_jax.emissions.simple import only
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation
 
@@ -32,6 +33,7 @@ class GaussianMixture(EmissionDefaults):
     per_dimension: bool = False
     log_std_bounds: Bounds = (-7.0, 5.0)
     is_density = True
+    scores_parts = True
 
     def __post_init__(self):
         if self.observation.kind != "frames":
@@ -53,10 +55,12 @@ class GaussianMixture(EmissionDefaults):
         mean, log_std = (x.reshape(*x.shape[:-1], *shape) for x in (mean, log_std))
         return jax.nn.log_softmax(logits, axis=-1), Gaussian(mean, bound_log_std(log_std, self.log_std_bounds))
 
-    def log_prob(self, values: Values, x: Array) -> Array:
-        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+    def log_prob(self, values: Values, x: Array, present: Array | None = None) -> Array:
+        """Return log p(x), nats: ``[...]``, or of the dimensions that are ``present``, the others integrated out."""
         log_weights, components = self._mixture(values)
+        # Components are diagonal, so that a dimension is integrated out by leaving the dimension out of each.
         log_probs = distributions.gaussian_log_prob(components, x[..., None])
+        log_probs = only(None if present is None else present[..., None], log_probs)
         if self.per_dimension:
             return jnp.sum(jax.nn.logsumexp(log_weights + log_probs, axis=-1), axis=-1)
         return jax.nn.logsumexp(log_weights + jnp.sum(log_probs, axis=-2), axis=-1)
@@ -79,6 +83,19 @@ class GaussianMixture(EmissionDefaults):
             choice = jnp.broadcast_to(choice[..., None, :], (*components.mean.shape[:-1], 1))
         chosen = Gaussian(*(jnp.take_along_axis(x, choice, axis=-1)[..., 0] for x in components))
         return distributions.gaussian_sample(chosen, noise["value"])
+
+    def given(self, values: Values, x: Array, present: Array) -> Values:
+        """Return the parameters of the other dimensions' distribution given those of ``x`` that are ``present``."""
+        if self.per_dimension:
+            return values
+        log_weights, components = self._mixture(values)
+        log_probs = distributions.gaussian_log_prob(components, x[..., None])
+        return dict(values) | {"logits": log_weights + jnp.sum(only(present[..., None], log_probs), axis=-2)}
+
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature t: weights to the power 1 / t, standard deviations times t."""
+        # argmax(log w + t g) is that of (log w) / t + g: both are done by the noise.
+        return values, jax.tree.map(lambda n: n * temperature, noise)
 
     def mean(self, values: Values) -> Array:
         """Return E[x] ``[..., D]``."""
@@ -122,6 +139,7 @@ class DiscretisedLogistics(EmissionDefaults):
     coding: Literal["linear", "mu_law"] = "linear"
     log_scale_bounds: Bounds = (-7.0, 12.0)
     is_density = False
+    scores_parts = True
 
     def __post_init__(self):
         if self.observation.kind != "frames":
@@ -145,6 +163,11 @@ class DiscretisedLogistics(EmissionDefaults):
         half = self.levels // 2
         return jnp.clip(jnp.round((x - self.zero) / self.step), -half, half - 1)
 
+    def outside(self, x: Array) -> Array:
+        """Return which targets are beyond the end bins of the grid, of numpy or jax arrays."""
+        n, half = (x - self.zero) / self.step, self.levels // 2
+        return (n < -half - 0.5) | (n > half - 0.5)
+
     def _bins(self, n: Array) -> tuple[Array, Array]:
         """Return the lower edges and the widths of the bins of integers ``n``, in steps on the logistics' axis."""
         if self.coding == "linear":
@@ -165,14 +188,14 @@ class DiscretisedLogistics(EmissionDefaults):
         log_scale = bound_log_std(log_scale + math.log(unit), self.log_scale_bounds)
         return jax.nn.log_softmax(logits, axis=-1), mean * unit + origin, log_scale
 
-    def log_prob(self, values: Values, x: Array) -> Array:
-        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
+    def log_prob(self, values: Values, x: Array, present: Array | None = None) -> Array:
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions, or those that are ``present``."""
         log_weights, location, log_scale = self._mixture(values)
         n, half = self.integers(x)[..., None], self.levels // 2
         log_probs = distributions.discretised_logistic_log_prob(
             location, log_scale, *self._bins(n), first=n == -half, last=n == half - 1
         )
-        return jnp.sum(jax.nn.logsumexp(log_weights + log_probs, axis=-1), axis=-1)
+        return jnp.sum(only(present, jax.nn.logsumexp(log_weights + log_probs, axis=-1)), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> dict[str, Array]:
         """Draw the noise of one sample for each element of ``shape``: Gumbels for components, logistics for values."""
@@ -197,6 +220,14 @@ class DiscretisedLogistics(EmissionDefaults):
         location, log_scale = (jnp.take_along_axis(p, choice, axis=-1)[..., 0] for p in (location, log_scale))
         drawn = self._from_axis(location + jnp.exp(log_scale) * noise["value"])
         return self.integers(drawn) * self.step + self.zero
+
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature t: weights to the power 1 / t, the logistics' scales times t."""
+        return values, jax.tree.map(lambda n: n * temperature, noise)
+
+    def likeliest(self, values: Values) -> Array:
+        """Return the value on the grid that is nearest to the mean, ``[..., D]``."""
+        return self.integers(self.mean(values)) * self.step + self.zero
 
     def mean(self, values: Values) -> Array:
         """Return the mean on the logistics' axis as targets ``[..., D]``; if linear, E[x] but for the ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,18 @@ from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params
 
 
+def only(present: Array | None, log_probs: Array) -> Array:
+    """Return log-probabilities of elements, ``[..., D]``, with 0 for those that are not ``present``."""
+    return log_probs if present is None else jnp.where(present, log_probs, 0.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Bernoulli(EmissionDefaults):
     """Independent Bernoulli elements: tokens of two classes (one logit) or binary frames (D logits)."""
 
     observation: Observation
     is_density = False
+    scores_parts = True
 
     def __post_init__(self):
         if self.observation.kind == "tokens" and self.observation.size != 2:
@@ -35,10 +42,14 @@ class Bernoulli(EmissionDefaults):
         """Return the size of each parameter of the distribution."""
         return {"logits": 1 if self.observation.kind == "tokens" else self.observation.size}
 
-    def log_prob(self, values: Values, x: Array) -> Array:
-        """Return log p(x), nats: ``[...]``, summed over a frame's dimensions."""
+    def outside(self, x: Array) -> Array:
+        """Return which elements are neither 0 nor 1, of numpy or jax arrays."""
+        return (x != 0) & (x != 1)
+
+    def log_prob(self, values: Values, x: Array, present: Array | None = None) -> Array:
+        """Return log p(x), nats: ``[...]``, summed over a frame's dimensions, or those that are ``present``."""
         x = x[..., None] if self.observation.kind == "tokens" else x
-        return jnp.sum(distributions.bernoulli_log_prob(values["logits"], x), axis=-1)
+        return jnp.sum(only(present, distributions.bernoulli_log_prob(values["logits"], x)), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Draw the noise of one sample for each element of ``shape``: uniform on [0, 1)."""
@@ -48,6 +59,10 @@ class Bernoulli(EmissionDefaults):
         """Draw x: int32 tokens ``[...]`` or 0/1 frames ``[..., D]``."""
         ones = noise < jax.nn.sigmoid(values["logits"])
         return ones[..., 0].astype(jnp.int32) if self.observation.kind == "tokens" else ones.astype(noise.dtype)
+
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature: the logits divided by it."""
+        return {"logits": values["logits"] / temperature}, noise
 
     def mean(self, values: Values) -> Array:
         """Return E[x], the probability of a one: ``[...]`` or ``[..., D]``."""
@@ -96,6 +111,10 @@ class Categorical(EmissionDefaults):
         passed = jnp.sum(ends <= noise[..., None] * ends[..., -1:], axis=-1)
         return jnp.minimum(passed, logits.shape[-1] - 1).astype(jnp.int32)  # rounding may pass the last end
 
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature: the logits divided by it."""
+        return {"logits": values["logits"] / temperature}, noise
+
     def mean(self, values: Values) -> Array:
         """Return the probabilities of the classes, ``[..., C]``."""
         return jax.nn.softmax(values["logits"], axis=-1)
@@ -108,6 +127,7 @@ class DiagonalGaussian(EmissionDefaults):
     observation: Observation
     log_std_bounds: Bounds = (-7.0, 5.0)
     is_density = True
+    scores_parts = True
 
     def __post_init__(self):
         if self.observation.kind != "frames":
@@ -121,9 +141,9 @@ class DiagonalGaussian(EmissionDefaults):
     def _gaussian(self, values: Values) -> Gaussian:
         return Gaussian(values["mean"], bound_log_std(values["log_std"], self.log_std_bounds))
 
-    def log_prob(self, values: Values, x: Array) -> Array:
-        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
-        return jnp.sum(distributions.gaussian_log_prob(self._gaussian(values), x), axis=-1)
+    def log_prob(self, values: Values, x: Array, present: Array | None = None) -> Array:
+        """Return log p(x), nats: ``[...]``, summed over the frame's dimensions, or those that are ``present``."""
+        return jnp.sum(only(present, distributions.gaussian_log_prob(self._gaussian(values), x)), axis=-1)
 
     def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
         """Draw the noise of one sample for each element of ``shape``: standard normal."""
@@ -132,6 +152,10 @@ class DiagonalGaussian(EmissionDefaults):
     def sample(self, values: Values, noise: Array) -> Array:
         """Draw x ``[..., D]``."""
         return distributions.gaussian_sample(self._gaussian(values), noise)
+
+    def tempered(self, values: Values, noise: Any, temperature: Array | float) -> tuple[Values, Any]:
+        """Return parameters and noise at a temperature: the standard deviation times it."""
+        return values, noise * temperature
 
     def mean(self, values: Values) -> Array:
         """Return E[x] ``[..., D]``."""

@@ -16,19 +16,25 @@ import numpy as np
 
 from zf_jax.data.dataset import DataSet
 from zf_jax.distributions import LOG_TWO_PI
-from zf_jax.evaluation.statistics import Totals
+from zf_jax.evaluation.statistics import Totals, count_observed
 from zf_jax.protocols import Example, Source
+from zf_jax.typing import is_observed
 
 _PREDICTOR_ORDER = 32
 
 
 def floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     """Return the baselines for this kind of data, by name, with log-likelihoods of each sequence of ``scored``."""
+    found = _floors(train, scored, data)
+    return {k: _with_counts(v, scored) for k, v in found.items()} if data.observation.missing else found
+
+
+def _floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     if data.normalisation is not None:
-        return {
-            "unit Gaussian": _totals(scored, unit_gaussian),
-            f"linear predictor, order {_PREDICTOR_ORDER}": linear_predictor(train, scored),
-        }
+        found = {"unit Gaussian": _totals(scored, unit_gaussian)}
+        if not data.observation.missing:  # the predictor needs every sample before
+            found[f"linear predictor, order {_PREDICTOR_ORDER}"] = linear_predictor(train, scored)
+        return found
     if data.observation.kind == "frames":
         return {"independent notes": independent_notes(train, scored)}
     if data.image_shape is not None:
@@ -55,14 +61,15 @@ def unigram(train: Source, scored: Source, size: int) -> Totals:
     """Score with one categorical for all words, from the training counts plus one each."""
     counts = np.ones(size)
     for example in _all(train):
-        np.add.at(counts, example.targets, 1.0)
+        np.add.at(counts, example.targets[is_observed(example.targets)], 1.0)
     log_prob = np.log(counts / counts.sum())
-    return _totals(scored, lambda example: float(log_prob[example.targets].sum()))
+    return _totals(scored, lambda example: float(log_prob[example.targets[is_observed(example.targets)]].sum()))
 
 
 def unit_gaussian(example: Example) -> float:
-    """Return log N(y; 0, I) of one sequence, nats in normalised units."""
-    return float(-0.5 * (np.square(example.targets, dtype=np.float64).sum() + example.targets.size * LOG_TWO_PI))
+    """Return log N(y; 0, I) of what was observed of one sequence, nats in normalised units."""
+    observed = example.targets[is_observed(example.targets)]
+    return float(-0.5 * (np.square(observed, dtype=np.float64).sum() + observed.size * LOG_TWO_PI))
 
 
 def linear_predictor(train: Source, scored: Source, order: int = _PREDICTOR_ORDER) -> Totals:
@@ -108,3 +115,9 @@ def _all(source: Source) -> Iterator[Example]:
 def _totals(scored: Source, log_prob) -> Totals:
     bounds = np.asarray([log_prob(example) for example in _all(scored)])
     return Totals(bounds, np.zeros(len(bounds)), np.asarray(scored.lengths))
+
+
+def _with_counts(totals: Totals, scored: Source) -> Totals:
+    """Return the totals with the numbers of steps and elements that were observed."""
+    counts = [count_observed(example.targets[None], np.ones((1, len(example.targets)))) for example in _all(scored)]
+    return totals._replace(**{name: np.concatenate([count[name] for count in counts]) for name in counts[0]})

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.bounds.noise import draw_noise
+from zf_jax.checks import checked
 from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values, member
 from zf_jax.evaluation.mutual_information import Information
@@ -65,6 +66,7 @@ class Inspection(NamedTuple):
     lengths: Array
 
 
+@checked()
 def inspect(
     model: Model, params: Params, batch: Batch, key: Array, quantisation_step: float | None = None
 ) -> Inspection:

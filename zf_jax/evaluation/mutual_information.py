@@ -10,6 +10,7 @@ import numpy as np
 
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import draw_noise
+from zf_jax.checks import checked
 from zf_jax.distributions import gaussian_log_prob
 from zf_jax.models.base import Model, replay, unroll
 from zf_jax.typing import Array, Batch, Params
@@ -40,6 +41,7 @@ def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
     return places[np.unique(np.linspace(0, len(places) - 1, num=min(number, len(places))).astype(int))]
 
 
+@checked()
 def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -> Information:
     """Return log q(z | x_i) - log (1/N) sum_j q(z | x_j) with z drawn from q(z | x_i), for N sequences: ``[N]``, nats.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import jax
@@ -11,8 +12,9 @@ from jax.sharding import Mesh
 
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
+from zf_jax.checks import CheckedStep, check_batch
 from zf_jax.emissions import emission_values, member
-from zf_jax.evaluation.statistics import Totals
+from zf_jax.evaluation.statistics import Totals, count_observed
 from zf_jax.models.base import Model, unroll
 from zf_jax.sharding import by_row, global_batch, replicated, to_host
 from zf_jax.typing import Array, Batch, Params
@@ -37,7 +39,8 @@ def make_eval_step(
       quantisation_step: the step of integer data under a density.  If given, ``small_scales`` is returned too: the
         share of the emission's scales below one step, which shows how far the density is spikes on the grid (rule A11).
 
-    The result holds ``bound`` and ``kl``.  For every bound ``kl`` is the KL of the one-sample ELBO, since the IWAE and
+    The result holds ``bound`` and ``kl`` and, if elements may be missing, ``observed_steps`` and ``observed_elements``.
+     For every bound ``kl`` is the KL of the one-sample ELBO, since the IWAE and
     particle bounds have no KL.  The particle bound adds ``num_resampled``, the number of steps with resampling.
 
     The noise of a sequence depends only on ``key`` and the sequence's index, so that results do not depend on the
@@ -61,6 +64,8 @@ def make_eval_step(
             result |= found._asdict()
         elif bound == "iwae":
             result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
+        if model.observation.missing:
+            result |= count_observed(features.observed.targets, features.observed.mask)
         if quantisation_step is not None:
             values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
             seen = features.observed
@@ -70,7 +75,8 @@ def make_eval_step(
                 result["small_scales"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
         return result
 
-    return jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)
+    compiled = jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)
+    return CheckedStep(compiled, functools.partial(check_batch, model))
 
 
 def evaluate_split(

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zf_jax.typing import is_observed
+
 
 class Totals(NamedTuple):
     """Per-sequence results of a whole split, in the order of the split.
@@ -17,6 +19,8 @@ class Totals(NamedTuple):
       lengths: ``[N]`` steps.
       small_scales: ``[N]``, the share of a density's scales below one quantisation step; None if not computed.
       num_resampled: ``[N]``, the number of steps with resampling; None for bounds other than the particle bound.
+      observed_steps: ``[N]``, steps of which something was observed; None if nothing can be missing.
+      observed_elements: ``[N]``, tokens or numbers that were observed; None if nothing can be missing.
     """
 
     bound: np.ndarray
@@ -24,6 +28,18 @@ class Totals(NamedTuple):
     lengths: np.ndarray
     small_scales: np.ndarray | None = None
     num_resampled: np.ndarray | None = None
+    observed_steps: np.ndarray | None = None
+    observed_elements: np.ndarray | None = None
+
+    def samples(self, frame_size: int) -> np.ndarray:
+        """Return the number of observed numbers of each sequence of frames, ``[N]``."""
+        return self.lengths * frame_size if self.observed_elements is None else self.observed_elements
+
+
+def count_observed(targets: Any, mask: Any) -> dict[str, Any]:
+    """Return how many steps of each row have an observed element, and how many elements were observed: ``[B]`` each."""
+    present = is_observed(targets).reshape(*mask.shape, -1) & (mask > 0)[..., None]
+    return {"observed_steps": present.any(axis=2).sum(axis=1), "observed_elements": present.sum(axis=(1, 2))}
 
 
 def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[Any, Any]:

@@ -51,20 +51,25 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
     ``nats_per_sequence`` is the mean bound, higher is better.  ``perplexity`` is exp(minus the total bound / total
     words) over the corpus (rule A13).  ``raw_nats_per_sequence`` undoes the normalisation.  ``bits_per_sample`` is
     minus the raw log-likelihood in bits per integer sample; unless the emission is discretised, both are of a density
-    (rule A11).
+    (rule A11).  If elements may be missing, ``nats_per_step`` and ``perplexity`` are per step of which something was
+    observed, ``nats_per_sample`` and ``bits_per_sample`` per observed number; the KL, which every step has, per step.
 
     Standard errors are over the draw of sequences, and include the noise of the bound, which is independent between
     sequences: see ``ratio_of_sums``.  For one sequence standard errors are None.
     """
     bound, steps = totals.bound.astype(np.float64), totals.lengths.astype(np.float64)
+    scored = steps if totals.observed_steps is None else totals.observed_steps.astype(np.float64)
     result: dict[str, Any] = {
         "num_sequences": len(bound),
         f"num_{units.element}s": int(totals.lengths.sum()),
         **with_stderr("nats_per_sequence", bound),
-        **with_stderr("nats_per_step", bound, steps),
+        **with_stderr("nats_per_step", bound, scored),
         **with_stderr("kl_nats_per_sequence", totals.kl),
         **with_stderr("kl_nats_per_step", totals.kl, steps),
     }
+    if totals.observed_steps is not None and totals.observed_elements is not None:
+        result[f"num_observed_{units.element}s"] = int(totals.observed_steps.sum())
+        result["num_observed_elements"] = int(totals.observed_elements.sum())
     if totals.num_resampled is not None:
         result |= with_stderr("resampled_steps_per_sequence", totals.num_resampled)
     if units.perplexity:
@@ -72,7 +77,7 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
         # The derivative of exp is exp.
         result |= {"perplexity": perplexity, "perplexity_stderr": None if error is None else perplexity * error}
     if units.frame_size:
-        samples = steps * units.frame_size
+        samples = totals.samples(units.frame_size).astype(np.float64)
         raw = bound - samples * math.log(units.std or 1.0)
         result |= with_stderr("raw_nats_per_sequence", raw) | with_stderr("nats_per_sample", bound, samples)
         if totals.small_scales is not None:

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from zf_jax.bounds.noise import seed_key
+from zf_jax.checks import check_batch
 from zf_jax.data import DataSet, eval_batches, some_of, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise, units_of
@@ -180,7 +181,9 @@ class Loop:
         return regularly or step == s.num_steps or self.hooks.due(step)
 
     def _update(self, state: TrainState, group: list[Batch]) -> tuple[TrainState, dict[str, Any]]:
-        """One call of the device: an update for every batch of the group."""
+        """One call of the device: an update for every batch of the group, each checked while it lies on the host."""
+        for batch in group:
+            check_batch(self.model, batch)
         if len(group) == 1:
             return self.update(state, global_batch(group[0], self.mesh), self.key)
         return self.updates(state, global_batches(group, self.mesh), self.key)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
-from zf_jax.typing import Array, Observation, Params
+from zf_jax.typing import Array, Observation, Params, is_observed, without_missing
 
 
 def symmetric_uniform(scale: float) -> Callable:
@@ -54,18 +54,26 @@ def linear_part(params: Params, x: Array, start: int) -> Array:
 
 
 def init_embedding(key: Array, observation: Observation, size: int) -> Params:
-    """Initialise e(.): a linear layer for frames; for tokens a table ``[size + 1, E]``, the start token last."""
+    """Initialise e(.): a linear layer for frames; for tokens a table ``[size + 1, E]``, the start token last.
+
+    If elements may be missing, the layer reads a frame and which dimensions of the frame were observed, ``[2 D, E]``,
+    and the table has one more row, the last, for a missing token.
+    """
     if observation.kind == "frames":
-        return init_linear(key, observation.size, size)
+        return init_linear(key, observation.size * (2 if observation.missing else 1), size)
     table = initializers.normal(stddev=1.0 / size**0.5)
-    return {"embedding": table(key, (observation.size + 1, size), jnp.result_type(float))}
+    rows = observation.size + (2 if observation.missing else 1)
+    return {"embedding": table(key, (rows, size), jnp.result_type(float))}
 
 
 def embed(params: Params, x: Array) -> Array:
     """Embed frames ``[..., D]`` or tokens ``[...]``: ``[..., E]``."""
     if "embedding" in params:
-        return params["embedding"][x]
-    return linear(params, x.astype(params["kernel"].dtype))
+        return params["embedding"][x]  # -1, a missing token, is the last row
+    x = x.astype(params["kernel"].dtype)
+    if params["kernel"].shape[0] == 2 * x.shape[-1]:
+        x = jnp.concatenate([without_missing(x), is_observed(x).astype(x.dtype)], axis=-1)
+    return linear(params, x)
 
 
 def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Array:

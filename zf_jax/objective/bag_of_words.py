@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from zf_jax.models.base import Model, Wrapped
 from zf_jax.nn.layers import init_linear, linear
-from zf_jax.typing import Array, Params
+from zf_jax.typing import Array, Params, is_observed
 
 NAME = "bag_of_words"
 
@@ -60,6 +60,7 @@ def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) ->
     num_steps = targets.shape[1]
     everywhere = jnp.broadcast_to(targets[:, None, :], (targets.shape[0], num_steps, num_steps))
     picked = jnp.take_along_axis(log_probs, everywhere, axis=-1)  # [B, T, S]: word s under the bag of step t
-    to_come = jnp.triu(jnp.ones((num_steps, num_steps), bool)) & (mask[:, None, :] > 0)
+    there = is_observed(targets) & (mask > 0)  # a missing word is in no bag
+    to_come = jnp.triu(jnp.ones((num_steps, num_steps), bool)) & there[:, None, :]
     total = jnp.sum(jnp.where(to_come, picked, 0.0), axis=-1)
     return jnp.where(mask > 0, total / jnp.maximum(jnp.sum(to_come, axis=-1), 1), 0.0)

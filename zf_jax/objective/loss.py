@@ -18,6 +18,7 @@ from zf_jax.bounds.doubly_reparametrised import surrogate
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.bounds.particle import particle_bound
+from zf_jax.checks import checked
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
@@ -106,6 +107,7 @@ def objective(terms: StepTerms, weights: Weights) -> Array:
     )
 
 
+@checked()
 def loss_and_metrics(
     model: Model,
     params: Params,

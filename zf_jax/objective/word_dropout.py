@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.objective.settings import Objective
-from zf_jax.typing import Array, Batch
+from zf_jax.typing import Array, Batch, is_observed
 
 
 def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
@@ -18,5 +18,6 @@ def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
     if not jnp.issubdtype(batch.inputs.dtype, jnp.integer):
         raise ValueError("word_dropout needs tokens, not frames")
     dropped = jax.random.bernoulli(key, settings.word_dropout, batch.inputs.shape) & (batch.input_mask > 0)
+    dropped = dropped & is_observed(batch.inputs)
     unknown = jnp.asarray(settings.unknown_word, batch.inputs.dtype)
     return batch._replace(inputs=jnp.where(dropped, unknown, batch.inputs))

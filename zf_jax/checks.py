@@ -1,0 +1,176 @@
+"""Check at the door that a batch is what ``Batch`` says, and name the number that is not.
+
+Values are checked where they are known: numpy arrays on the host, jax arrays by one compiled reduction whose single
+flag is read back.  Under a transformation values are not known, and only shapes and types are checked.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from zf_jax.typing import Batch, Observation, is_observed
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(name: str = "batch") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that checks the argument ``name``, a batch for the argument ``model``, before each call."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs).arguments
+            check_batch(given["model"], given[name])
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+class CheckedStep:
+    """A compiled step whose batch, the second argument, is checked; all else is the compiled function's own.
+
+    Args:
+      compiled: the result of ``jax.jit``.
+      check: called with the batch.
+    """
+
+    def __init__(self, compiled: Any, check: Callable[[Any], None]):
+        self._compiled, self._check = compiled, check
+
+    def __call__(self, first: Any, batch: Any, *rest: Any) -> Any:
+        self._check(batch)
+        return self._compiled(first, batch, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+
+def check_batch(model: Any, batch: Batch) -> None:
+    """Check that a batch keeps the contract of ``Batch`` for a model's observation and emission.
+
+    What stands behind the mask is not looked at.  Arrays that are spread over processes are checked by shape alone.
+
+    Raises:
+      ValueError: the sentence names the field, the index and the value.
+    """
+    _check_shapes(batch, model.observation)
+    leaves = jax.tree.leaves(batch)
+    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+    if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(leaf.is_fully_addressable for leaf in arrays):
+        return
+    kind = (model.observation, getattr(model, "emission", None), getattr(model, "has_auxiliary", False))
+    if arrays and _hashable(kind):
+        with jax.ensure_compile_time_eval():  # known values are looked at also while another function is traced
+            if not _any_fault(batch, kind):
+                return
+    _raise_first(Batch(*map(np.asarray, batch)), kind)
+
+
+def check_host_batch(model: Any, batch: Batch, stacked: bool = False) -> None:
+    """Check a batch as ``check_batch`` does if its arrays are on the host; those of a device would be waited for.
+
+    Args:
+      stacked: whether there are several batches, ``[N, B, T, ...]``.
+    """
+    if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batch)):
+        for each in zip(*batch, strict=True) if stacked else [batch]:
+            check_batch(model, Batch(*each))
+
+
+def _check_shapes(batch: Batch, observation: Observation) -> None:
+    for name, field in zip(Batch._fields, batch, strict=True):
+        if not hasattr(field, "shape") or not hasattr(field, "dtype"):
+            raise ValueError(f"{name} must be an array, not {type(field).__name__}: use batch_of for lists")
+    tokens = observation.kind == "tokens"
+    rows_and_steps = tuple(batch.mask.shape)
+    if len(rows_and_steps) != 2:
+        raise ValueError(f"mask must be [B, T], and has the shape {list(rows_and_steps)}")
+    for name in ("targets", "inputs"):
+        field = getattr(batch, name)
+        shape = rows_and_steps if tokens else (*rows_and_steps, observation.size)
+        if tuple(field.shape) != shape or not jnp.issubdtype(field.dtype, jnp.integer if tokens else jnp.floating):
+            form = "integers [B, T]" if tokens else "real numbers [B, T, D]"
+            raise ValueError(f"{name} must be {form} = {list(shape)}, not {field.dtype} {list(field.shape)}")
+    if tuple(batch.input_mask.shape) != rows_and_steps:
+        raise ValueError(f"input_mask must be [B, T] = {list(rows_and_steps)}, not {list(batch.input_mask.shape)}")
+    if tuple(batch.lengths.shape) != rows_and_steps[:1] or not jnp.issubdtype(batch.lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"lengths must be integers [B] = {list(rows_and_steps[:1])}, "
+            f"not {batch.lengths.dtype} {list(batch.lengths.shape)}"
+        )
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+@functools.partial(jax.jit, static_argnames="kind")
+def _any_fault(batch: Batch, kind: tuple[Observation, Any, bool]) -> jax.Array:
+    found = [jnp.any(where) for _, where, _ in _faults(jnp, Batch(*map(jnp.asarray, batch)), *kind)]
+    return jnp.any(jnp.stack(found))
+
+
+def _raise_first(batch: Batch, kind: tuple[Observation, Any, bool]) -> None:
+    with np.errstate(invalid="ignore"):
+        for name, where, rule in _faults(np, batch, *kind):
+            if np.any(where):
+                index = tuple(int(place) for place in np.argwhere(where)[0])
+                value = getattr(batch, name)[index]
+                raise ValueError(f"{name}[{', '.join(map(str, index))}] is {value}: {rule}")
+
+
+def _faults(
+    xp: Any, batch: Batch, observation: Observation, emission: Any, scores_inputs: bool
+) -> Iterator[tuple[str, Any, str]]:
+    """Yield, for each rule: the field, where the field breaks the rule, and the rule.
+
+    Args:
+      xp: ``numpy`` or ``jax.numpy``, the kind of the batch's arrays.
+      scores_inputs: whether the inputs that are data are scored too, as by the reverse prediction.
+    """
+    mask, real = batch.mask, batch.mask > 0
+    yield "mask", (mask != 0) & (mask != 1), "a mask is 1 on real steps and 0 on padding"
+    after_padding = xp.concatenate([xp.zeros_like(real[:, :1]), real[:, 1:] & ~real[:, :-1]], axis=1)
+    yield "mask", after_padding, "the step before is padding, which stands only at the end of a sequence"
+    yield "lengths", batch.lengths != real.sum(axis=1), "a length is the number of real steps in the mask's row"
+    flags = batch.input_mask
+    yield "input_mask", real & (flags != 0) & (flags != 1), "an input mask is 1 on data and 0 on a start token"
+    is_data = real & (flags > 0)
+    if observation.kind == "tokens":
+        size, least = observation.size, -1 if observation.missing else 0
+        legal = f"a token lies in 0 .. {size - 1}" + (", or is -1, missing" if observation.missing else "")
+        yield "targets", real & ((batch.targets < least) | (batch.targets >= size)), legal
+        yield "inputs", is_data & ((batch.inputs < least) | (batch.inputs >= size)), legal
+        start = f"where input_mask is 0, an input is the start token {size}, or a token in 0 .. {size - 1}"
+        yield "inputs", real & ((batch.inputs < least) | (batch.inputs > size)), start
+        return
+    legal = "a frame is of finite numbers" + (", or NaN where missing" if observation.missing else "")
+    for name, where, scored in (("targets", real, True), ("inputs", real, False), ("inputs", is_data, scores_inputs)):
+        frames, where = getattr(batch, name), where[..., None]
+        present = is_observed(frames) | (not observation.missing)
+        yield name, where & present & ~xp.isfinite(frames), legal
+        if not scored:
+            continue
+        head = type(emission).__name__
+        if hasattr(emission, "outside"):
+            yield name, where & present & emission.outside(frames), f"the {head} emission has no such value"
+        if observation.missing and not getattr(emission, "scores_parts", False):
+            whole = f"the {head} emission scores whole frames: where a dimension is missing, all must be"
+            yield name, where & ~present & present.any(axis=-1, keepdims=True), whole
