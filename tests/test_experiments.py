@@ -169,7 +169,15 @@ def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_r
     printed = json.loads(result.stdout.strip().splitlines()[-1])
     assert printed["nats_per_sequence"] < 0
     assert {"split", "bound", "num_samples", "num_sequences", "nats_per_step", "kl_nats_per_sequence"} <= printed.keys()
-    assert run("sample", f"--workdir={whole_run}", "--num_samples=4").returncode == 0
+    greedy = run("sample", f"--workdir={whole_run}", "--num_samples=4", "--length=70", "--greedy")
+    assert greedy.returncode == 0, greedy.stderr
+    with np.load(whole_run / "samples" / "samples.npz") as arrays:
+        shapes = {name: arrays[name].shape for name in arrays}
+        assert (arrays["samples"] == arrays["samples"][:1]).all()  # nothing is drawn
+    steps = shapes["real"][1]
+    assert shapes["samples"] == (4, 70)
+    assert shapes["reconstructions"] == shapes["real"] == (4, steps)
+    assert shapes["completions"] == (3, 4, steps)
 
 
 def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
@@ -446,6 +454,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
         ("train", [*tiny_flags("/tmp/none"), "--config.train.nonesuch=1"], "nonesuch"),
         ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
         ("sample", ["--workdir=/nonexistent", "--num_samples=0"], "num_samples must be at least 1"),
+        ("sample", ["--workdir=/nonexistent", "--temperature=0"], "--temperature must be above 0"),
     ],
 )
 def test_wrong_flags_end_with_one_sentence_and_a_status(name, flags, message):

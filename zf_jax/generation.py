@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
+from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.emissions import emission_values, member
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time
 from zf_jax.typing import Array, Batch, Params
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Carry(NamedTuple):
+    """All that the steps after a sequence depend on, a row for each sequence; made by ``sample``, ``continue_prefix``.
+
+    Attributes:
+      state: the model's recurrent state.
+      memory: the memory of the model's ``observe``.
+      last: the last element, which is the next input: ``[B]`` or ``[B, D]``.
+      is_data: ``[B]``, 0 where ``last`` is a start token.
+    """
+
+    state: Any
+    memory: Any
+    last: Array
+    is_data: Array
 
 
 class Generated(NamedTuple):
@@ -20,16 +43,35 @@ class Generated(NamedTuple):
 
     Attributes:
       values: ``[B, T]`` int32 tokens or ``[B, T, D]`` frames.
-      mean: E[y_t] given the past as drawn: probabilities of a one ``[B, T]``, of classes ``[B, T, C]``, or frames.
+      mean: E[y_t] given the past as drawn: probabilities of a one ``[B, T]``, of classes ``[B, T, C]``, or frames; of
+        the model itself, at any temperature.
       latents: z, ``[B, T, Z]``.
+      carry: what ``sample`` needs to go on; None where nothing was generated.
     """
 
     values: Array
     mean: Array
     latents: Array
+    carry: Any = None
 
 
-@compiled_once("model", "num_samples", "length")
+def _checked_temperature(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse a temperature that is none, before it is traced."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        temperature = kwargs.get("temperature")
+        if isinstance(temperature, (int, float)) and not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
+        if temperature is not None and kwargs.get("greedy"):
+            raise ValueError("greedy draws nothing, so that there is no temperature: give one of the two")
+        return function(*args, **kwargs)
+
+    return call
+
+
+@_checked_temperature
+@compiled_once("model", "num_samples", "length", "greedy")
 def sample(
     model: Model,
     params: Params,
@@ -39,23 +81,31 @@ def sample(
     length: int,
     first: Array | None = None,
     noise: tuple[Array, Array] | None = None,
+    temperature: Array | float | None = None,
+    greedy: bool = False,
+    carry: Carry | None = None,
 ) -> Generated:
     """Draw ``num_samples`` sequences of ``length`` steps from the model: z from the prior, y from the emission.
 
     Args:
-      key: a PRNG key; not read where ``noise`` is given.
+      key: a PRNG key, or one key per sequence, ``[B]``; not read if ``noise`` is given or ``greedy`` is true.
       first: a real first input, ``[B]`` or ``[B, D]``, as the ``srnn`` protocol gives it; a start token or a frame of
         zeros by default.
       noise: standard normal ``[B, T, Z]`` for the latents, and ``model.emission.noise`` ``[B, T, ...]``.
+      temperature: multiplies the standard deviations of the latents' prior and of real elements, and divides the
+        logits of tokens, binary frames and mixture weights; 1 by default.
+      greedy: whether nothing is drawn: z is the prior's mean, y the likeliest class or the mean of a frame.
+      carry: where earlier sequences ended, to go on from there; ``first`` is then given already.
     """
     _at_least_one(num_samples, length)
-    is_data = jnp.full(num_samples, 0.0 if first is None else 1.0)
-    first = _first_input(model, num_samples) if first is None else _as_drawn(model, first)
-    like = jnp.zeros((num_samples, 1), jnp.result_type(float))
-    carry, memory = model.initial_carry(params, like), model.initial_memory(params, like)
-    return _generate(model, params, carry, memory, first, is_data, length, key, noise)
+    if carry is None:
+        carry = _start(model, params, num_samples, first)
+    elif first is not None or carry.last.shape[0] != num_samples:
+        raise ValueError(f"the carry has {carry.last.shape[0]} sequences and their last elements: give no first")
+    return _generate(model, params, carry, length, key, noise, temperature, greedy)
 
 
+@checked()
 @compiled_once("model")
 def reconstruct(
     model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
@@ -71,43 +121,53 @@ def reconstruct(
     return Generated(read, mean, sites.latent)
 
 
-@compiled_once("model", "length")
+@_checked_temperature
+@checked("prefix")
+@compiled_once("model", "length", "greedy")
 def continue_prefix(
     model: Model,
     params: Params,
     prefix: Batch,
-    key: Array,
+    key: Array | None = None,
     *,
     length: int,
+    temperature: Array | float | None = None,
+    greedy: bool = False,
 ) -> Generated:
     """Go on from a given beginning: the posterior reads the prefix alone, the prior draws the steps after it.
 
+    Each sequence goes on from its own last real step; one of length 0 is drawn from its start.
+
     Args:
-      prefix: sequences that are real in all their steps, ``[B, S]``.
-      length: steps to draw after the prefix.
+      prefix: sequences of any lengths, ``[B, S]``.
+      key: a PRNG key, or one key per sequence, ``[B]``, which makes what is drawn independent of the other sequences;
+        not read if ``greedy`` is true.
+      length: steps to draw after each prefix.
+      temperature, greedy: as for ``sample``, of the steps after the prefix; ``greedy`` reads the posterior's means.
 
     Returns:
-      The prefix and its continuation, ``[B, S + length, ...]``.
+      Each prefix and, right after its last real step, its continuation; zeros behind: ``[B, S + length, ...]``.
     """
-    _at_least_one(prefix.targets.shape[0], length)
-    key_prefix, key_rest = jax.random.split(key)
-    features, sites, carry = _infer(model, params, prefix, key_prefix, None)
-    shown = model.emission.mean(
+    rows = prefix.mask.shape[0]
+    _at_least_one(rows, length)
+    if greedy:
+        key_rest, noise = None, jnp.zeros((*prefix.mask.shape, model.latent_dim), jnp.result_type(float))
+    else:
+        key_prefix, key_rest = _two(required_key(key))
+        noise = draw_noise(key_prefix, prefix, model.latent_dim)
+    features = model.encode(params, prefix)
+    carry, sites = _read(model, params, features, noise)
+    mean = model.emission.mean(
         emission_values(params["emission"], model.emission, model.readout(params, features, sites))
     )
-    memory = model.initial_memory(params, features.observed.mask)
-    seen = (features.observed.inputs, features.observed.input_mask)
-    memory, _ = scan_time(lambda m, xs: (model.observe(params, m, *xs)[0], None), memory, seen)
-    last = _as_drawn(model, prefix.targets[:, -1])
-    rows = prefix.targets.shape[0]
-    drawn = _generate(model, params, carry, memory, last, jnp.ones(rows), length, key_rest, None)
-    return Generated(
-        jnp.concatenate([prefix.targets.astype(drawn.values.dtype), drawn.values], axis=1),
-        jnp.concatenate([shown, drawn.mean], axis=1),
-        jnp.concatenate([sites.latent, drawn.latents], axis=1),
-    )
+    drawn = _generate(model, params, carry, length, key_rest, None, temperature, greedy)
+    lengths = jnp.sum(features.observed.mask > 0, axis=1)
+    targets = jnp.asarray(prefix.targets).astype(drawn.values.dtype)
+    pairs = ((targets, drawn.values), (mean, drawn.mean), (sites.latent, drawn.latents))
+    return Generated(*(_after(*pair, lengths) for pair in pairs), carry=drawn.carry)
 
 
+@checked("ends")
 @compiled_once("model")
 def interpolate(
     model: Model,
@@ -154,10 +214,8 @@ def interpolate(
         carry, sites = model.step(params, carry, features, (on_line - prior.mean) * jnp.exp(-prior.log_std))
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         mean = model.emission.mean(values)
-        if key is None:
-            drawn = _as_drawn(model, member(model.emission, "likeliest")(values))
-        else:
-            drawn = model.emission.sample(values, model.emission.noise(key_t, (rows,)))
+        noise = None if key is None else model.emission.noise(key_t, (rows,))
+        drawn = _as_drawn(model, _element(model, values, noise, None, greedy=key is None))
         return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(drawn, mean, sites.latent)
 
     steps = ends.mask.shape[1]
@@ -166,6 +224,15 @@ def interpolate(
     initial = (model.initial_carry(params, like), model.initial_memory(params, like), inputs, is_data)
     _, decoded = jax.lax.scan(step, initial, xs)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), decoded)
+
+
+def _element(model: Model, values: Any, noise: Any, temperature: Array | float | None, greedy: bool) -> Array:
+    """Draw one element from the emission's parameters ``values``, or choose the likeliest."""
+    if greedy:
+        return member(model.emission, "likeliest")(values)
+    if temperature is not None:
+        values, noise = member(model.emission, "tempered")(values, noise, temperature)
+    return model.emission.sample(values, noise)
 
 
 def _infer(
@@ -178,32 +245,96 @@ def _infer(
     return features, sites, carry
 
 
-def _generate(model, params, carry, memory, inputs, is_data, length, key, noise) -> Generated:
-    """Draw ``length`` steps after ``inputs`` ``[B]`` or ``[B, D]``, each drawn element being the next input."""
-    rows = inputs.shape[0]
+def _start(model: Model, params: Params, rows: int, first: Array | None) -> Carry:
+    """Return the carry before the first step of ``rows`` sequences."""
+    is_data = jnp.full(rows, 0.0 if first is None else 1.0)
+    last = _first_input(model, rows) if first is None else _as_drawn(model, first)
+    shape = _first_input(model, rows).shape
+    if last.shape != shape:
+        raise ValueError(f"first must have the shape {list(shape)}, a row for each sequence, not {list(last.shape)}")
+    like = jnp.zeros((rows, 1), jnp.result_type(float))
+    return Carry(model.initial_carry(params, like), model.initial_memory(params, like), last, is_data)
 
-    def step(state, xs):
-        carry, memory, inputs, is_data = state
-        if noise is None:
-            key_latent, key_emission = jax.random.split(xs)
-            latent_noise = jax.random.normal(key_latent, (rows, model.latent_dim), jnp.result_type(float))
-            emission_noise = model.emission.noise(key_emission, (rows,))
-        else:
-            latent_noise, emission_noise = xs
-        memory, features = model.observe(params, memory, inputs, is_data)
-        carry, sites = model.step(params, carry, features, latent_noise)
+
+def _read(model: Model, params: Params, features: Features, noise: Array) -> tuple[Carry, Sites]:
+    """Run over sequences of any lengths, and return where each ends, and the sites of every step."""
+    seen, mask = features.observed, features.observed.mask
+    start = _start(model, params, mask.shape[0], None)
+
+    def held(real, new, old):
+        """Return ``new`` in the rows whose step is real, so that a row keeps the state of its last step."""
+        return jax.tree.map(lambda n, o: jnp.where(real.reshape(-1, *(1,) * (n.ndim - 1)) > 0, n, o), new, old)
+
+    def step(carry, xs):
+        features_t, noise_t, inputs, is_data, targets, real = xs
+        state, sites = model.step(params, carry.state, features_t, noise_t)
+        memory = model.observe(params, carry.memory, inputs, is_data)[0]
+        new = Carry(state, memory, _as_drawn(model, targets), jnp.ones_like(carry.is_data))
+        return held(real, new, carry), sites
+
+    sequential = Features(observed=None, inputs=features.inputs, posterior=features.posterior, extra=None)
+    return scan_time(step, start, (sequential, noise, seen.inputs, seen.input_mask, seen.targets, mask))
+
+
+def _generate(model, params, carry: Carry, length, key, noise, temperature, greedy) -> Generated:
+    """Draw ``length`` steps after ``carry``, each element being the next input."""
+    rows = carry.last.shape[0]
+
+    def draw(key, shape):
+        key_latent, key_emission = jax.random.split(key)
+        latent_noise = jax.random.normal(key_latent, (*shape, model.latent_dim), jnp.result_type(float))
+        return latent_noise, model.emission.noise(key_emission, shape)
+
+    def noise_of(xs):
+        if greedy:
+            return jnp.zeros((rows, model.latent_dim), jnp.result_type(float)), None
+        if noise is not None:
+            return xs
+        return jax.vmap(lambda key: draw(key, ()))(xs) if xs.ndim else draw(xs, (rows,))
+
+    def step(carry, xs):
+        latent_noise, emission_noise = noise_of(xs)
+        if temperature is not None:
+            latent_noise = latent_noise * temperature
+        memory, features = model.observe(params, carry.memory, carry.last, carry.is_data)
+        state, sites = model.step(params, carry.state, features, latent_noise)
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-        drawn = model.emission.sample(values, emission_noise)
-        return (carry, memory, drawn.astype(inputs.dtype), jnp.ones_like(is_data)), Generated(
-            drawn, model.emission.mean(values), sites.latent
-        )
+        drawn = _element(model, values, emission_noise, temperature, greedy)
+        carry = Carry(state, memory, drawn.astype(carry.last.dtype), jnp.ones_like(carry.is_data))
+        return carry, Generated(drawn, model.emission.mean(values), sites.latent)
 
-    initial = (carry, memory, inputs, is_data)
-    if noise is None:
+    xs = None
+    if not greedy and noise is not None:
+        xs = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), noise)
+    elif not greedy:
         # One key a step rather than all the noise at once: a large vocabulary's would not fit in memory.
-        _, drawn = jax.lax.scan(step, initial, jax.random.split(required_key(key), length))
-        return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)
-    return scan_time(step, initial, noise)[1]
+        key = required_key(key)
+        split = lambda key: jax.random.split(key, length)  # noqa: E731
+        xs = jnp.swapaxes(jax.vmap(split)(key), 0, 1) if key.ndim else split(key)
+    carry, drawn = jax.lax.scan(step, carry, xs, length=length)
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)._replace(carry=carry)
+
+
+def _two(key: Array) -> tuple[Array, Array]:
+    """Split a key, or each of a key per sequence, ``[B]``."""
+    pair = jax.vmap(jax.random.split)(key) if key.ndim else jax.random.split(key)
+    return pair[..., 0], pair[..., 1]
+
+
+def _after(prefix: Array, drawn: Array, lengths: Array) -> Array:
+    """Return the first ``lengths`` ``[B]`` steps of ``prefix``, those of ``drawn``, and zeros: ``[B, S + L, ...]``."""
+    places = jnp.arange(prefix.shape[1] + drawn.shape[1])[None, :]
+    behind = places - lengths[:, None]
+
+    def picked(x, index):
+        index = jnp.clip(index, 0, x.shape[1] - 1).reshape(*index.shape, *(1,) * (x.ndim - 2))
+        return jnp.take_along_axis(x, index, axis=1)
+
+    def spread(where):
+        return where.reshape(*where.shape, *(1,) * (prefix.ndim - 2))
+
+    drawn = jnp.where(spread(behind < drawn.shape[1]), picked(drawn, behind), jnp.zeros((), drawn.dtype))
+    return jnp.where(spread(behind < 0), picked(prefix, jnp.broadcast_to(places, behind.shape)), drawn)
 
 
 def _first_input(model: Model, rows: int) -> Array:

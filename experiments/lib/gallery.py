@@ -21,8 +21,20 @@ _COMPLETIONS = 3
 class Gallery:
     """Draws the same few validation sequences beside what the model makes; the test split is not looked at."""
 
-    def __init__(self, experiment: Experiment, count: int = 16):
-        """Pick ``count`` sequences of middling length, and compile nothing yet."""
+    def __init__(
+        self,
+        experiment: Experiment,
+        count: int = 16,
+        length: int = 0,
+        temperature: float | None = None,
+        greedy: bool = False,
+    ):
+        """Pick ``count`` sequences of middling length, and compile nothing yet.
+
+        Args:
+          length: steps of the samples; 0 for as many as the longest sequence picked has.
+          temperature, greedy: as for ``generation.sample``, of samples and completions.
+        """
         self.data = experiment.data
         name = "valid_chunks" if "valid_chunks" in self.data.splits else "valid"
         source = self.data.split(name)
@@ -31,7 +43,8 @@ class Gallery:
         examples = [source[int(index)] for index in np.sort(near)]
         self.lengths = [len(example.targets) for example in examples]
         self.real = jax.tree.map(jnp.asarray, pad(examples, max(self.lengths)))
-        length = max(self.lengths)
+        longest = max(self.lengths)
+        how = {"temperature": temperature, "greedy": greedy}
         self.given = max(min(self.lengths) // 2, 1)
         model, real, given = experiment.model, self.real, self.given
         # Under the srnn protocol a model never saw a start frame: its samples begin from real first frames.
@@ -42,10 +55,13 @@ class Gallery:
         def generate(params, key):
             keys = jax.random.split(key, 2 + _COMPLETIONS)
             completed = [
-                generation.continue_prefix(model, params, half, k, length=max(length - given, 1)) for k in keys[2:]
+                generation.continue_prefix(model, params, half, k, length=max(longest - given, 1), **how)
+                for k in keys[2:]
             ]
             return (
-                generation.sample(model, params, keys[0], num_samples=count, length=length, first=first),
+                generation.sample(
+                    model, params, keys[0], num_samples=count, length=length or longest, first=first, **how
+                ),
                 generation.reconstruct(model, params, real, keys[1]),
                 completed,
             )
@@ -53,9 +69,18 @@ class Gallery:
         self._generate = generate
 
     def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
-        """Write the pictures (and text or sound) into ``folder``; the pictures by name, ``[rows, columns, 3]``."""
+        """Write pictures, ``samples.npz`` and text or sound into ``folder``; the pictures by name, ``[H, W, 3]``."""
         samples, reconstructed, completed = jax.device_get(self._generate(params, seed_key(seed)))
         folder.mkdir(exist_ok=True)
+        np.savez(
+            folder / "samples.npz",
+            samples=self._raw(samples.values),
+            real=self._raw(self.real.targets),
+            reconstructions=self._raw(reconstructed.values),
+            completions=np.stack([self._raw(one.values) for one in completed]),
+            lengths=np.asarray(self.lengths),
+            given=np.asarray(self.given),
+        )
         real = self._cut(np.asarray(self.real.targets))
         mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean
         drawn = self._cut_samples(samples.values)
@@ -91,13 +116,18 @@ class Gallery:
             write_midi(rows["completions"]["completed, draw 1"][:4], folder / "completions.mid")
         return images
 
+    def _raw(self, values: np.ndarray) -> np.ndarray:
+        """Return values in the units of the data, without normalisation."""
+        moments = self.data.normalisation
+        return np.asarray(values) if moments is None else np.asarray(values) * moments["std"] + moments["mean"]
+
     def _cut(self, values: np.ndarray) -> list[np.ndarray]:
         return [row[:length] for row, length in zip(values, self.lengths, strict=True)]
 
     def _cut_samples(self, values: np.ndarray) -> list[np.ndarray]:
-        """Text ends at its first end of sentence; everything else is as long as it was asked to be."""
+        """Text ends at its first end of sentence, images at their last pixel; all else is as long as it was drawn."""
         if self.data.vocabulary is None:
-            return list(values)
+            return [row[: max(self.lengths)] for row in values] if self.data.image_shape is not None else list(values)
         end = self.data.vocabulary.index("<eos>")
         ends = [np.flatnonzero(row == end) for row in values]
         return [row[: at[0] + 1] if len(at) else row for row, at in zip(values, ends, strict=True)]
