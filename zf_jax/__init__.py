@@ -10,6 +10,7 @@ from zf_jax.fitting.hooks import Report
 from zf_jax.fitting.loop import Fitted
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.generation import continue_prefix, reconstruct, sample
+from zf_jax.imputation import impute
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.training import (
@@ -66,6 +67,7 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "summarise",
     # generation
     "continue_prefix",
+    "impute",
     "reconstruct",
     "sample",
 ]

@@ -1,0 +1,90 @@
+"""Draws of what is missing follow the model's own conditional distribution, of later elements too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import linear_gaussian_models as linear
+from helpers.all_sequences import from_the_prior, tame
+from helpers.linear_gaussian_models import D
+from helpers.models_under_test import random_params
+from reference import brute_force
+
+import zf_jax
+from zf_jax import Observation
+from zf_jax.emissions import build_emission, draw_missing
+
+PRESENT = np.array([[[1, 1], [0, 0], [1, 1]], [[1, 1], [0, 1], [1, 1]], [[0, 1], [1, 1], [0, 0]]])
+DRAWS = 3000
+
+
+@pytest.mark.x64
+def test_draws_have_the_moments_of_the_smoother():
+    """Proposals from the prior know nothing of what was observed: it is the weights that bring the draws there."""
+    matrices, rng, targets = linear.random_linear(), np.random.default_rng(0), np.zeros((3, 3, D))
+    for row, present in enumerate(PRESENT):  # from the model: what is likely leaves many particles of some weight
+        mean, cov, _, places = linear.joint("zforcing", matrices, 3, present)
+        targets[row] = rng.multivariate_normal(mean, cov)[places]
+    model: Any = from_the_prior(linear.build("zforcing", missing=True))
+    params = linear.parameters("zforcing", matrices, missing=True)
+    batch = zf_jax.batch_of(targets, observed=PRESENT)
+    seen = np.where(PRESENT, targets, np.nan)
+    batch = batch._replace(targets=seen, inputs=np.concatenate([np.zeros((3, 1, D)), seen[:, :-1]], axis=1))
+    impute = jax.jit(lambda p, b, k: zf_jax.impute(model, p, b, k, num_samples=DRAWS, num_particles=DRAWS))
+    found = impute(params, batch, jax.random.key(0))
+    np.testing.assert_array_equal(found.values[:, PRESENT > 0], np.broadcast_to(targets[PRESENT > 0], (DRAWS, 12)))
+    moved = 0.0
+    for row, present in enumerate(PRESENT):
+        mean, cov, latent, places = linear.joint("zforcing", matrices, 3, present)
+        known, values = places[present > 0], targets[row][present > 0]
+        rest = np.setdiff1d(np.arange(len(mean)), known)
+        exact, spread = brute_force.condition(mean, cov, known, values)
+        past = brute_force.condition(mean, cov, known[: int(present[0].sum())], values[: int(present[0].sum())])[0]
+        drawn = np.concatenate([found.latents[:, row], found.values[:, row]], axis=-1).reshape(DRAWS, -1)[:, rest]
+        std, size = np.sqrt(np.diag(spread)), float(found.effective_sample_size[row])
+        assert size > 100
+        assert (np.abs(drawn.mean(axis=0) - exact) < 6 * std / size**0.5).all()
+        assert (np.abs(drawn.std(axis=0) / std - 1) < 6 / size**0.5).all()
+        kept = np.setdiff1d(np.arange(len(mean)), known[: int(present[0].sum())])
+        moved = max(moved, np.max(np.abs(past[np.searchsorted(kept, rest)] - exact) / std * size**0.5))
+        assert latent.shape == (3, linear.Z)
+    assert moved > 20  # what the past alone says is far away: the later elements matter
+
+
+def test_an_observed_dimension_tells_the_component_of_a_missing_one():
+    head = build_emission("gmm", Observation("frames", 2, missing=True), num_components=2, log_std_bounds=None)
+    values = {"logits": jnp.zeros(2), "mean": jnp.array([-5.0, 5.0, -5.0, 5.0]), "log_std": jnp.zeros(4)}
+    values = jax.tree.map(lambda x: jnp.broadcast_to(x, (500, *x.shape)), values)
+    x = jnp.broadcast_to(jnp.array([4.0, jnp.nan]), (500, 2))
+    drawn = draw_missing(head, values, head.noise(jax.random.key(0), (500,)), x)
+    assert (drawn[:, 0] == 4.0).all()
+    assert (drawn[:, 1] > 0).all()
+
+
+def test_tokens_are_filled_in_and_padding_is_zero():
+    observation = Observation("tokens", 3, missing=True)
+    model = zf_jax.build_model(
+        "srnn", observation, emission="categorical", rnn_dim=3, latent_dim=2, mlp_dim=3, embed_dim=2
+    )
+    batch = zf_jax.batch_of([[2, -1, 1], [-1, 0]], observation=observation)
+    params = tame(model)
+    found = zf_jax.impute(model, params, batch, jax.random.key(0), num_samples=50, num_particles=5, chunk_size=10)
+    values = np.asarray(found.values)
+    assert values.shape == (50, 2, 3)
+    assert ((values[:, 0, 0] == 2) & (values[:, 0, 2] == 1) & (values[:, 1, 1] == 0) & (values[:, 1, 2] == 0)).all()
+    for drawn in (values[:, 0, 1], values[:, 1, 0]):
+        assert 1 < len(set(drawn)) <= len({0, 1, 2} | set(drawn)) == 3
+    keys = jax.random.split(jax.random.key(1), 2)
+    both = zf_jax.impute(model, params, batch, keys, num_particles=5)
+    swapped = zf_jax.impute(model, params, type(batch)(*(x[::-1] for x in batch)), keys[::-1], num_particles=5)
+    np.testing.assert_array_equal(both.values[:, ::-1], swapped.values)
+
+
+def test_a_model_that_knows_of_nothing_missing_imputes_nothing():
+    model = zf_jax.build_model("rnn", Observation("frames", 2), emission="gaussian", rnn_dim=3, embed_dim=2)
+    with pytest.raises(ValueError, match="missing=True"):
+        zf_jax.impute(model, random_params(model), zf_jax.batch_of(np.zeros((1, 2, 2))), jax.random.key(0))
