@@ -55,3 +55,18 @@ def test_the_right_types_pass():
     check_options("mine", {"a": 1, "b": 2, "c": "x", "d": True}, {"a": 0, "b": 0.5, "c": "", "d": False, "e": None})
     for name in SAMPLE_RATES:
         assert stored_name(name, {"sample_rate": 8000, "split_seed": 3} if name != "blizzard" else {}).startswith(name)
+
+
+def test_an_address_of_a_store_is_refused_and_no_folder_of_its_name_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("A film.")
+    with pytest.raises(DataError, match="gs://bucket is no folder of a file system"):
+        load("text_folder", data_dir="gs://bucket")
+    with pytest.raises(DataError, match="s3://bucket is no folder"):
+        prepare("text_folder", manual_dir=str(tmp_path), data_dir="s3://bucket")
+    with pytest.raises(DataError, match="gs://cache is no folder"):
+        load("text_folder", data_dir=str(tmp_path), cache_dir="gs://cache")
+    monkeypatch.setenv("ZF_JAX_CACHE", "gs://cache")
+    with pytest.raises(DataError, match="gs://cache is no folder"):
+        load("text_folder", data_dir=str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -31,7 +31,7 @@ IMPORTED_AS = {
 }
 # Required and imported by no line here: jax's compiled half, and what tensorflow-datasets imports without saying so.
 INDIRECT = {"jaxlib", "importlib_resources", "chex"}
-CORE = ("models", "bounds", "objective", "training", "generation", "evaluation")
+CORE = ("models", "bounds", "objective", "training", "fitting", "generation", "evaluation")
 EXTRA_OF_ROOM = {"zf_jax/data": "data", "zf_jax/plotting.py": "plots", "zf_jax/runs": "experiments"}
 
 

@@ -71,6 +71,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
         function = "load_images"
     prepare_set = getattr(module, function.replace("load_", "prepare_"))
     check_arguments(name, prepare_set, options)
+    data_dir = folders.local(data_dir)
     folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     return prepare_set(folder, data_dir, name=name, **options)
 

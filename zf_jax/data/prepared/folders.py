@@ -32,7 +32,7 @@ def need_folder(data_dir: str | None, name: str) -> str:
     """Return ``data_dir`` where it is a folder (or file) with something in it; ``DataError`` says what to give."""
     if not data_dir:
         raise DataError("", f"{name} needs a folder", Folder(name, "(its original files, or prepared)"), Prepare(name))
-    folder = os.path.abspath(os.path.expanduser(data_dir))
+    folder = local(data_dir)
     if not os.path.exists(folder):
         raise DataError(folder, "does not exist", Folder(name))
     if os.path.isdir(folder):
@@ -43,6 +43,13 @@ def need_folder(data_dir: str | None, name: str) -> str:
         if empty:
             raise DataError(folder, "is empty", f"put the files of {name} there", Folder(name))
     return folder
+
+
+def local(path: str) -> str:
+    """Return the absolute path of a folder, ``~`` expanded; ``DataError`` for an address such as ``gs://...``."""
+    if "://" in path:
+        raise DataError(path, "is no folder of a file system", "mount the store as one")
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def walk(root: str) -> Listing:
@@ -125,4 +132,4 @@ def cache_dir(given: str | None, raw: str) -> str:
         digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     for problem in listing.problems:
         digest.update(problem.path.encode("utf-8", "surrogateescape"))
-    return os.path.join(os.path.abspath(os.path.expanduser(home)), digest.hexdigest()[:16])
+    return os.path.join(local(home), digest.hexdigest()[:16])
