@@ -28,8 +28,8 @@ from experiments.lib.interpolation import interpolate
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate, result_name
 from experiments.lib.stop_signal import StopSignal
-from zf_jax import training
 from zf_jax.data import DataError
+from zf_jax.objective import gradient
 from zf_jax.runs.metrics import read_metrics
 
 
@@ -181,13 +181,13 @@ def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_r
 
 
 def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
-    real = training.loss_and_metrics
+    real = gradient.loss_and_metrics
 
     def broken(*args, **kwargs):
         loss, metrics = real(*args, **kwargs)
         return loss * np.nan, metrics
 
-    monkeypatch.setattr(training, "loss_and_metrics", broken)
+    monkeypatch.setattr(gradient, "loss_and_metrics", broken)
     workdir = tmp_path / "run"
     config = tiny_config(**{"train.num_steps": 30, "train.max_skipped_in_a_row": 10, "train.log_every": 5})
     with pytest.raises(UserError, match="10 updates in a row were not finite"):
@@ -199,14 +199,14 @@ def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_
 
 def poisoned(monkeypatch, bad):
     """Make every update after ``bad`` updates not finite, from its learning rate on."""
-    real = training.loss_and_metrics
+    real = gradient.loss_and_metrics
 
     def loss_and_metrics(model, params, batch, key, weights, settings, **options):
         loss, metrics = real(model, params, batch, key, weights, settings, **options)
         # The temperature is that of the step, and tells how far the run is.
         return loss + jax.numpy.where(weights.kl_temperature > bad, np.nan, 0.0), metrics
 
-    monkeypatch.setattr(training, "loss_and_metrics", loss_and_metrics)
+    monkeypatch.setattr(gradient, "loss_and_metrics", loss_and_metrics)
 
 
 def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Stochastic recurrent networks in JAX: Z-Forcing and its siblings, their bounds, and how they are trained."""
 
+from zf_jax.averaging import with_average
 from zf_jax.batch import batch_of
 from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
 from zf_jax.emissions import EMISSIONS, build_emission
@@ -16,6 +17,7 @@ from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.training import (
     Schedules,
     TrainState,
+    evaluated_params,
     init_state,
     make_optimizer,
     make_train_step,
@@ -51,6 +53,7 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "Schedules",
     "TrainState",
     "Weights",
+    "evaluated_params",
     "fit",
     "init_state",
     "loss_and_metrics",
@@ -58,6 +61,7 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "make_train_step",
     "make_train_steps",
     "update",
+    "with_average",
     # evaluation
     "Totals",
     "Units",

@@ -40,11 +40,16 @@ def stacked_by_row(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Raise ``ValueError`` where the rows of a global batch cannot be shared evenly by the devices."""
+def check_batch_size(batch_size: int, mesh: Mesh, pieces: int = 1) -> None:
+    """Raise ``ValueError`` where the rows of a global batch, or of each of its pieces, cannot be shared evenly."""
     if batch_size < 1 or batch_size % mesh.size:
         raise ValueError(
             f"a batch of {batch_size} cannot be shared by {mesh.size} devices: choose a multiple of their number"
+        )
+    if batch_size % (mesh.size * pieces):
+        raise ValueError(
+            f"a batch of {batch_size} cannot be cut into accumulate={pieces} pieces that {mesh.size} devices share: "
+            f"choose a multiple of {mesh.size * pieces}"
         )
 
 

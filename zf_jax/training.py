@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,11 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from zf_jax.averaging import averaged_params, with_average
 from zf_jax.checks import CheckedStep, check_host_batch, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.models.base import Model
-from zf_jax.nn.deferred_scan import vary_like
-from zf_jax.objective.loss import draw_samples, loss_and_metrics
+from zf_jax.objective.gradient import Gradient
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.sharding import by_row, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
@@ -51,11 +52,12 @@ class Schedules(NamedTuple):
 
 
 def make_optimizer(
-    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None
+    learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, ema_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """Adam on gradients clipped by their global norm."""
+    """Adam on gradients clipped by their global norm, which averages the parameters too if ``ema_decay`` is not 0."""
     clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
-    return optax.chain(clip, optax.adam(learning_rate))
+    optimizer = optax.chain(clip, optax.adam(learning_rate))
+    return with_average(optimizer, ema_decay) if ema_decay else optimizer
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
@@ -66,8 +68,13 @@ def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array
     return TrainState(step, params, optimizer.init(params), skipped, in_a_row)
 
 
+def evaluated_params(state: TrainState) -> Params:
+    """Return the parameters to evaluate and to sample with: their average where the optimiser keeps one."""
+    return averaged_params(state.params, state.opt_state)
+
+
 @checked()
-@compiled_once("model", "optimizer", "settings", "axis_name")
+@compiled_once("model", "optimizer", "settings", "accumulate", "axis_name")
 def update(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -77,6 +84,7 @@ def update(
     weights: Weights = Weights(),
     settings: Objective = Objective(),
     *,
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after one update, and the metrics of the batch, scalars.
@@ -84,28 +92,24 @@ def update(
     An update whose loss or gradient is not finite is left out and counted: parameters and optimiser stay as they were.
 
     Args:
+      optimizer: any of optax; one that asks for the loss, the gradient or the function is given ``value``, ``grad`` and
+        ``value_fn``.
       key: of the run; the update's own is folded from the step, so that a resumed run draws the same noise.
+      accumulate: how many pieces of equal size the batch is cut into, to need less memory: the gradient is that of the
+        whole batch, except that word dropout and resampling draw for each piece apart.
       axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which the batch is cut by rows, the state being whole on
         every device.  Gradients and metrics are then means over the real rows of all devices, and every device draws
         its rows of the noise that one device would draw; word dropout and resampling draw for each device apart.
     """
     key = jax.random.fold_in(key, state.step)
-    params, noise, mean = state.params, None, lambda tree: tree
-    if axis_name is not None:
-        noise = _own_noise(key, batch, model.latent_dim, settings.num_samples, axis_name)
-        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        mean = _mean_over(axis_name, batch)
-        # A gradient of parameters that are the same on all devices would come summed out of a shard_map.
-        params = jax.tree.map(lambda x: vary_like(x, batch), params)
-    gradient_of = jax.value_and_grad(
-        lambda p: loss_and_metrics(model, p, batch, key, weights, settings, noise=noise), has_aux=True
-    )
-    (loss, metrics), gradients = mean(gradient_of(params))
+    of = Gradient(model, batch, key, weights, settings, accumulate=accumulate, axis_name=axis_name)
+    (loss, metrics), gradients = of.value_and_gradient(state.params)
     grad_norm = optax.global_norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
     def taken():
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        given = {"value": loss, "grad": gradients, "value_fn": of.value}
+        updates, opt_state = _updates(optimizer, gradients, state, given)
         return optax.apply_updates(state.params, updates), opt_state
 
     # A branch: a select between old and new would make XLA copy the parameters and the moments at every update.
@@ -128,19 +132,17 @@ def update(
     return state, metrics
 
 
-def _own_noise(key: Array, batch: Batch, latent_dim: int, num_samples: int, axis_name: str) -> Array:
-    """Return this device's rows of the noise of the whole batch: ``[K, B, T, Z]``."""
-    rows, steps = batch.mask.shape
-    whole = batch._replace(mask=jax.ShapeDtypeStruct((rows * jax.lax.axis_size(axis_name), steps), jnp.float32))
-    noise = draw_samples(key, whole, latent_dim, num_samples)
-    return jax.lax.dynamic_slice_in_dim(noise, jax.lax.axis_index(axis_name) * rows, rows, axis=1)
-
-
-def _mean_over(axis_name: str, batch: Batch) -> Callable[[Any], Any]:
-    """Return the mean of a tree over the devices of an axis, each weighed by its number of real sequences."""
-    real = jnp.sum(batch.lengths > 0)
-    share = real / jnp.maximum(jax.lax.psum(real, axis_name), 1)
-    return lambda tree: jax.tree.map(lambda x: jax.lax.psum(x * share.astype(x.dtype), axis_name), tree)
+def _updates(optimizer: Any, gradients: Params, state: TrainState, given: dict[str, Any]) -> tuple[Any, Any]:
+    """Ask an optimiser of any kind, and say what one wants that an update does not have."""
+    try:
+        return optax.with_extra_args_support(optimizer).update(gradients, state.opt_state, state.params, **given)
+    except TypeError as error:
+        wanted = re.search(r"missing \d+ required keyword-only arguments?: (.*)", str(error))
+        if wanted is None:
+            raise
+        raise ValueError(
+            f"the optimiser wants {wanted[1]} at every update, which is given {', '.join(given)} alone: choose another"
+        ) from error
 
 
 def make_train_step(
@@ -149,6 +151,7 @@ def make_train_step(
     mesh: Mesh,
     schedules: Schedules = Schedules(),
     settings: Objective = Objective(),
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile ``update``: ``(state, batch, key) -> (state, metrics)``; the old state's buffers are reused.
 
@@ -158,7 +161,7 @@ def make_train_step(
     everywhere = replicated(mesh)
 
     def train_step(state, batch, key):
-        return update(model, optimizer, state, batch, key, schedules(state.step), settings)
+        return update(model, optimizer, state, batch, key, schedules(state.step), settings, accumulate=accumulate)
 
     compiled = jax.jit(
         train_step,
@@ -175,6 +178,7 @@ def make_train_steps(
     mesh: Mesh,
     schedules: Schedules = Schedules(),
     settings: Objective = Objective(),
+    accumulate: int = 1,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
 
@@ -186,7 +190,7 @@ def make_train_steps(
 
     def train_steps(state, batches, key):
         def one(state, batch):
-            return update(model, optimizer, state, batch, key, schedules(state.step), settings)
+            return update(model, optimizer, state, batch, key, schedules(state.step), settings, accumulate=accumulate)
 
         state, metrics = jax.lax.scan(one, state, batches)
         return state, jax.tree.map(lambda metric: metric[-1], metrics)

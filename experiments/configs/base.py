@@ -40,14 +40,17 @@ def get_base() -> Any:
     config.train = ConfigDict()
     config.train.num_steps = 1000
     config.train.batch_size = 32
+    config.train.accumulate = 1  # pieces that a batch is cut into, one in memory after another
     config.train.updates_per_call = 1  # of the device, where small updates leave it waiting for the host
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 0
     config.train.decay_steps = 0  # a cosine down to 0 at this update; 0 keeps the rate
     config.train.clip_norm = 100.0  # of the gradient's global norm
+    config.train.ema_decay = 0.0  # of an average of the parameters, which is what is evaluated; 0 keeps none
     config.train.log_every = 50
     config.train.eval_every = 500
     config.train.checkpoint_every = 500
+    config.train.keep_every = 0  # checkpoints of every so many updates stay, beside the two latest and the best
     config.train.eval_batch_size = 256
     config.train.eval_sequences = 0  # how much of the validation split; 0 for all
     config.train.patience = 0  # updates without a better validation ELBO after which the run ends; 0 never

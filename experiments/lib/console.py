@@ -18,7 +18,7 @@ from experiments.lib.gallery import Gallery
 from experiments.lib.stop_signal import StopSignal
 from zf_jax.fitting.hooks import Hooks
 from zf_jax.runs.metrics import MetricWriter
-from zf_jax.training import TrainState
+from zf_jax.training import TrainState, evaluated_params
 
 
 class Console(Hooks):
@@ -87,7 +87,7 @@ class Console(Hooks):
         if self.gallery is None:
             return
         try:
-            images = self.gallery.draw(state.params, self.path / "samples", seed=step)
+            images = self.gallery.draw(evaluated_params(state), self.path / "samples", seed=step)
         except OSError as error:
             warn(f"the pictures of step {step} are not written: {error.strerror}")
             images = {}

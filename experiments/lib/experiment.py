@@ -28,6 +28,7 @@ from zf_jax.typing import Array, Batch
 _AT_LEAST_ONE = (
     "num_steps",
     "batch_size",
+    "accumulate",
     "log_every",
     "eval_every",
     "checkpoint_every",
@@ -61,11 +62,16 @@ class Experiment(NamedTuple):
 
     def train_step(self) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
         """Compile one update, ``(state, batch, key) -> (state, metrics)``."""
-        return make_train_step(self.model, self.optimizer, self.mesh, self.schedules, self.objective)
+        return make_train_step(*self._parts)
 
     def train_steps(self) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
         """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``."""
-        return make_train_steps(self.model, self.optimizer, self.mesh, self.schedules, self.objective)
+        return make_train_steps(*self._parts)
+
+    @property
+    def _parts(self) -> tuple[Any, ...]:
+        accumulate = self.config.train.accumulate
+        return self.model, self.optimizer, self.mesh, self.schedules, self.objective, accumulate
 
     def fit_settings(self) -> FitSettings:
         """The numbers of the training loop."""
@@ -85,7 +91,7 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     mesh = data_mesh()
     try:
         if not any_batch_size:
-            check_batch_size(config.train.batch_size, mesh)
+            check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
         model = build_config_model(config, data)
         objective = build_objective(config, data)
         model = trainable(model, objective)
@@ -100,7 +106,7 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         aux_weight=build_ramp(config, "aux_weight"),
         reverse_weight=build_ramp(config, "reverse_weight"),
     )
-    optimizer = make_optimizer(rate, config.train.clip_norm)
+    optimizer = make_optimizer(rate, config.train.clip_norm, config.train.ema_decay)
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
 
 
@@ -204,12 +210,19 @@ def check(config: Any) -> None:
     for name in _AT_LEAST_ONE:
         if train[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
-    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience"):
+    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience", "keep_every"):
         if train[name] < 0:
             raise UserError(f"config.train.{name} must not be negative, and is {train[name]}")
     for name in ("learning_rate", "clip_norm"):
         if not (math.isfinite(train[name]) and train[name] > 0):
             raise UserError(f"config.train.{name} must be a finite number above 0, not {train[name]}")
+    if not 0 <= train.ema_decay < 1:
+        raise UserError(f"config.train.ema_decay must be at least 0 and below 1, not {train.ema_decay}")
+    if train.keep_every % train.checkpoint_every:
+        raise UserError(
+            f"config.train.keep_every={train.keep_every} must be a multiple of config.train.checkpoint_every="
+            f"{train.checkpoint_every}"
+        )
     for name, value in config.objective.items():
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")

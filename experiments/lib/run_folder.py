@@ -20,7 +20,7 @@ from zf_jax.data import DataSet
 from zf_jax.locks import lock
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.sharding import any_process
-from zf_jax.training import TrainState
+from zf_jax.training import TrainState, evaluated_params
 
 # What may differ when a run goes on: how long it is, how often it reports, where the same data lie.
 _MAY_CHANGE = {
@@ -28,6 +28,7 @@ _MAY_CHANGE = {
     "train.log_every",
     "train.eval_every",
     "train.checkpoint_every",
+    "train.keep_every",
     "train.eval_batch_size",
     "train.eval_sequences",
     "train.patience",
@@ -193,6 +194,8 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
 def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None) -> tuple[Experiment, TrainState, Path]:
     """The experiment in ``workdir``, its state at the ``"best"`` or ``"latest"`` checkpoint, and the folder.
 
+    The state's parameters are those to evaluate: their average, where the run keeps one.
+
     Args:
       data_dir: where the run's data lie now; None where ``config.data.dir`` says.
 
@@ -221,4 +224,4 @@ def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None)
             raise UserError(f"the checkpoints of {workdir} were deleted while they were read")
         state, step = found
         check_fingerprint(checkpoints.config(step), experiment.data)
-        return experiment, state, Path(workdir)
+        return experiment, state._replace(params=evaluated_params(state)), Path(workdir)

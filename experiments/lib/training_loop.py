@@ -40,7 +40,11 @@ def train(
     """
     experiment = build(config)
     check_memory(experiment)
-    with opened(workdir, config) as path, Checkpoints(path, warn=warn) as checkpoints, StopSignal() as stop:
+    with (
+        opened(workdir, config) as path,
+        Checkpoints(path, warn=warn, keep_every=config.train.keep_every) as checkpoints,
+        StopSignal() as stop,
+    ):
         state = initial_state(experiment)
         saved = checkpoints.restore_newest(state)
         if saved is not None:

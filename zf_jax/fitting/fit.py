@@ -74,7 +74,7 @@ def fit(
     if data.observation != model.observation:
         raise ValueError(f"the model is for {model.observation}, and the data are {data.observation}")
     mesh = data_mesh() if mesh is None else mesh
-    check_batch_size(settings.batch_size, mesh)
+    check_batch_size(settings.batch_size, mesh, settings.accumulate)
     model = trainable(model, objective)
     optimizer = make_optimizer(1e-3, 100.0) if optimizer is None else optimizer
     begin = _first_state(model, optimizer, seed, params, mesh) if state is None else _copy(state, mesh)
@@ -87,7 +87,7 @@ def fit(
 
     saved = _record(model, data, settings, objective, seed)
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(workdir))
+        checkpoints = stack.enter_context(Checkpoints(workdir, keep_every=settings.keep_every))
         found = checkpoints.restore_newest(begin)
         if found is not None:
             begin = found[0]
@@ -123,6 +123,7 @@ def _record(model: Model, data: DataSet, settings: FitSettings, objective: Objec
     return {
         "seed": seed,
         "batch_size": settings.batch_size,
+        "accumulate": settings.accumulate,
         "model": _ADDRESS.sub("", repr(model)),
         "objective": _ADDRESS.sub("", repr(objective)),
         "data": data.name,

@@ -22,7 +22,7 @@ from zf_jax.fitting.settings import FitSettings
 from zf_jax.models.base import Model
 from zf_jax.objective.settings import Objective
 from zf_jax.sharding import any_process, global_batch, global_batches, rows_for
-from zf_jax.training import Schedules, TrainState, make_train_step, make_train_steps
+from zf_jax.training import Schedules, TrainState, evaluated_params, make_train_step, make_train_steps
 from zf_jax.typing import Batch
 
 if TYPE_CHECKING:  # orbax is slow to import, and needed by runs with a folder alone
@@ -93,7 +93,7 @@ class Loop:
         self.learning_rate, self.checkpoints, self.saved, self.writer = learning_rate, checkpoints, saved or {}, writer
         self.hooks, self.callbacks = hooks or Hooks(), tuple(callbacks)
         self.key = seed_key(seed, "training noise")
-        parts = model, optimizer, mesh, schedules, objective
+        parts = model, optimizer, mesh, schedules, objective, settings.accumulate
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(model, mesh)
         self.units = units_of(data, model)
@@ -218,14 +218,16 @@ class Loop:
         self._report("valid", step, found, state)
 
     def _validate(self, state: TrainState) -> dict[str, Any]:
-        """Score the validation split."""
+        """Score the validation split, with the parameters' average where the optimiser keeps one."""
         batches = eval_batches(
             some_of(self.data.split("valid"), self.settings.eval_sequences),
             batch_size=rows_for(self.settings.eval_batch_size, self.mesh),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        found = summarise(evaluate_split(self.bound, state.params, batches, seed_key(0), self.mesh), self.units)
+        found = summarise(
+            evaluate_split(self.bound, evaluated_params(state), batches, seed_key(0), self.mesh), self.units
+        )
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         return found
 

@@ -7,6 +7,7 @@ import dataclasses
 _AT_LEAST_ONE = (
     "num_steps",
     "batch_size",
+    "accumulate",
     "updates_per_call",
     "log_every",
     "eval_every",
@@ -14,7 +15,7 @@ _AT_LEAST_ONE = (
     "eval_batch_size",
     "max_skipped_in_a_row",
 )
-_AT_LEAST_ZERO = ("eval_sequences", "patience")
+_AT_LEAST_ZERO = ("eval_sequences", "patience", "keep_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +25,12 @@ class FitSettings:
     Attributes:
       num_steps: the last update.
       batch_size: sequences of one update, over all devices.
+      accumulate: pieces that the batch of an update is cut into, one in memory after another.
       updates_per_call: updates compiled into one call, for small models that leave the device waiting for the host.
       log_every: updates between two lines of metrics.
       eval_every: updates between two validations.
       checkpoint_every: updates between two checkpoints; every validation writes one too.
+      keep_every: updates between two checkpoints that stay, beside the latest and the best; 0 keeps no other.
       eval_batch_size: sequences scored at once in validation.
       eval_sequences: how many validation sequences are scored; 0 for all.
       patience: updates without a better validation ELBO after which training ends; 0 never ends it.
@@ -36,10 +39,12 @@ class FitSettings:
 
     num_steps: int = 1000
     batch_size: int = 32
+    accumulate: int = 1
     updates_per_call: int = 1
     log_every: int = 50
     eval_every: int = 500
     checkpoint_every: int = 500
+    keep_every: int = 0
     eval_batch_size: int = 256
     eval_sequences: int = 0
     patience: int = 0
@@ -51,6 +56,14 @@ class FitSettings:
                 value = getattr(self, name)
                 if isinstance(value, bool) or not isinstance(value, int) or value < least:
                     raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be cut into accumulate={self.accumulate} equal pieces"
+            )
+        if self.keep_every % self.checkpoint_every:
+            raise ValueError(
+                f"keep_every={self.keep_every} must be a multiple of checkpoint_every={self.checkpoint_every}"
+            )
         for name in ("log_every", "eval_every", "checkpoint_every"):
             if self.updates_per_call > getattr(self, name):
                 raise ValueError(

@@ -54,15 +54,23 @@ class Checkpoints:
     record of their digests, which ``restore`` checks; a checkpoint older than records is read without that check.
     """
 
-    def __init__(self, workdir: str | Path, *, create: bool = True, warn: Callable[[str], None] = warnings.warn):
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        create: bool = True,
+        warn: Callable[[str], None] = warnings.warn,
+        keep_every: int = 0,
+    ):
         """Open the folder.
 
         Args:
           create: write checkpoints too; False for readers, which change nothing and may read while a run trains.
+          keep_every: checkpoints of steps that are a multiple stay; 0 for none.
           warn: told, in one sentence, about damage that costs no more than a checkpoint.
         """
         self.directory = Path(workdir).absolute() / "checkpoints"
-        self._create, self._warn = create, warn
+        self._create, self._warn, self._keep_every = create, warn, keep_every
         self._writer: ocp.CheckpointManager | None = None
         self._saving: int | None = None
         if not create:
@@ -300,8 +308,10 @@ class Checkpoints:
             if jax.process_index() == 0:
                 self._mend()
             wait_for_all("checkpoints mended")
+            every = [preservation_policy.EveryNSteps(self._keep_every)] if self._keep_every else []
             keep = preservation_policy.AnyPreservationPolicy(
                 [
+                    *every,
                     preservation_policy.LatestN(2),
                     preservation_policy.BestN(
                         get_metric_fn=lambda metrics: metrics[_METRIC], n=1, keep_checkpoints_without_metrics=False
