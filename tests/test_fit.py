@@ -128,6 +128,32 @@ def test_patience_ends_a_training_that_does_not_gain():
     assert found.best[0] == 4
 
 
+def test_a_batch_in_pieces_and_an_average_go_on_to_the_same_end_and_are_validated(tmp_path):
+    options = {"optimizer": zf_jax.with_average(OPTIMIZER, 0.9)}
+    once = fit(settings(num_steps=8, accumulate=2), **options)
+    fit(settings(num_steps=4, accumulate=2), workdir=tmp_path, **options)
+    again = fit(settings(num_steps=8, accumulate=2), workdir=tmp_path, **options)
+    same(again.state, once.state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        once.state.params,
+        fit(settings(num_steps=8)).state.params,
+    )
+    # Scored with the average instead of the last parameters, the last validation reads the same.
+    still = zf_jax.with_average(STILL, 0.9)
+    averaged = zf_jax.evaluated_params(once.state)
+    scored = fit(settings(num_steps=1), params=averaged, optimizer=still).history[-1]
+    np.testing.assert_allclose(scored["elbo_nats_per_sequence"], once.history[-1]["elbo_nats_per_sequence"], rtol=1e-6)
+    last = fit(settings(num_steps=1), params=once.state.params, optimizer=still).history[-1]
+    assert abs(last["elbo_nats_per_sequence"] - scored["elbo_nats_per_sequence"]) > 1e-4
+
+
+def test_checkpoints_of_every_so_many_updates_stay(tmp_path):
+    fit(settings(keep_every=3, eval_every=12), workdir=tmp_path)
+    with Checkpoints(tmp_path, create=False) as checkpoints:
+        assert checkpoints.steps() == [3, 6, 9, 12]
+
+
 def test_given_parameters_are_where_it_begins_and_stay_whole():
     params = MODEL.init(jax.random.key(5))
     found = fit(settings(num_steps=1), params=params, optimizer=STILL)
@@ -150,6 +176,7 @@ def test_data_without_a_validation_split_are_trained_on():
     "options, message",
     [
         ({"state": 1, "params": {}}, "give a state"),
+        ({"workdir": "gs://bucket/run"}, "only folders of a file system"),
         ({"params": {"prior": np.zeros(2)}}, "params are not of this model"),
     ],
 )
@@ -172,6 +199,8 @@ def test_other_data_than_the_models_or_none_to_validate_on_are_refused():
         ({"num_steps": 0}, "num_steps must be a whole number of at least 1"),
         ({"batch_size": 2.5}, "batch_size must be a whole number"),
         ({"patience": -1}, "patience must be a whole number of at least 0"),
+        ({"accumulate": 3}, "batch_size=4 cannot be cut into accumulate=3"),
+        ({"keep_every": 4}, "keep_every=4 must be a multiple of checkpoint_every=3"),
         ({"updates_per_call": 3}, "updates_per_call=3 cannot be above log_every=2"),
     ],
 )

@@ -69,6 +69,10 @@ def fit(
     """
     if state is not None and (params is not None or workdir is not None):
         raise ValueError("give a state to go on from, or params, or a workdir, whose checkpoint has its own state")
+    if workdir is not None:
+        if "://" in str(workdir):
+            raise ValueError(f"workdir {workdir}: only folders of a file system can be used; mount the store as one")
+        workdir = Path(workdir).expanduser()
     if settings.patience and "valid" not in data.splits:
         raise ValueError("patience needs a split 'valid' to validate on: leave patience 0, or add one")
     if data.observation != model.observation:
