@@ -29,7 +29,8 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     """Train, evaluate, print."""
-    from experiments.lib.comparison import compare, table
+    from experiments.lib.comparison import compare
+    from experiments.lib.tables import table
 
     rows = compare(
         config_of(_CONFIG),

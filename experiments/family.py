@@ -28,7 +28,7 @@ def main() -> None:
 
 def sizes(file: str) -> list[tuple[str, int, int, float]]:
     """Of every variant of a config file, SRNN first and the plain file last: name, rnn_dim, parameters, their ratio."""
-    from experiments.lib.comparison import parameter_count
+    from experiments.lib.matching import parameter_count
 
     rows = []
     for variant in (*RNN_DIMS[file], ""):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from experiments.lib import comparison
 from experiments.lib.cli import UserError
-from experiments.lib.comparison import table
+from experiments.lib.tables import table
 from zf_jax.data import DataError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zf_jax import data
-from zf_jax.data.prepared import downloads, store
+from zf_jax.data.prepared import downloads, shards, store
 
 ROOT = Path(__file__).parents[1]
 WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house"]
@@ -56,17 +56,17 @@ def test_a_split_of_any_size_is_written_shard_by_shard(tmp_path, monkeypatch):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import shuffle
 
-    monkeypatch.setattr(store, "SHARD_BYTES", 200)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 200)
     monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 100)  # beyond which TFDS's own writer wants TensorFlow
     path = store.prepare("numbers", lambda: recipe(50), str(tmp_path))
-    shards = sorted(name for name in os.listdir(path) if "train.array_record" in name)
-    assert len(shards) == 5
-    assert shards[0] == f"zf_jax-train.array_record-00000-of-{len(shards):05d}"
+    files = sorted(name for name in os.listdir(path) if "train.array_record" in name)
+    assert len(files) == 5
+    assert files[0] == f"zf_jax-train.array_record-00000-of-{len(files):05d}"
     assert [int(r["number"]) for r in store.open_splits(path)["train"]] == list(range(50))
     read_by_tfds = tfds.builder_from_directory(path).as_data_source("train")
     assert [int(read_by_tfds[i]["number"]) for i in range(50)] == list(range(50))
     again = store.prepare("numbers", lambda: recipe(50), str(tmp_path / "again"))
-    for name in shards:
+    for name in files:
         assert Path(path, name).read_bytes() == Path(again, name).read_bytes()
 
 

@@ -6,8 +6,8 @@ import pytest
 from examples import new_model
 from experiments.configs import digits
 from experiments.lib.cli import UserError
-from experiments.lib.comparison import match, parameter_count
 from experiments.lib.experiment import build_config_model
+from experiments.lib.matching import match, parameter_count
 from zf_jax.data import load
 from zf_jax.models import MODELS
 

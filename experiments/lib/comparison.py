@@ -15,15 +15,15 @@ from ml_collections import ConfigDict
 
 from experiments.lib.cli import UserError, finite, write_json
 from experiments.lib.diagnosis import latent_figures
-from experiments.lib.experiment import Experiment, build, build_config_model, build_objective, initial_state, units
+from experiments.lib.experiment import Experiment, build, initial_state, units
+from experiments.lib.matching import match, parameter_count
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import DataSet, some_of, train_batches
+from zf_jax.data import some_of, train_batches
 from zf_jax.evaluation.baselines import floors
 from zf_jax.evaluation.units import summarise
-from zf_jax.objective.loss import trainable
 from zf_jax.sharding import global_batch
 
 DIAGNOSED = 256  # sequences on which active units are counted
@@ -188,85 +188,3 @@ def _with_seed(config: Any, seed: int) -> Any:
     config = copy.deepcopy(config)
     config.seed = seed
     return config
-
-
-def parameter_count(model: Any) -> int:
-    """The number of trained scalars."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
-
-
-def match(config: Any, data: DataSet, target: int) -> Any:
-    """The same config with the rnn_dim whose parameter count is nearest to ``target``."""
-
-    def count(size: int) -> int:
-        trial = copy.deepcopy(config)
-        trial.model.rnn_dim = size
-        return parameter_count(trainable(build_config_model(trial, data), build_objective(trial, data)))
-
-    low, high = 1, 2
-    if count(low) == count(high):
-        raise UserError(f"the model {config.model.name!r} has no rnn_dim by which to match its number of parameters")
-    while count(high) < target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) < target else (low, middle)
-    matched = copy.deepcopy(config)
-    matched.model.rnn_dim = min((low, high), key=lambda size: abs(count(size) - target))
-    return matched
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows of ``comparison.compare``, the columns that this kind of data has, under a line on what ± is."""
-    samples = next((row["num_samples"] for row in rows if "num_samples" in row), 0)
-    columns = [
-        ("model", "model"),
-        ("parameters", "parameters"),
-        ("elbo.nats_per_sequence", "ELBO, nats/sequence"),
-        ("iwae.nats_per_sequence", f"IWAE-{samples}, nats/sequence"),
-        ("elbo.kl_nats_per_sequence", "KL, nats/sequence"),
-        ("active_units", "active units"),
-        ("elbo.nats_per_step", "ELBO, nats/step"),
-        ("iwae.nats_per_step", f"IWAE-{samples}, nats/step"),
-        ("elbo.perplexity", "perplexity (ELBO)"),
-        ("iwae.perplexity", f"perplexity (IWAE-{samples})"),
-        ("elbo.raw_nats_per_sequence", "ELBO, raw nats/sequence"),
-        ("elbo.bits_per_sample", "bits/sample (ELBO)"),
-        ("iwae.bits_per_sample", f"bits/sample (IWAE-{samples})"),
-        ("elbo.share_of_scales_below_one_step", "scales < 1 step"),
-        ("best_step", "best at update"),
-        ("seconds_per_update", "seconds/update"),
-    ]
-    columns = [(name, title) for name, title in columns if any(row.get(name) is not None for row in rows)]
-    lines = [[title for _, title in columns]]
-    for row in rows:
-        error = "{}.spread" if _several_seeds(row) else "{}_stderr"
-        lines.append([_cell(row.get(name), row.get(error.format(name))) for name, _ in columns])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    ruled = [f"| {line} |" for line in [text[0], " | ".join("-" * width for width in widths), *text[1:]]]
-    return "\n".join([_legend(rows), "", *ruled])
-
-
-def _several_seeds(row: dict[str, Any]) -> bool:
-    return len(row.get("seeds", ())) > 1
-
-
-def _legend(rows: list[dict[str, Any]]) -> str:
-    """State whether ± is the deviation over seeds or the standard error over sequences."""
-    error = "its standard error over the sequences scored"
-    several = [len(row["seeds"]) for row in rows if _several_seeds(row)]
-    if not several:
-        return f"± behind a figure of a single run is {error}; how far runs of other seeds lie apart is not shown."
-    spread = f"± behind the mean of {max(several)} seeds is the standard deviation over those seeds"
-    return f"{spread}; behind a figure without several seeds, such as a floor's, {error}."
-
-
-def _cell(value: Any, error: float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        form = ".4f" if abs(value) < 1e4 else ",.0f"
-        return f"{value:{form}}" + ("" if error is None else f" ± {error:{form}}")
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -18,9 +18,9 @@ from experiments import family
 from experiments.configs import digits
 from experiments.lib import paper
 from experiments.lib.cli import UserError
-from experiments.lib.comparison import match, parameter_count
 from experiments.lib.experiment import build
 from experiments.lib.interpolation import interpolate
+from experiments.lib.matching import match, parameter_count
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.runs.metrics import read_metrics

@@ -1,7 +1,7 @@
-"""Tar archives read whole and strictly: a damaged one is an error, never fewer members.
+"""Read tar archives whole; a damaged archive is an error.
 
-Python's streaming tarfile checks neither gzip's checksum nor the archive's end marker, and takes a damaged header for
-the end.  Here the stream is decompressed by gzip, bz2 or lzma, which check it, and read to its last byte.
+Python's streaming tarfile checks neither gzip's checksum nor the archive's end marker, and treats a damaged header as
+the end.  So the stream is decompressed by gzip, bz2 or lzma, which check the data, and is read to the last byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header must be whole; tarfile itself takes a broken one for the end of the archive."""
+    """A member of an archive; a damaged header raises an error, where tarfile would stop without one."""
 
     @classmethod
     def fromtarfile(cls, tarfile):
@@ -42,10 +42,12 @@ _BrokenHeader = tarfile.HeaderError
 
 
 def contents(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, bytes | None]]:
-    """Yield (name, content) of the regular members whose names are ``wanted``; None for one above ``limit`` bytes.
+    """Yield (name, content) of the regular members whose names are ``wanted``.
+
+    The content of a member above ``limit`` bytes is None.
 
     Raises:
-      DataError: the archive cannot be read or is damaged, which may show at its end only.
+      DataError: the archive is unreadable or damaged; the error may come after the last member.
     """
     with _members(path) as archive:
         for member in archive:
@@ -55,13 +57,15 @@ def contents(path: str, wanted: Callable[[str], bool], limit: int) -> Iterator[t
 
 
 def unpack(path: str, folder: str) -> None:
-    """Unpack an archive below ``folder``; members that would be written elsewhere are refused (``DataError``)."""
+    """Unpack an archive below ``folder``; ``DataError`` if a member would be written outside ``folder``."""
     with _members(path) as archive:
         for member in archive:
             try:
                 archive.extract(member, folder, filter="data")
             except tarfile.FilterError as error:
-                raise DataError(path, f"holds a member that must not be unpacked ({error})", "do not use it") from None
+                raise DataError(
+                    path, f"holds a member that must not be unpacked ({error})", "use another copy"
+                ) from None
             except OSError as error:
                 if error.errno is None:
                     raise
@@ -71,7 +75,7 @@ def unpack(path: str, folder: str) -> None:
 
 @contextlib.contextmanager
 def _members(path: str) -> Iterator[tarfile.TarFile]:
-    """Open an archive as a stream, and when its members have been read check the rest of the stream."""
+    """Open an archive as a stream; after the last member, check the rest of the stream."""
     check_regular(path)
     try:
         with (
@@ -98,11 +102,11 @@ def _decompressed(raw: IO[bytes]) -> Any:
 
 
 def _check_rest(stream: IO[bytes], archive: tarfile.TarFile) -> None:
-    """Read on to the stream's end, which checks its checksum; behind the end marker there must be nothing."""
-    behind = getattr(archive.fileobj, "buf", b"")  # what tarfile's own buffer has read ahead
+    """Read to the end of the stream, which checks the checksum; only zeros may follow the end marker."""
+    behind = getattr(archive.fileobj, "buf", b"")  # bytes that tarfile has read ahead
     while True:
         if behind.strip(b"\0"):
-            raise _Error("there is more behind its end marker")
+            raise _Error("data follow the end marker")
         behind = stream.read(_BLOCK)
         if not behind:
             return

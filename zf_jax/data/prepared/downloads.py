@@ -1,4 +1,4 @@
-"""Download public data sets (addresses and checksums of TFDS's catalogue); say where to get licensed sets."""
+"""Download public data sets, with addresses and checksums from TFDS's catalogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zf_jax.extras import needs
 
 
 class Remote(NamedTuple):
-    """A file to fetch: its address, its size in bytes and its sha256."""
+    """A file to download: the address, the size in bytes and the sha256."""
 
     url: str
     size: int
@@ -66,21 +66,23 @@ REMOTES: dict[str, tuple[Remote, ...]] = {
         ),
     ),
 }
-_UNPACKED = ("ljspeech", "librispeech")  # the others are read as they come
+_UNPACKED = ("ljspeech", "librispeech")  # files of the other sets are read as downloaded
 _LICENSED = {
-    "timit": "TIMIT is licensed by the LDC (LDC93S1), where it is to be had",
-    "blizzard": "the Blizzard 2013 recordings are licensed by the challenge's organisers, to be cut to 16 kHz segments",
+    "timit": "TIMIT cannot be downloaded: order LDC93S1 from the LDC",
+    "blizzard": "the Blizzard 2013 recordings cannot be downloaded: ask the challenge's organisers for a licence",
 }
 
 
 def fetch(name: str, data_dir: str) -> str:
-    """Fetch a public set into ``data_dir``/downloads/``name`` and return that folder; no whole file is fetched twice.
+    """Download a public set into ``data_dir``/downloads/``name`` and return that folder.
+
+    Files downloaded before are kept.
 
     Raises:
-      DataError: the set is not public, the address does not answer, or a file is not the registered one.
+      DataError: the set is not public, the address does not answer, or a file has another size or checksum.
     """
     if name not in REMOTES:
-        what = _LICENSED.get(name, f"{name} is yours, and cannot be fetched")
+        what = _LICENSED.get(name, f"{name} has no public address")
         raise DataError("", what, Folder(name, parameter="manual_dir"))
     folder = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads", name)
     os.makedirs(folder, exist_ok=True)
@@ -100,7 +102,7 @@ def fetch(name: str, data_dir: str) -> str:
 
 
 def _fetch(name: str, remote: Remote, path: str) -> None:
-    """Write a file under a temporary name and rename it once its size and checksum are right."""
+    """Download a file under a temporary name; rename the file if the size and checksum are right."""
     with needs("data"):
         from tqdm import tqdm
 
@@ -118,7 +120,7 @@ def _fetch(name: str, remote: Remote, path: str) -> None:
                 bar.update(len(chunk))
     except (urllib.error.URLError, OSError) as error:
         what = f"cannot be fetched ({getattr(error, 'reason', error)})"
-        raise DataError(remote.url, what, Folder(name, "after fetching it yourself", "manual_dir")) from None
+        raise DataError(remote.url, what, Folder(name, "after downloading the files yourself", "manual_dir")) from None
     if size != remote.size or digest.hexdigest() != remote.sha256:
         os.remove(part)
         registered = f"(sha256 {remote.sha256[:12]}…, {remote.size} bytes)"

@@ -1,4 +1,4 @@
-"""The user's folders: whether there is something in them, what files they hold, and where their cache lies."""
+"""Check and list the user's folders and files, and choose the cache folder of each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 from zf_jax.data.dataset import DataError, Folder, Prepare
 
-# Part of the cache's address: files that were cached by older rules of reading are prepared afresh.
+# Part of the cache's path: raise by 1 if files are read differently, so that cached sets are prepared again.
 _READING = 2
 _SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN", "__MACOSX")
 
 
 class Listing(NamedTuple):
-    """What a folder holds.
+    """The files of a folder.
 
     Attributes:
-      files: every file, sorted.
-      hidden: the number of files and folders that were left out by their names: hidden ones and the system's own.
-      problems: what could not be read, a ``DataError`` each.
+      files: the paths of all files, sorted.
+      hidden: the number of hidden files, hidden folders and system folders, which are left out.
+      problems: one ``DataError`` for each folder that cannot be read.
     """
 
     files: list[str]
@@ -29,7 +29,7 @@ class Listing(NamedTuple):
 
 
 def need_folder(data_dir: str | None, name: str) -> str:
-    """Return ``data_dir`` where it is a folder (or file) with something in it; ``DataError`` says what to give."""
+    """Return the absolute path of ``data_dir``; ``DataError`` if None, missing or an empty folder."""
     if not data_dir:
         raise DataError("", f"{name} needs a folder", Folder(name, "(its original files, or prepared)"), Prepare(name))
     folder = local(data_dir)
@@ -41,7 +41,7 @@ def need_folder(data_dir: str | None, name: str) -> str:
         except OSError as error:
             raise unreadable(folder, error) from None
         if empty:
-            raise DataError(folder, "is empty", f"put the files of {name} there", Folder(name))
+            raise DataError(folder, "is empty", f"copy the files of {name} there", Folder(name))
     return folder
 
 
@@ -53,10 +53,12 @@ def local(path: str) -> str:
 
 
 def walk(root: str) -> Listing:
-    """List every file under a folder (or the file itself), in sorted order, hidden ones left out, links followed once.
+    """List every file under a folder, sorted, without hidden files; links are followed, each folder once.
+
+    A path to a file lists that file.
 
     Raises:
-      DataError: a link leads to nothing: what it stood for may well be half of the set, so it is no file to skip.
+      DataError: a link has no target.  The target may have been a large part of the set, so no link is skipped.
     """
     if os.path.isfile(root):
         return Listing([root], 0, [])
@@ -67,7 +69,7 @@ def walk(root: str) -> Listing:
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=failed):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a link to a folder visited already
             folders[:] = []
             continue
         seen.add(real)
@@ -78,12 +80,12 @@ def walk(root: str) -> Listing:
     found.sort()
     for path in found:
         if os.path.islink(path) and not os.path.exists(path):
-            raise DataError(path, "is a link to nothing", "mend it or remove it")
+            raise DataError(path, "is a link to nothing", "repair or remove the link")
     return Listing(found, hidden, problems)
 
 
 def folders_in(root: str) -> dict[str, str]:
-    """Return the paths of the folders in a folder by their names, sorted; ``DataError`` where it cannot be read."""
+    """Return the paths of a folder's subfolders by name, sorted; ``DataError`` if the folder cannot be read."""
     try:
         names = sorted(os.listdir(root)) if os.path.isdir(root) else []
     except OSError as error:
@@ -93,7 +95,7 @@ def folders_in(root: str) -> dict[str, str]:
 
 
 def check_regular(path: str) -> None:
-    """Raise ``DataError`` where a path cannot be looked at, or is a pipe, a socket or a device."""
+    """Raise ``DataError`` if a path cannot be read, or is not a regular file (a pipe, a socket, a device)."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -103,7 +105,7 @@ def check_regular(path: str) -> None:
 
 
 def read_bytes(path: str) -> bytes:
-    """Return the bytes of a regular file; ``DataError`` where it cannot be read."""
+    """Return the bytes of a regular file; ``DataError`` if the file cannot be read."""
     check_regular(path)
     try:
         with open(path, "rb") as file:
@@ -113,16 +115,16 @@ def read_bytes(path: str) -> bytes:
 
 
 def unreadable(path: str | bytes, error: OSError) -> DataError:
-    """Return the error of a path that the operating system does not let us read, with the system's own reason."""
+    """Return the ``DataError`` of an unreadable path, with the operating system's reason."""
     what = f"cannot be read ({error.strerror or error})"
-    return DataError(os.fsdecode(path), what, "see to its permissions and its disk, or remove it")
+    return DataError(os.fsdecode(path), what, "check the permissions and the disk, or remove the file")
 
 
 def cache_dir(given: str | None, raw: str) -> str:
-    """Return where preparations of the raw folder ``raw`` are cached: one place for each state of its files.
+    """Return the cache folder for preparations of the folder ``raw``.
 
-    The state is every file's path, size and time of change, so that a changed folder is prepared afresh.  ``given``
-    overrides ``$ZF_JAX_CACHE``, which overrides ``~/.cache/zf_jax``.
+    The name is a digest of every file's path, size and modification time, so a changed folder is prepared again.
+    ``given`` overrides ``$ZF_JAX_CACHE``, which overrides ``~/.cache/zf_jax``.
     """
     home = given or os.environ.get("ZF_JAX_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zf_jax")
     digest = hashlib.sha256(f"{_READING}\0{os.path.abspath(raw)}".encode("utf-8", "surrogateescape"))

@@ -1,6 +1,7 @@
-"""Arrays out of npz files, which others wrote: only those that are asked for, checked before memory is taken.
+"""Read single arrays from npz files of unknown origin.
 
-Nothing is unpickled.  What a header declares is held against the archive's entry and the machine's memory first.
+Pickled objects are refused.  The size in an array's header is compared with the archive's entry and with the machine's
+memory before memory is allocated.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from zf_jax.data.dataset import DataError
 from zf_jax.data.prepared.folders import check_regular, unreadable
 from zf_jax.memory import physical_memory
 
-_PICKLED = "save it as plain arrays; objects would have to be unpickled, which could run anything"
+_PICKLED = "save plain numeric arrays; a pickle is never opened, because a pickle can run any program"
 
 
 class Npz(Mapping[str, np.ndarray]):
-    """The arrays of an open npz file by name, each read when it is asked for.
+    """Read the arrays of an open npz file by name.
 
-    Raises ``DataError`` for an array that is damaged, holds Python objects, or does not fit in memory.
+    Raises:
+      DataError: an array is damaged, holds Python objects, or is larger than a quarter of the machine's memory.
     """
 
     def __init__(self, path: str, archive: zipfile.ZipFile):
@@ -49,13 +51,13 @@ class Npz(Mapping[str, np.ndarray]):
                 raise DataError(where, what, "save the file again")
             if size > physical_memory() / 4:
                 raise DataError(where, f"takes {size} bytes, more than a quarter of the memory", "cut it into parts")
-            array = np.frombuffer(file.read(), dtype)  # whose end checks the entry's checksum
+            array = np.frombuffer(file.read(), dtype)  # reading to the end checks the checksum
             return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
 @contextlib.contextmanager
 def open_npz(path: str) -> Iterator[Npz]:
-    """Open an npz file for reading; ``DataError`` where it cannot be read or is damaged, also while it is open."""
+    """Open an npz file for reading; ``DataError``, here or on reading an array, if the file is damaged."""
     check_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
