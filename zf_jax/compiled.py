@@ -1,6 +1,6 @@
-"""Compile a public function once a shape, also where its caller did not.
+"""Compile a public function once per shape, also if called outside ``jax.jit``.
 
-Called bare, a function that scans over time builds a new scan at every call, which JAX compiles again and keeps.
+Outside ``jax.jit``, a function with a scan over time builds a new scan at every call; JAX compiles and caches each.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ R = TypeVar("R")
 
 
 def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that runs a pure function under one ``jax.jit``, its arguments ``static`` being fixed values.
+    """Return a decorator that runs a pure function under one ``jax.jit``, with the arguments ``static`` as constants.
 
-    A call goes to the function itself, as if undecorated, inside a transformation of its arguments, whose compilation
-    is the caller's; where a static argument is not a value that cannot change, as a user's own object; and where
-    another argument holds something that is no array.  ``__wrapped__`` is the undecorated function.
+    The undecorated function is called instead if an argument is being traced by the caller, if a static argument is
+    mutable (an object of the user), or if another argument holds a value that is not an array or a number.
+    ``__wrapped__`` is the undecorated function.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,7 +48,7 @@ def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _cannot_change(value: Any) -> bool:
-    """Whether a value is a number, a name, a function, or a tuple or frozen dataclass of such."""
+    """Whether a value is None, a number, a string, a function, or a tuple or frozen dataclass of these."""
     if isinstance(value, tuple):
         return all(map(_cannot_change, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

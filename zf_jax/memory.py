@@ -1,7 +1,7 @@
-"""How much memory the machine has, and how glibc is stopped from returning it: up to a fifth faster on a CPU.
+"""Read the size of the machine's memory, and stop glibc from returning freed memory between updates.
 
-An update asks for hundreds of megabytes and gives them back.  The C library hands large blocks to the system at once,
-which gives them out again zeroed and page by page, at every update; docs/performance.md has what that costs.
+An update allocates and frees hundreds of megabytes.  By default glibc returns large blocks to the system, and at the
+next update the system hands out zeroed pages again.  docs/performance.md states the cost.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 
 
 def physical_memory() -> float:
-    """Return the bytes of the machine's memory; infinity where the operating system does not say."""
+    """Return the size of the machine's memory in bytes; infinity if the operating system does not state the size."""
     if not hasattr(os, "sysconf"):  # Windows
         return float("inf")
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def keep_memory() -> None:
-    """Let this program's heap grow to what it needs at its highest, and stay; before other threads are started.
+    """Keep freed memory in this process's heap; call this function before other threads are started.
 
-    Nothing happens where the C library is not glibc, or where ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable is set.
+    The function does nothing if the C library is not glibc, or if ``GLIBC_TUNABLES`` or a ``MALLOC_`` variable is set.
     """
     chosen = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
     if chosen or platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)
-    libc.mallopt(M_ARENA_MAX, 1)  # one heap for all threads: another's cannot hold a large block
-    libc.mallopt(M_MMAP_MAX, 0)  # no block is a mapping of its own, which would end with it
+    libc.mallopt(M_ARENA_MAX, 1)  # one heap for all threads: heaps of further threads cannot hold a large block
+    libc.mallopt(M_MMAP_MAX, 0)  # no block is a mapping of its own, which is unmapped when freed
     libc.mallopt(M_TRIM_THRESHOLD, -1)  # the heap's free end stays

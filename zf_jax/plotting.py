@@ -16,16 +16,24 @@ with needs("plots"):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-Panels = dict[str, list[np.ndarray]]  # a title, and sequences without padding
+Panels = dict[str, list[np.ndarray]]  # sequences without padding, by title
 
 
 def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: int | None = None) -> None:
-    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, on an axis of ``length`` steps, as its kind asks."""
+    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, as an image, a text, a waveform or a piano roll.
+
+    Args:
+      axes: matplotlib axes.
+      values: the sequence.
+      data: the data set, which determines the kind of plot.
+      title: the title of the axes.
+      length: the width of the axes in steps; T by default.
+    """
     length = length or len(values)
     axes.set(xticks=[], yticks=[])
     if data.image_shape is not None:
         pixels = np.full(data.image_shape[0] * data.image_shape[1], 0.5)
-        pixels[: values.size] = np.ravel(values)  # of whole rows as of single pixels
+        pixels[: values.size] = np.ravel(values)  # one value or one row per step
         axes.imshow(pixels.reshape(data.image_shape), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     elif data.vocabulary is not None:
         axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)
@@ -39,7 +47,7 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
 
 
 def draw_rows(panels: Panels, data: DataSet, path: Path, columns: int = 8) -> np.ndarray:
-    """One row a panel, the same sequence below itself; written to ``path``, returned as ``[rows, columns, 3]``."""
+    """Draw one row per panel and one column per sequence, write ``path``, and return the image as ``save`` does."""
     columns = min(columns, *(len(values) for values in panels.values()))
     figure = Figure(figsize=(1.3 * columns + 0.6, 1.3 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), columns, squeeze=False)
@@ -52,7 +60,7 @@ def draw_rows(panels: Panels, data: DataSet, path: Path, columns: int = 8) -> np
 
 
 def draw_grids(panels: Panels, data: DataSet, path: Path, side: int = 4) -> np.ndarray:
-    """One square grid of sequences a panel, side by side: written to ``path``, returned as ``draw_rows`` does."""
+    """Draw one square grid of sequences per panel, write ``path``, and return the image as ``save`` does."""
     side = max(1, min(side, *(int(len(values) ** 0.5) for values in panels.values())))
     figure = Figure(figsize=(1.1 * side * len(panels) + 0.3, 1.1 * side + 0.4), layout="constrained")
     for part, (title, values) in zip(figure.subfigures(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -81,7 +89,7 @@ def draw_curves(workdir: Path, folder: Path | None = None) -> Path:
 
 
 def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:
-    """Write frames back as 16-bit sound in raw units, a tenth of a second of silence between sequences."""
+    """Write sequences of frames as a 16-bit WAV file in raw units, each followed by 0.1 seconds of silence."""
     with needs("plots"):
         import soundfile
 
@@ -96,7 +104,7 @@ def write_wav(sequences: list[np.ndarray], data: DataSet, path: Path) -> Path:
 
 
 def draw_spectrograms(sequences: list[np.ndarray], data: DataSet, path: Path, titles: list[str]) -> None:
-    """Draw the waveform of each sequence of frames over its spectrogram, in dB, up to half the sample rate."""
+    """Draw the waveform of each sequence of frames, and below the spectrogram in dB up to half the sample rate."""
     assert data.sample_rate is not None
     figure = Figure(figsize=(2.6 * len(sequences), 3.6), layout="constrained")
     grid = figure.subplots(2, len(sequences), squeeze=False, sharex="col")
@@ -111,13 +119,13 @@ def draw_spectrograms(sequences: list[np.ndarray], data: DataSet, path: Path, ti
 
 
 def is_music(data: DataSet) -> bool:
-    """Whether sequences are piano rolls: frames of binary notes that make up no image."""
+    """Whether sequences are piano rolls: binary frames that are not rows of an image."""
     binary = data.normalisation is None and data.vocabulary is None
     return binary and data.image_shape is None and data.observation.kind == "frames"
 
 
 def save(figure: Figure, path: Path) -> np.ndarray:
-    """Write a figure, and return it as ``[rows, columns, 3]`` uint8."""
+    """Write a figure to ``path``, and return the image, ``[rows, columns, 3]`` uint8."""
     figure.savefig(path, dpi=120)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

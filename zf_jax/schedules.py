@@ -1,4 +1,4 @@
-"""Weights and learning rates as functions of the update's number, built from optax schedules."""
+"""Build schedules of weights and learning rates from optax schedules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import optax
 
 
 def linear_ramp(start: float, end: float, steps: int) -> optax.Schedule:
-    """From ``start`` at update 0 to ``end`` at update ``steps`` in a straight line, then constant.
+    """Return a schedule that is linear from ``start`` at update 0 to ``end`` at update ``steps``, then constant.
 
     The paper's "kla" is ``linear_ramp(0.2, 1.0, 16_000)``: 0.2 rising by 5e-5 an update.
     """
@@ -16,12 +16,14 @@ def linear_ramp(start: float, end: float, steps: int) -> optax.Schedule:
 
 
 def cyclical_ramp(start: float, end: float, steps: int, cycles: int) -> optax.Schedule:
-    """``cycles`` times over: a straight line over half of a cycle, then constant; ``end`` after ``steps``.
+    """Return a schedule of ``cycles`` equal cycles over ``steps`` updates, constant at ``end`` after the last cycle.
+
+    A cycle is linear from ``start`` to ``end`` in the first half, and constant at ``end`` in the second half.
 
     Source: Fu et al., "Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing", 2019.
     """
     if cycles < 1 or steps < 2 * cycles:
-        raise ValueError(f"{cycles} cycles do not fit in {steps} steps: each needs two at least")
+        raise ValueError(f"{cycles} cycles do not fit in {steps} steps: a cycle needs at least 2 steps")
     length = steps // cycles
     ramp = linear_ramp(start, end, length // 2)
     return optax.join_schedules(
@@ -32,13 +34,16 @@ def cyclical_ramp(start: float, end: float, steps: int, cycles: int) -> optax.Sc
 def learning_rate(
     peak: float, *, warmup_steps: int = 0, decay_steps: int = 0, final_fraction: float = 0.0
 ) -> optax.Schedule:
-    """A constant rate; with ``warmup_steps`` a linear start, with ``decay_steps`` a cosine down to a fraction of it.
+    """Return a learning rate with an optional linear warm-up and an optional cosine decay.
 
     Args:
       peak: the highest rate.
-      warmup_steps: updates from 0 up to ``peak``.
-      decay_steps: the update at which the cosine ends; 0 for no decay.
-      final_fraction: what is left of ``peak`` then.
+      warmup_steps: the number of updates of the linear warm-up from 0 to ``peak``; 0 for none.
+      decay_steps: the update at which the cosine decay ends; 0 for no decay.
+      final_fraction: the rate after the decay, as a fraction of ``peak``.
+
+    Raises:
+      ValueError: the decay ends before the warm-up.
     """
     if decay_steps and decay_steps <= warmup_steps:
         raise ValueError(f"decay_steps, {decay_steps}, must be more than warmup_steps, {warmup_steps}")

@@ -1,7 +1,7 @@
-"""Data parallelism: one mesh axis over all devices of all processes, batches cut along it, parameters everywhere.
+"""Shard batches over one mesh axis of all devices of all processes; parameters are replicated.
 
-The programs are written in the global view: ``jit`` over arrays with a ``NamedSharding``.  Sums over the batch
-become collectives, and nothing else in the library knows how many devices there are.
+``jit`` runs over global arrays with a ``NamedSharding``, so that sums over the batch become collectives.  No other
+module of the library depends on the number of devices.
 """
 
 from __future__ import annotations
@@ -20,52 +20,50 @@ DATA_AXIS = "data"
 
 
 def data_mesh(devices: Any = None) -> Mesh:
-    """A one-dimensional mesh over all devices of all processes, or over those given."""
+    """Return a one-dimensional mesh over ``devices``, by default all devices of all processes."""
     devices = jax.devices() if devices is None else devices
     return Mesh(np.asarray(devices), (DATA_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """Return the sharding that puts the whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def by_row(mesh: Mesh) -> NamedSharding:
-    """The first axis cut into one piece a device."""
+    """Return the sharding that divides the first axis among the devices."""
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
 def stacked_by_row(mesh: Mesh) -> NamedSharding:
-    """The second axis cut into one piece a device: every batch of a stack as one alone is."""
+    """Return the sharding that divides the second axis, the rows of stacked batches, among the devices."""
     return NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, pieces: int = 1) -> None:
-    """Raise ``ValueError`` where the rows of a global batch, or of each of its pieces, cannot be shared evenly."""
+    """Raise ``ValueError`` if ``batch_size`` is not a positive multiple of devices times ``pieces``."""
     if batch_size < 1 or batch_size % mesh.size:
-        raise ValueError(
-            f"a batch of {batch_size} cannot be shared by {mesh.size} devices: choose a multiple of their number"
-        )
+        raise ValueError(f"a batch of {batch_size} rows cannot be divided among {mesh.size} devices: choose a multiple")
     if batch_size % (mesh.size * pieces):
         raise ValueError(
-            f"a batch of {batch_size} cannot be cut into accumulate={pieces} pieces that {mesh.size} devices share: "
+            f"a batch of {batch_size} rows cannot be divided into accumulate={pieces} pieces on {mesh.size} devices: "
             f"choose a multiple of {mesh.size * pieces}"
         )
 
 
 def rows_for(rows: int, mesh: Mesh) -> int:
-    """Return the least number of rows from ``rows`` on that the devices can share evenly."""
+    """Return ``rows``, rounded up to a multiple of the number of devices."""
     return -(-rows // mesh.size) * mesh.size
 
 
 def global_batch(batch: Batch | Any, mesh: Mesh) -> Any:
-    """Assemble the global batch from the rows this process holds; every leaf ``[b, ...]`` numpy."""
+    """Return the global batch, assembled from this process's rows; every leaf is numpy, ``[b, ...]``."""
     sharding = by_row(mesh)
     return jax.tree.map(functools.partial(jax.make_array_from_process_local_data, sharding), batch)
 
 
 def global_batches(batches: Sequence[Batch], mesh: Mesh) -> Batch:
-    """Assemble N global batches of one shape, ``[N, B, T, ...]``, from the rows this process holds of each."""
+    """Return N global batches of one shape, stacked as ``[N, B, T, ...]``, from this process's rows of each."""
 
     def assemble(*leaves):
         return jax.make_array_from_process_local_data(stacked_by_row(mesh), np.stack(leaves))
@@ -74,7 +72,7 @@ def global_batches(batches: Sequence[Batch], mesh: Mesh) -> Batch:
 
 
 def to_host(tree: Any) -> Any:
-    """Numpy copies of global arrays, on every process."""
+    """Return numpy copies of global arrays, on every process."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     from jax.experimental import multihost_utils
@@ -83,7 +81,7 @@ def to_host(tree: Any) -> Any:
 
 
 def any_process(mine: bool) -> bool:
-    """Return whether ``mine`` is true in any process; all processes must call together."""
+    """Return whether ``mine`` is true in any process; all processes must call this function together."""
     if jax.process_count() == 1:
         return mine
     from jax.experimental import multihost_utils
@@ -92,7 +90,7 @@ def any_process(mine: bool) -> bool:
 
 
 def wait_for_all(name: str) -> None:
-    """Return when all processes have come to the barrier ``name``."""
+    """Wait until all processes have reached the barrier ``name``."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -100,8 +98,13 @@ def wait_for_all(name: str) -> None:
 
 
 def initialize_distributed(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Join the other processes; call before any other use of JAX.
+    """Connect this process to the others; call this function before any other use of JAX.
 
-    With all arguments None the cluster is found by itself (TPU pods, Slurm, ...).
+    If all arguments are None, JAX detects the cluster (TPU pods, Slurm, ...).
+
+    Args:
+      coordinator_address: ``host:port`` of process 0.
+      num_processes: the number of processes.
+      process_id: the index of this process, from 0.
     """
     jax.distributed.initialize(coordinator_address, num_processes, process_id)

@@ -1,4 +1,4 @@
-"""MNIST's own files of grey images, idx, as binary images by a fixed threshold."""
+"""Read MNIST's idx files of grey images as binary images, by a fixed threshold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THRESHOLD = 128
 
 
 def find_idx(folder: str) -> tuple[str, str] | None:
-    """Return the paths of the training and the test images in a folder, or None."""
+    """Return the paths of MNIST's training and test images in a folder, or None if a file is missing."""
     found = []
     for name in _FILES:
         forms = (f"{name}{dot}idx3-ubyte{end}" for dot in "-." for end in ("", ".gz"))
@@ -27,17 +27,21 @@ def find_idx(folder: str) -> tuple[str, str] | None:
 
 
 def read_idx_splits(train: str, test: str, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Return train, valid and test, uint8 ``[N, pixels]`` each; the last sixth of the training images is valid."""
+    """Return the three splits, uint8 ``[N, pixels]`` each; valid is the last sixth of the training images."""
     images = read_idx(train, shape)
     left = len(images) - len(images) // 6
     return {"train": images[:left], "valid": images[left:], "test": read_idx(test, shape)}
 
 
 def read_idx(path: str, shape: tuple[int, int]) -> np.ndarray:
-    """Return the images of an idx file, uint8 ``[N, pixels]``: 1 where a grey is 128 or more, of 255.
+    """Return the images of an idx file, uint8 ``[N, pixels]``; a grey value of 128 or more, of 255, is 1.
+
+    Args:
+      path: an idx file, plain or .gz.
+      shape: the rows and columns of an image.
 
     Raises:
-      DataError: the file cannot be read, is damaged, or holds images of another shape.
+      DataError: the file is unreadable or damaged, or holds images of another shape.
     """
     check_regular(path)
     try:
@@ -48,9 +52,9 @@ def read_idx(path: str, shape: tuple[int, int]) -> np.ndarray:
             number, rows, columns = struct.unpack(">III", head[4:])
             if (rows, columns) != shape:
                 what = f"holds images of {rows} x {columns} pixels where {shape[0]} x {shape[1]} belong"
-                raise DataError(path, what, "pass their image_shape")
+                raise DataError(path, what, f"pass image_shape=({rows}, {columns})")
             blocks, there = [], 0
-            # In blocks: the number of images that a header declares is not believed before they are there.
+            # Read in blocks: a damaged header may state more images than memory can hold.
             while block := file.read(1 << 20):
                 blocks.append((np.frombuffer(block, np.uint8) >= _THRESHOLD).astype(np.uint8))
                 there += len(block)

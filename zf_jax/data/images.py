@@ -1,8 +1,8 @@
-"""Binary images as sequences of pixels in raster order, or of whole rows: the original .amat files, or sets of TFDS.
+"""Read binary images, from .amat files, idx files or TFDS sets, as sequences of pixels or of rows.
 
-A set has two views.  ``pixels``: a token a pixel, top left to bottom right, as the paper has it.  ``rows``: a frame of
-binary pixels a row, top to bottom, for a head whose pixels are independent given the state: what the pixels of a row
-have to do with each other is then left to the latents.  Both score the same images in the same unit.
+View ``pixels`` has one token per pixel, from top left to bottom right, as in the paper.  View ``rows`` has one frame of
+binary pixels per row, from top to bottom.  Under ``rows`` the pixels of a row are independent given the state, so
+latents must model the dependence.  A sequence is one image in both views, so nats per sequence are comparable.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ View = Literal["pixels", "rows"]
 
 
 def load_digits(*, data_dir: str | None = None, view: View = "pixels") -> DataSet:
-    """Return scikit-learn's 1,797 digits of 8 x 8 pixels, binarised at 8 of 16: 1,297 / 250 / 250, needing no file.
+    """Return scikit-learn's 1,797 digits of 8 x 8 binary pixels, split 1,297 / 250 / 250, without reading a file.
 
-    The split is fixed and the same on every machine; ``data_dir`` is accepted and not needed.
+    A grey value of 8 or more, of 16, is 1.  The split is the same on every machine.
 
     Args:
-      view: ``pixels``, 64 steps of one, or ``rows``, 8 steps of 8.
+      data_dir: ignored.
+      view: ``pixels``, 64 steps of one pixel, or ``rows``, 8 steps of 8 pixels.
     """
     del data_dir
     with needs("data"):
         from sklearn.datasets import load_digits as sklearn_digits
 
     pixels = (sklearn_digits(return_X_y=True)[0] >= 8).astype(np.uint8)
-    # The images come grouped by writer, so neighbours are shuffled apart.
+    # scikit-learn groups images by writer, so the images are shuffled.
     order = stable_order([str(i) for i in range(len(pixels))])
     train, valid, test = np.split(pixels[order], [len(pixels) - 500, len(pixels) - 250])
     return _dataset("digits", dict(zip(SPLITS, (train, valid, test), strict=True)), (8, 8), view)
@@ -54,23 +55,27 @@ def load_images(
     image_shape: Sequence[int] = (28, 28),
     view: View = "pixels",
 ) -> DataSet:
-    """Return a set of binary images, from whichever of these ``data_dir`` holds.
+    """Return a set of binary images.
 
-    * ``<prefix>_train.amat``, ``_valid.amat``, ``_test.amat``: one image a row, 0 or 1 a pixel;
-    * MNIST's own files, ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, as they are or as .gz: a pixel of
-      128 or more (of 255) is 1, and the last sixth of the training images is the validation split;
-    * a prepared TFDS set called ``<prefix>`` (array_record, feature ``image``), e.g. the stock ``binarized_mnist``;
-    * what ``prepare`` made of the first two.
+    ``data_dir`` holds one of:
+
+    * a set that ``prepare`` wrote;
+    * a TFDS set named ``<prefix>`` (array_record, feature ``image``), such as TFDS's ``binarized_mnist``;
+    * MNIST's idx files ``train-images-idx3-ubyte`` and ``t10k-images-idx3-ubyte``, plain or .gz.  A grey value of 128
+      or more, of 255, is 1, and the last sixth of the training images is the validation split;
+    * ``<prefix>_train.amat``, ``<prefix>_valid.amat`` and ``<prefix>_test.amat``, one image per line, 0 or 1 per pixel.
+
+    If ``data_dir`` holds several, the first of this list is read.
 
     Args:
-      data_dir: the folder of the .amat files, or TFDS's data directory.
-      name: the name the set goes by.
-      prefix: what the files or the TFDS set are called.
+      data_dir: the folder of the files, or TFDS's data directory.
+      name: the name of the set.
+      prefix: the prefix of the .amat files, or the name of the TFDS set.
       image_shape: rows and columns; a third number must be 1, the channel.
-      view: ``pixels``, or ``rows``: a step a row.
+      view: ``pixels``, one step per pixel, or ``rows``, one step per row.
 
     Raises:
-      DataError: nothing is there, a row is ragged, or a value is neither 0 nor 1.
+      DataError: the folder holds no images, a row has the wrong number of pixels, or a value is neither 0 nor 1.
     """
     from zf_jax.data.prepared import folders, store
 
@@ -84,10 +89,13 @@ def load_images(
 
 
 def load_mnist(*, data_dir: str | None = None, view: View = "pixels") -> DataSet:
-    """Return the fixed binarised MNIST of Larochelle and Murray (2011): 50,000 / 10,000 / 10,000 images of 784 pixels.
+    """Return binarised MNIST: 50,000 / 10,000 / 10,000 images of 784 pixels if read from the fixed .amat files.
 
     Args:
-      view: ``pixels``, 784 steps of one, or ``rows``, 28 steps of 28.
+      data_dir: as for ``load_images``.
+      view: ``pixels``, 784 steps of one pixel, or ``rows``, 28 steps of 28 pixels.
+
+    Source: Larochelle and Murray, "The Neural Autoregressive Distribution Estimator", 2011.
     """
     return load_images(data_dir=data_dir, name="mnist", view=view)
 
@@ -100,7 +108,10 @@ def prepare_images(
     prefix: str = "binarized_mnist",
     image_shape: Sequence[int] = (28, 28),
 ) -> str:
-    """Store the .amat or idx files of a folder as array_record under ``data_dir``; return the path; errors as above."""
+    """Write the .amat or idx images in ``manual_dir`` as array_record files under ``data_dir``; return the path.
+
+    Options and errors are those of ``load_images``.  An existing preparation is kept.
+    """
     with needs("data"):
         import tensorflow_datasets as tfds
 
@@ -134,28 +145,28 @@ def _records(rows: np.ndarray, split: str):
 
 
 def read_splits(folder: str, prefix: str, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Return the three splits of the idx or .amat files in a folder, uint8 ``[N, pixels]`` each."""
+    """Return the three splits of the idx files, or else of the .amat files, in a folder: uint8 ``[N, pixels]`` each."""
     idx = find_idx(folder)
     return read_idx_splits(*idx, shape) if idx else read_amat_splits(folder, prefix, shape[0] * shape[1])
 
 
 def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndarray]:
-    """Return the three splits of .amat files in a folder, uint8 ``[N, pixels]`` each; ``DataError`` where one lacks."""
+    """Return the splits of the .amat files in a folder, uint8 ``[N, pixels]`` each; ``DataError`` if one lacks."""
     paths = {split: os.path.join(folder, f"{prefix}_{split}.amat") for split in SPLITS}
     missing = [os.path.basename(path) for path in paths.values() if not os.path.isfile(path)]
     if missing:
         what = f"holds neither a prepared {prefix} nor idx files nor {', '.join(missing)}"
-        remedy = "give the folder of the three .amat files, or TFDS's data directory"
+        remedy = "pass the folder of the three .amat files, of the idx files, or TFDS's data directory"
         raise DataError(folder, what, remedy, Prepare("mnist", True))
     return {split: read_amat(path, pixels) for split, path in paths.items()}
 
 
 def read_amat(path: str, pixels: int) -> np.ndarray:
-    """Return the rows of an .amat file as uint8 ``[N, pixels]``; ``DataError`` names a ragged row or a wrong value."""
+    """Return the images of an .amat file, uint8 ``[N, pixels]``; ``DataError`` names the first bad row."""
     raw = np.frombuffer(read_bytes(path), np.uint8)
     if raw.size == 0:
         raise DataError(path, "is empty", "copy it again from its source")
-    width = 2 * pixels  # a digit and a separator each; the separator of the last pixel is the end of the line
+    width = 2 * pixels  # a digit and a separator per pixel; the last separator is the newline
     if raw.size % width == 0:
         grid = raw.reshape(-1, pixels, 2)
         values, separators = grid[:, :, 0] - ord("0"), grid[:, :, 1]
@@ -166,26 +177,30 @@ def read_amat(path: str, pixels: int) -> np.ndarray:
 
 
 def _read_amat_slowly(path: str, pixels: int) -> np.ndarray:
-    """The same for files with other spacing or number formats ("1.0"), and the errors that name a row."""
+    """Return the images of an .amat file with any spacing and number format ("1.0"), or raise for the first bad row."""
     rows = []
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 row = np.array(line.split(), dtype=np.float64)
             except ValueError:
-                raise DataError(path, f", row {number}: a value is not a number", "is this an .amat file?") from None
+                raise DataError(
+                    path, f", row {number}: a value is not a number", "check that this is an .amat file"
+                ) from None
             if row.size != pixels:
                 what = f", row {number}: {row.size} values where {pixels} belong"
                 raise DataError(path, what, "copy the file again")
             if not np.isin(row, (0.0, 1.0)).all():
                 wrong = row[~np.isin(row, (0.0, 1.0))][0]
-                raise DataError(path, f", row {number}: the value {wrong:g} is neither 0 nor 1", "binarise it first")
+                raise DataError(
+                    path, f", row {number}: the value {wrong:g} is neither 0 nor 1", "binarise the images first"
+                )
             rows.append(row.astype(np.uint8))
     return np.stack(rows)
 
 
 class _PreparedRows:
-    """Images of a TFDS set, decoded when first asked for and then kept: a byte a pixel."""
+    """Decode images of a TFDS set when first indexed, and keep one byte per pixel in memory."""
 
     def __init__(self, records, pixels: int, path: str):
         self._records = records
@@ -202,14 +217,14 @@ class _PreparedRows:
             record = self._records[int(index)]
             if "image" not in record:
                 what = f"has no feature 'image' but {', '.join(sorted(record))}"
-                raise DataError(self._path, what, "prepare it again with that name")
+                raise DataError(self._path, what, "prepare the set again with a feature named image")
             image = np.asarray(record["image"]).reshape(-1)
-            # Before the cast: -1 would become 255, and a grey 0.
+            # Checked before the cast, which turns -1 into 255.
             if image.size != self._rows.shape[1] or not np.isin(image, (0, 1)).all():
                 wrong = image[~np.isin(image, (0, 1))][:1]
                 what = f", image {index}: {image.size} values{f', such as {wrong[0]:g}' if wrong.size else ''}, "
                 what += f"where {self._rows.shape[1]} values of 0 or 1 belong"
-                raise DataError(self._path, what, "binarise them first, or load them as images of another image_shape")
+                raise DataError(self._path, what, "binarise the images first, or pass another image_shape")
             self._rows[index] = image
             self._read[index] = True
         return token_example(self._rows[index], PIXEL.start_token)
@@ -224,15 +239,15 @@ def _prepared_rows(path: str, pixels: int) -> dict[str, _PreparedRows]:
     for split, candidates in names.items():
         source = next((sources[name] for name in candidates if name in sources), None)
         if source is None:
-            raise DataError(path, f"has no {split} split", "prepare it again from files with all three")
+            raise DataError(path, f"has no {split} split", "prepare the set again with three splits")
         found[split] = _PreparedRows(source, pixels, path)
         if len(source):
-            found[split][0]  # a set of another form is refused before it is trained on
+            found[split][0]  # raises if images have another form
     return found
 
 
 class _ByRow:
-    """The images of a source of pixels, a frame a row."""
+    """Convert a source of pixels to one frame per row."""
 
     def __init__(self, pixels: Source, image_shape: tuple[int, int]):
         self._pixels = pixels

@@ -1,9 +1,13 @@
-"""Polyphonic music as piano rolls: a frame of 88 binary notes (MIDI 21 to 108) a step, with the literature's splits.
+"""Read polyphonic music as piano rolls, one frame of 88 binary notes (MIDI 21 to 108) per step.
 
-Three forms are read.  ``<name>.npz``: ``train`` uint8 ``[total steps, 88]`` and ``train_lengths``, likewise valid and
-test.  ``<name>.json``: ``{"train": [sequence, ...], ...}``, a sequence being a list of steps and a step a list of MIDI
-notes (negative numbers are rests).  ``<name>.mat``: ``traindata``, ``validdata`` and ``testdata``, cells of arrays
-``[steps, 88]``.  All are small, so they are read whole and need no preparing.
+Three forms of file are read whole, without preparing, each with three splits:
+
+* ``<name>.npz``: ``train``, uint8 ``[total steps, 88]``, and ``train_lengths``; the same for valid and test.
+* ``<name>.json``: ``{"train": [sequence, ...], ...}``.  A sequence is a list of steps, a step is a list of MIDI notes,
+  and a negative note is a rest.
+* ``<name>.mat``: ``traindata``, ``validdata`` and ``testdata``, cells of arrays ``[steps, 88]``.
+
+Pickles and MIDI files are refused, with a sentence that says how to convert the file.
 """
 
 from __future__ import annotations
@@ -37,12 +41,12 @@ def load_music(
     """Return one of the four polyphonic sets (Boulanger-Lewandowski et al. 2012) as frames of 88 notes.
 
     Args:
-      data_dir: the folder of ``<name>.npz`` or ``<name>.json``, or that file itself.
-      name: one of ``SETS``, or any other set in the same format.
-      protocol: ``full`` scores every step; ``srnn`` takes the first as given.
+      data_dir: the folder of ``<name>.npz``, ``<name>.json`` or ``<name>.mat``, or the path of the file.
+      name: one of ``SETS``, or the name of another set in the same form.
+      protocol: ``full`` scores every step; ``srnn`` conditions on the first step of every sequence.
 
     Raises:
-      DataError: the file is missing, damaged, or holds something other than notes; or there is no such protocol.
+      DataError: the file is missing, damaged, of another form, or holds a note out of range; the protocol is unknown.
     """
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol is 'full' or 'srnn', not {protocol!r}")
@@ -54,7 +58,7 @@ def load_music(
     splits, notes, empty = {}, {}, 0
     for split, (roll, lengths) in rolls.items():
         starts = np.cumsum(lengths) - lengths
-        # Under srnn a sequence of one step has nothing left to score.
+        # Under srnn the first step is not scored, so a sequence of one step is left out.
         kept = lengths > (1 if protocol == "srnn" else 0)
         empty += int((~kept).sum())
         splits[split] = RaggedFrames(roll, starts[kept], lengths[kept], protocol)
@@ -84,26 +88,27 @@ def _find(folder: str, name: str) -> str:
     if other:
         raise _other_form(os.path.join(folder, other))
     what = f"holds none of {', '.join(name + suffix for suffix in _SUFFIXES)}"
-    raise DataError(folder, what, "put one there, or pass the file itself")
+    raise DataError(folder, what, "copy one there, or pass the path of the file")
 
 
 def _other_form(path: str) -> DataError:
-    """Return the error of a file in another form than those read, which says how to convert it."""
+    """Return the error of a file in a form that is not read, with a way to convert the file."""
     if path.lower().endswith((".pickle", ".pkl")):
         return DataError(
             path,
-            "is a pickle, which is never opened here: it could run anything",
-            "if you trust it, convert it with two lines of Python: "
+            "is a pickle, which is never opened, because a pickle can run any program",
+            "if you trust the file, convert the pickle with two lines of Python: "
             "d = pickle.load(open('IN.pickle', 'rb'), encoding='latin1') and "
             "json.dump({s: [[[int(n) for n in step] for step in q] for q in d[s]] for s in d}, open('OUT.json', 'w'))",
         )
     if path.lower().endswith((".mid", ".midi")):
         return DataError(
             path,
-            "is MIDI, and piano rolls are read",
-            f"write the notes of every step into a JSON file of lists, one for each of {', '.join(_SPLITS)}",
+            "is a MIDI file, which is not read",
+            f"write a JSON file with the keys {', '.join(_SPLITS)}: each key has a list of sequences, "
+            "a sequence is a list of steps, and a step is a list of MIDI note numbers",
         )
-    return DataError(path, "is in none of the forms that are read", f"pass a file ending in {', '.join(_SUFFIXES)}")
+    return DataError(path, "is in a form that is not read", f"pass a file ending in {', '.join(_SUFFIXES)}")
 
 
 def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -112,7 +117,7 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         for split in _SPLITS:
             missing = [key for key in (split, f"{split}_lengths") if key not in arrays]
             if missing and split in arrays:
-                arrays[split]  # an array of objects says more than the lengths it comes without
+                arrays[split]  # report an array of objects rather than missing lengths
             if missing:
                 what = f"lacks {' and '.join(missing)}"
                 raise DataError(path, what, "it must hold train, valid and test, with lengths")
@@ -128,7 +133,7 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _read_mat(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read the MATLAB files that the field passes on: traindata, validdata and testdata, cells of piano rolls."""
+    """Return the splits of a MATLAB file: traindata, validdata and testdata, cells of piano rolls."""
     with needs("data"):
         import scipy.io
 
@@ -136,7 +141,7 @@ def _read_mat(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         content = scipy.io.loadmat(io.BytesIO(read_bytes(path)))
     except DataError:
         raise
-    except Exception as error:  # its reader raises whatever a damaged file makes it stumble on
+    except Exception as error:  # scipy raises many kinds of error for a damaged file
         what = f"is not a whole MATLAB file ({str(error)[:80]})"
         raise DataError(path, what, "copy it again from its source") from None
     found = {}
@@ -159,13 +164,13 @@ def _binary_roll(roll: np.ndarray, where: str) -> np.ndarray:
 
 
 def _whole(lengths: np.ndarray, where: str) -> np.ndarray:
-    # Floats that are whole are lengths too; a cast alone would cut off fractions, and make something of NaN.
+    # Whole floats are accepted.  A cast alone would truncate fractions and turn NaN into a number.
     numbers = lengths.dtype.kind in "iuf" and np.isfinite(lengths).all() and (lengths == np.floor(lengths)).all()
     if not numbers:
         raise DataError(where, f": lengths are whole numbers of steps; some of these, {lengths.dtype}, are not")
     if lengths.size != max(lengths.shape, default=0):
         raise DataError(where, f": one length a sequence belongs here, not an array of shape {lengths.shape}")
-    return lengths.astype(np.int64).reshape(-1)  # a column or a row of them is a list too
+    return lengths.astype(np.int64).reshape(-1)  # MATLAB's columns and rows are accepted
 
 
 def _read_json(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -189,11 +194,11 @@ def _read_json(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _roll(sequence, where: str) -> np.ndarray:
     if not isinstance(sequence, list) or not sequence:
-        raise DataError(where, ": a sequence is a list of at least one step", "remove it or mend it")
+        raise DataError(where, ": a sequence is a list of at least one step", "repair or remove the sequence")
     roll = np.zeros((len(sequence), NOTES), np.uint8)
     for step, notes in enumerate(sequence):
         for note in notes if isinstance(notes, list) else [notes]:
-            # Python's JSON reads NaN and Infinity, which int() would not take; is_integer refuses both.
+            # Python's JSON reads NaN and Infinity, for which int() raises; is_integer refuses both.
             whole = isinstance(note, int) or (isinstance(note, float) and note.is_integer())
             if not whole or note >= LOWEST_NOTE + NOTES:
                 raise DataError(where, f", step {step}: {note!r:.40} is not a MIDI note from {LOWEST_NOTE} to 108")

@@ -1,9 +1,9 @@
-"""From sources to batches with grain: the batch is a pure function of (seed, step, process).
+"""Make batches from sources with grain; a batch is a pure function of (seed, step, process).
 
-``grain.MapDataset.source(...).seed(...).shuffle().repeat()`` is random access, so the position in the data *is* the
-step: nothing is saved with a checkpoint, a resumed run and a run on another number of processes see the same global
-batches.  grain moves indices; the padded length is chosen from the lengths of the whole global batch, which every
-process knows, so that all processes compile the same shapes.
+``grain.MapDataset.source(...).seed(...).shuffle().repeat()`` has random access, so the step alone is the position in
+the data.  A checkpoint stores no position, and a resumed run, or a run on another number of processes, gets the same
+global batches.  grain shuffles indices only.  The padded length depends on the lengths of the global batch, which every
+process knows, so all processes compile the same shapes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from zf_jax.extras import needs
 from zf_jax.protocols import Example, Source
 from zf_jax.typing import Batch
 
-_BUCKETS = 4  # compiled shapes at most: the longest sequence, and its half, quarter and eighth
+_BUCKETS = 4  # padded lengths at most: the longest sequence, a half, a quarter and an eighth
 
 
 def bucket_lengths(lengths: np.ndarray) -> tuple[int, ...]:
-    """Return the few padded lengths, ascending, that a set of sequence lengths ``[N]`` is served with."""
+    """Return the padded lengths, ascending, for sequence lengths ``[N]``; at most four."""
     longest, shortest = int(np.max(lengths)), int(np.min(lengths))
     found = {longest}
     for halvings in range(1, _BUCKETS):
@@ -32,7 +32,7 @@ def bucket_lengths(lengths: np.ndarray) -> tuple[int, ...]:
 
 
 def bucket(length: int, buckets: Sequence[int]) -> int:
-    """Return the smallest of the ascending ``buckets`` that holds ``length`` steps; ``ValueError`` where none does."""
+    """Return the smallest of the ascending ``buckets`` that holds ``length`` steps; ``ValueError`` if none does."""
     for size in buckets:
         if length <= size:
             return size
@@ -40,9 +40,10 @@ def bucket(length: int, buckets: Sequence[int]) -> int:
 
 
 def pad(examples: Sequence[Example | None], length: int) -> Batch:
-    """Stack examples into a numpy ``Batch`` of ``[B, length, ...]``, zeros behind each; None makes a row of length 0.
+    """Stack examples into a numpy ``Batch`` of ``[B, length, ...]``, padded with zeros; None becomes a row of length 0.
 
-    Raises ``ValueError`` where an example is longer than ``length`` or no row is an example.
+    Raises:
+      ValueError: an example is longer than ``length``, or all rows are None.
     """
     first = next((e for e in examples if e is not None), None)
     if first is None:
@@ -77,18 +78,18 @@ def train_batches(
     process_count: int = 1,
     length: int | None = None,
 ) -> Iterator[Batch]:
-    """Yield this process's rows of global batches ``start_step``, ``start_step + 1``, … without end, read ahead.
+    """Yield this process's rows of the global batches ``start_step``, ``start_step + 1``, ... without end.
 
-    Every epoch is a fresh permutation of all sequences, and the last batch of an epoch is completed from the next.
+    Every epoch is a new permutation of all sequences.  The last batch of an epoch is filled from the next epoch.
 
     Args:
       source: the training split.
       batch_size: rows of the global batch; a multiple of ``process_count``.
       seed: a non-negative integer below 2**32.
-      start_step: the first step to serve: 0, or where a checkpoint stopped.
-      process_index: this process.
-      process_count: all processes.
-      length: steps to pad every batch to; None takes the smallest bucket that holds the global batch.
+      start_step: the first step: 0, or the step of a checkpoint.
+      process_index: the index of this process.
+      process_count: the number of processes.
+      length: the padded length in steps; None for the smallest bucket that holds the global batch.
     """
     with needs("data"):
         import grain
@@ -105,7 +106,7 @@ def train_batches(
         return pad([source[int(i)] for i in indices[rows]], steps)
 
     batches = (
-        grain.MapDataset.source(range(len(source)))  # indices: what to read is decided before anything is read
+        grain.MapDataset.source(range(len(source)))  # indices: data are read after shuffling
         .seed(seed)
         .shuffle()
         .repeat()
@@ -118,10 +119,10 @@ def train_batches(
 def eval_batches(
     source: Source, *, batch_size: int, process_index: int = 0, process_count: int = 1
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Yield (indices ``[B]`` int32 into the split, batch) until every sequence was served exactly once.
+    """Yield (indices ``[B]`` int32 into the split, batch), with every sequence of the split exactly once.
 
-    Sequences come in order of length, longest first, to save padding and to meet the largest shape at once.  The last
-    batch is filled with rows of length 0 and index -1, so that every process serves the same number of batches.
+    Sequences are sorted by length, longest first, to save padding and to compile the largest shape first.  The last
+    batch is filled with rows of length 0 and index -1, so that every process yields the same number of batches.
     """
     with needs("data"):
         import grain
@@ -138,7 +139,7 @@ def eval_batches(
         real = indices[indices >= 0]
         steps = bucket(int(lengths[real].max()), buckets)
         mine = indices[rows]
-        # The template gives a process whose rows are all filler the shape of a row.
+        # A process may have filler rows only; the template gives the shape of a row.
         batch = pad([source[int(i)] if i >= 0 else None for i in mine] + [template], steps)
         return mine, Batch(*(leaf[:-1] for leaf in batch))
 
@@ -161,5 +162,5 @@ def _read_ahead(batches) -> Iterator:
     with needs("data"):
         import grain
 
-    # One thread keeps the order of work plain and is many times faster than a train step (benchmarks/pipeline.py).
+    # One thread is enough: a batch takes less time than a train step (benchmarks/pipeline.py).
     return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))

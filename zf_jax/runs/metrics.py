@@ -1,4 +1,4 @@
-"""Where metrics go: JSON lines always, TensorBoard events where tensorboardX is installed; process 0 only."""
+"""Write metrics as JSON lines, and as TensorBoard events if tensorboardX is installed; process 0 only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 
 
 class MetricWriter:
-    """Appends to ``workdir/metrics.jsonl``: one object a line, with ``step``, ``split`` and the metrics by name."""
+    """Append metrics to ``workdir/metrics.jsonl``, one object per line: ``step``, ``split`` and metrics by name."""
 
     def __init__(self, workdir: str | Path, *, resume_step: int = 0):
-        """Open the files; lines of steps after ``resume_step``, which a resumed run will write again, are dropped."""
+        """Open the files, and drop lines of steps after ``resume_step``, which a resumed run writes again."""
         self._active = jax.process_index() == 0
         self._path = Path(workdir) / "metrics.jsonl"
         self._events = None
@@ -42,7 +42,7 @@ class MetricWriter:
                 self._events.close()
 
     def write(self, step: int, split: str, metrics: Mapping[str, Any]) -> None:
-        """Write one line; a value that is not finite becomes null, since JSON has no NaN."""
+        """Write one line; NaN and infinity become null, because JSON has neither."""
         if not self._active:
             return
         line: dict[str, Any] = {"step": int(step), "split": split}
@@ -55,13 +55,13 @@ class MetricWriter:
         self._file.flush()
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Write a picture, ``[rows, columns, 3]`` uint8, to TensorBoard."""
+        """Write an image, ``[rows, columns, 3]`` uint8, to TensorBoard."""
         if self._active and self._events is not None:
             self._events.add_image(name, image, int(step), dataformats="HWC")
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, Any]]:
-    """The lines of ``workdir/metrics.jsonl``; a line that is damaged, or was cut short by a kill, is left out."""
+    """Return the lines of ``workdir/metrics.jsonl``, without damaged or truncated lines."""
     lines = []
     for line in (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
         try:

@@ -1,4 +1,4 @@
-"""The record beside a checkpoint's arrays: digests by which a single changed bit is found."""
+"""Write and check the record of a checkpoint, whose digests detect a single changed bit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Record = dict[str, Any]
 
 
 class Damaged(Exception):
-    """Bytes of a checkpoint that are not those that were saved."""
+    """A checkpoint is not the one that was saved."""
 
 
 def leaf_digests(tree: Any) -> dict[str, dict[str, Any]]:
     """Return ``{"params/prior/kernel": {"shape", "dtype", "sha256"}, ...}`` of the arrays' global values.
 
-    The value is digested, not its shards, so that a state saved on four devices is checked on one.  An array that is
-    cut over several processes is gathered, one array at a time; all processes must call together.
+    The digest is of the global value, not of shards, so a state saved on four devices can be checked on one.  An array
+    sharded over several processes is gathered, one array at a time; all processes must call this function together.
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {leaf_name(path): _digest(_whole(leaf)) for path, leaf in leaves}
@@ -39,19 +39,19 @@ def leaf_name(path: Any) -> str:
 
 
 def make_record(state: Any, config: dict[str, Any], elbo: float | None) -> Record:
-    """Return what is saved beside ``state``: digests of its arrays and of ``config``, the ELBO, a digest of these."""
+    """Return the record of ``state``: digests of the arrays and of ``config``, the ELBO, and a digest of the record."""
     record = {"arrays": leaf_digests(state), "config": json_digest(config), "elbo_nats_per_sequence": elbo}
     return record | {"sha256": json_digest(record)}
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read the record of the checkpoint in ``folder``; None if it was saved without one, before there were records.
+    """Return the record of the checkpoint in ``folder``; None for a checkpoint of a version that wrote no records.
 
     Raises:
-      Damaged: the record is unreadable, or its own digest does not fit it.
+      Damaged: the record is missing, unreadable, or does not match the record's own digest.
     """
     if not (folder / "record").exists():
-        # A checkpoint with a record says so in its list of items: a deleted record is not an old checkpoint.
+        # A checkpoint with a record lists the record among the items, so a deleted record is detected.
         if '"record"' in _text(folder / "_CHECKPOINT_METADATA"):
             raise Damaged(f"the record of {folder} is missing")
         return None
@@ -64,7 +64,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def changed_arrays(record: Record, state: Any) -> list[str]:
-    """Return the names of the arrays in ``state`` whose values are not those of the record."""
+    """Return the names of arrays in ``state`` whose digests differ from the record's."""
     found = leaf_digests(state)
     return sorted(
         name for name in found.keys() | record["arrays"].keys() if found.get(name) != record["arrays"].get(name)
@@ -72,10 +72,10 @@ def changed_arrays(record: Record, state: Any) -> list[str]:
 
 
 def read_json(item: Path, filename: str = "metadata") -> Any:
-    """Read one JSON item of a checkpoint.
+    """Return one JSON item of a checkpoint.
 
     Raises:
-      Damaged: it is missing or unreadable.
+      Damaged: the item is missing or unreadable.
     """
     return _guarded(item, lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler(filename=filename)).restore(item))
 
@@ -88,7 +88,7 @@ def json_digest(value: Any) -> str:
 def _guarded(item: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except Exception as error:  # orbax raises many kinds
+    except Exception as error:  # orbax raises many kinds of error
         raise Damaged(f"{item} cannot be read") from error
 
 

@@ -1,1 +1,1 @@
-"""Speech: folders of recordings, their layouts, and the source that reads frames."""
+"""Read folders of recordings as frames of samples."""

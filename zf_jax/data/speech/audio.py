@@ -1,7 +1,7 @@
 """Read and validate one mono audio file as 16-bit samples.
 
-Values are integers on the 16-bit scale whatever the file's own depth, so that "raw units" and the quantisation step
-mean the same everywhere (rule A11).  soundfile decodes (RIFF, FLAC, NIST SPHERE, Ogg, MP3), soxr resamples.
+Values are integers on the 16-bit scale, also for files of another depth, so that "raw units" and the quantisation step
+are the same for all data (rule A11).  soundfile decodes WAV, AIFF, FLAC, NIST SPHERE, Ogg and MP3; soxr resamples.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from zf_jax.extras import needs
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 _FULL_SCALE = 32768.0
-_BLOCK = 1 << 16  # numbers decoded at a time
+_BLOCK = 1 << 16  # samples decoded at a time
 _MOST_CLIPPED = 0.01  # of a file's samples
 _HIGHEST_PEAK = 2.0  # times full scale: 6 dB
 
 
 class Recording(NamedTuple):
-    """One file of a set: its path, a name that does not depend on where the set lies, its speaker and its split."""
+    """One file of a set: the path, the path relative to the set's folder as a name, the speaker and the split."""
 
     path: str
     name: str
@@ -34,7 +34,7 @@ class Recording(NamedTuple):
 
 
 class Audio(NamedTuple):
-    """Facts about a decoded file: its rate in Hz after resampling, its samples, and those beyond full scale."""
+    """Facts about a decoded file: the rate in Hz after resampling, the count of samples and of clipped samples."""
 
     rate: int
     samples: int
@@ -42,12 +42,12 @@ class Audio(NamedTuple):
 
 
 def is_audio(path: str) -> bool:
-    """Return whether a file's name says that it is audio."""
+    """Return whether a path ends in one of ``AUDIO_SUFFIXES``."""
     return path.lower().endswith(AUDIO_SUFFIXES)
 
 
 def without_audio_suffix(name: str) -> str:
-    """Return a name without the suffixes of audio files at its end; other dots are part of the name."""
+    """Return a name without the audio suffixes at the end (``a.WAV.wav`` gives ``a``)."""
     while is_audio(name):
         name = os.path.splitext(name)[0]
     return name
@@ -56,7 +56,7 @@ def without_audio_suffix(name: str) -> str:
 def read_audio(
     path: str, sample_rate: int | None, *, resample: bool = False, downmix: bool = False
 ) -> tuple[np.ndarray, int]:
-    """Return the samples of a file, int16 ``[N]``, and their rate in Hz; arguments and errors as ``decode``."""
+    """Return the samples of a file, int16 ``[N]``, and the rate in Hz; arguments and errors as for ``decode``."""
     blocks: list[np.ndarray] = []
     decoding = decode(path, sample_rate, resample=resample, downmix=downmix)
     while True:
@@ -69,20 +69,19 @@ def read_audio(
 def decode(
     path: str, sample_rate: int | None, *, resample: bool = False, downmix: bool = False
 ) -> Generator[np.ndarray, None, Audio]:
-    """Yield the samples of a file in blocks of int16 ``[n]``; return facts about the whole.
+    """Yield the samples of a file in blocks of int16 ``[n]``; return facts about the whole file.
 
-    The file's own count of frames is compared with what was decoded, never trusted.  A file that turns out bad raises
-    at its end: what was yielded before is not to be used.
+    The error of a bad file may come after the last block.  In that case the caller must discard the blocks.
 
     Args:
       path: a file that libsndfile reads.
-      sample_rate: the rate wanted; None takes the file's own.
-      resample: convert other rates; otherwise another rate is an error.
-      downmix: average the channels of a file with several; otherwise several are an error.
+      sample_rate: the wanted sample rate in Hz; None for the file's own.
+      resample: convert files of another sample rate; if False, another sample rate is an error.
+      downmix: average the channels of a file with several; if False, several channels are an error.
 
     Raises:
-      DataError: the file cannot be read, is no audio, truncated, of several channels or another rate, empty, constant,
-        or on another scale than -1 to 1.
+      DataError: the file is unreadable, not audio, truncated, empty or constant, has several channels or another
+        sample rate, or is not on the scale of -1 to 1.
     """
     check_regular(path)
     try:
@@ -105,17 +104,24 @@ def decode(
         raise DataError(
             path,
             f"is not on the scale of -1 to 1: its samples reach {source.peak:.4g}, and {share:.2g}% are beyond 1",
-            "divide them by their full scale (32768 for 16 bits), or turn the volume down",
+            "divide the samples by full scale (32768 for 16 bits), or lower the volume",
         )
     if count == 0:
         raise DataError(path, f"is too short to be resampled to {sample_rate} Hz", "remove it")
     if lowest == highest:
-        raise DataError(path, f"is constant throughout, every sample is {lowest}", "replace it or remove it")
+        raise DataError(path, f"is constant: every sample is {lowest}", "replace it or remove it")
     return Audio(sample_rate or source.rate, count, source.clipped)
 
 
 class _Source:
-    """The decoded blocks of one file, float64 ``[n]`` of one channel, and what was met on the way."""
+    """Iterate over the decoded blocks of one file, float64 ``[n]`` of one channel, and count the samples.
+
+    Attributes:
+      rate: the file's sample rate in Hz.
+      decoded: the number of samples so far.
+      clipped: the number of samples so far whose absolute value is above 1.
+      peak: the largest absolute value so far.
+    """
 
     def __init__(self, path: str, sample_rate: int | None, resample: bool, downmix: bool):
         self._path, self._wanted, self._resample, self._downmix = path, sample_rate, resample, downmix
@@ -130,17 +136,17 @@ class _Source:
                 expected = file.frames
                 size = max(1, _BLOCK // file.channels)
                 while True:
-                    # float64 holds 16 and 24 bit integers exactly, and scales floating-point files like all others.
+                    # float64 holds 16-bit and 24-bit integers exactly, and puts files of floats on the same scale.
                     block = file.read(size, dtype="float64", always_2d=True)
                     if not len(block):
                         break
                     yield self._checked(block)
         except DataError:
             raise
-        except Exception as error:  # whatever a decoder raises is this file's error, never the preparation's
+        except Exception as error:  # decoders raise many kinds of error
             what = f"cannot be decoded as audio ({_reason(error)})"
             raise DataError(path, what, "replace it or remove it") from None
-        # An encoder that writes into a pipe leaves the count open: 0, or the largest there is.
+        # An encoder that writes into a pipe cannot know the count, and writes 0 or the largest number.
         if 0 < expected < 1 << 62 and self.decoded != expected:
             what = f"is truncated: {self.decoded} samples where its header says {expected}"
             raise DataError(path, what, "copy it again")
@@ -155,7 +161,7 @@ class _Source:
 
     def _checked(self, block: np.ndarray) -> np.ndarray:
         if not np.isfinite(block).all():
-            raise DataError(self._path, "holds samples that are not numbers", "replace it or remove it")
+            raise DataError(self._path, "holds samples that are NaN or infinite", "replace it or remove it")
         samples = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         size = np.abs(samples)
         self.decoded += len(samples)
@@ -181,7 +187,7 @@ def _resampled(source: _Source, path: str, sample_rate: int | None) -> Iterator[
 
 
 def common_rate(recordings: Sequence[Recording]) -> int:
-    """Return the sample rate, in Hz, of the first readable recording: what a folder of files is expected to share."""
+    """Return the sample rate in Hz of the first readable recording; ``DataError`` if no recording is readable."""
     soundfile = _soundfile()
     for recording in recordings:
         try:
@@ -189,12 +195,12 @@ def common_rate(recordings: Sequence[Recording]) -> int:
             return int(soundfile.info(os.fsencode(recording.path)).samplerate)
         except (RuntimeError, OSError, DataError):
             continue
-    what = "cannot be decoded as audio, nor can any file beside it"
-    raise DataError(recordings[0].path, what, "give a folder of WAV files")
+    what = "cannot be decoded as audio, and neither can any other file of the set"
+    raise DataError(recordings[0].path, what, "pass a folder of WAV or FLAC files")
 
 
 def same_sound(one: str, other: str) -> bool:
-    """Return whether two audio files decode to the same samples; False where one of them cannot be decoded."""
+    """Return whether two audio files decode to the same samples; False if a file cannot be decoded."""
     try:
         with _open(one) as first, _open(other) as second:
             if (first.frames, first.channels, first.samplerate) != (second.frames, second.channels, second.samplerate):
@@ -223,9 +229,9 @@ def _open(path: str) -> Any:
 
     class Forward(_soundfile().SoundFile):
         def seekable(self) -> bool:
-            return False  # soundfile seeks after every read, which a FLAC of open length does not allow
+            return False  # soundfile seeks after every read, which fails for a FLAC of unknown length
 
-    return Forward(os.fsencode(path))  # as bytes: a name need not be UTF-8
+    return Forward(os.fsencode(path))  # as bytes, because a name need not be UTF-8
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
-"""What the header of an audio file promises, held against the file's length: libsndfile shortens cut files in silence.
+"""Compare the length of sound in an audio file's header with the file's size.
 
-RIFF, RIFX, RF64, Wave64, AIFF, AU and NIST SPHERE are checked; other formats say in their own streams where they end.
+libsndfile reads a truncated file without an error.  RIFF, RIFX, RF64, Wave64, AIFF, AU and NIST SPHERE are checked;
+decoders of other formats detect the end of the stream.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _MOST_CHUNKS = 10_000
 
 
 def check_whole(path: str) -> None:
-    """Raise ``DataError`` where a header promises more sound than the file holds, or was never finished."""
+    """Raise ``DataError`` if the header states more sound than the file holds, or was never finished."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(1024)
@@ -35,19 +36,22 @@ def check_whole(path: str) -> None:
 
 
 def _check(path: str, there: int, promised: int, *, closed: bool) -> None:
-    """Compare the bytes of sound there are with the promised ones; ``closed`` where the header says nothing follows."""
+    """Compare the number of bytes of sound with the number in the header.
+
+    ``closed`` states that the header's total size equals the file's size, so that a length of 0 is no error.
+    """
     if promised == 0 and there > 0 and not closed:
         raise DataError(
             path,
             f"has a header that was never finished: it says 0 bytes of sound, and {there} bytes follow",
-            "the recorder was stopped; rewrite the header, for example with ffmpeg -i IN OUT.wav",
+            "rewrite the header, for example with ffmpeg -i IN OUT.wav",
         )
     if promised > there and not _is_placeholder(promised):
         raise _truncated(path, max(there, 0), promised)
 
 
 def _is_placeholder(size: int) -> bool:
-    """Whether a size is what programs write into a pipe, where they cannot know it: about 2^31, 2^32 or 2^63."""
+    """Whether a size is a placeholder of a program that writes into a pipe: about 2^31, about 2^32, or 2^62 and up."""
     return any(abs(size - limit) <= 1 << 16 for limit in (1 << 31, 1 << 32)) or size >= 1 << 62
 
 

@@ -1,7 +1,7 @@
-"""Speech as frames of consecutive samples: recordings are prepared once, then cut on reading.
+"""Prepare recordings of speech once, and read them as sequences of frames of consecutive samples.
 
-Frame size, piece length and protocol are chosen on reading.  Samples after a recording's last whole frame are not
-scored: to pad them would score made-up zeros.  They are counted.
+Frame size, piece length and protocol are chosen on reading.  Samples after a recording's last whole frame are counted
+and not scored, because padding would add zeros to the data.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from zf_jax.data.speech.source import BLOCK, Blocks, SpeechSource
 from zf_jax.extras import needs
 from zf_jax.typing import DataProtocol, Observation
 
-# In Hz; 0 takes the files' own.
+# In Hz; 0 stands for the files' own sample rate.
 SAMPLE_RATES = {"timit": 16000, "blizzard": 16000, "librispeech": 16000, "ljspeech": 22050, "audio_folder": 0}
 _SPLITS = ("train", "valid", "test")
 _SPOOL = 64 << 20
-_Facts = Generator[store.Record, None, dict[str, Any]]  # yields records, returns facts about them
+_Facts = Generator[store.Record, None, dict[str, Any]]  # yields records and returns facts
 
 
 def load_speech(
@@ -44,26 +44,26 @@ def load_speech(
     cache_dir: str | None = None,
     **prepared_with,
 ) -> DataSet:
-    """Return a set of recordings as frames, normalised by the training split.
+    """Return a set of recordings as frames, normalised by mean and standard deviation of the training split.
 
-    ``train`` holds pieces of ``piece_frames`` (a recording's last may be shorter); ``valid`` and ``test`` whole
-    recordings; ``valid_chunks`` and ``test_chunks`` the same cut like training (rule A12).
+    Split ``train`` holds pieces of ``piece_frames`` frames (the last piece of a recording may be shorter).  Splits
+    ``valid`` and ``test`` hold whole recordings; ``valid_chunks`` and ``test_chunks`` hold pieces (rule A12).
 
     Args:
-      data_dir: the original folder, or the data directory ``prepare`` wrote.  An original folder is decoded once, into
-        the cache.
+      data_dir: the original folder, or the data directory that ``prepare`` wrote.  An original folder is decoded once,
+        into the cache.
       name: one of ``LAYOUTS``.
-      protocol: ``full`` scores every frame; ``srnn`` takes the first of every sequence as given.
-      frame_size: samples a frame.
-      piece_frames: frames a piece.
-      resample: convert files of another rate.
+      protocol: ``full`` scores every frame; ``srnn`` conditions on the first frame of every sequence.
+      frame_size: samples per frame.
+      piece_frames: frames per piece.
+      resample: convert files of another sample rate.
       downmix: average the channels of files with several.
-      skip_bad_files: count and skip files that cannot be used, instead of stopping at the end of preparing.
-      cache_dir: where decoded audio is kept; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
-      **prepared_with: ``sample_rate``, and the options of the set's layout (``split_by``, ``split_seed`` …).
+      skip_bad_files: count and skip bad files, instead of stopping at the end of the preparation.
+      cache_dir: the folder of decoded audio; ``$ZF_JAX_CACHE`` or ``~/.cache/zf_jax`` by default.
+      **prepared_with: ``sample_rate``, and the options of the set's layout (``split_by``, ``split_seed``, ...).
 
     Raises:
-      DataError: the folder is not such a set, or files in it are bad; the sentence names the first.
+      DataError: the folder does not hold the set, or files are bad; the sentence names the first bad file.
     """
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol is 'full' or 'srnn', not {protocol!r}")
@@ -89,9 +89,9 @@ def prepare_speech(
     skip_bad_files: bool = False,
     **prepared_with,
 ) -> str:
-    """Decode a folder of recordings into array_record files under ``data_dir`` and return their path.
+    """Decode the recordings in ``manual_dir`` into array_record files under ``data_dir``; return the path of the files.
 
-    Arguments and errors as for ``load_speech``; a set that is there already is left as it is.
+    Options and errors are those of ``load_speech``.  An existing preparation is kept.
     """
     if not os.path.isdir(manual_dir):
         raise DataError(manual_dir, "is not a folder", Folder(name))
@@ -122,7 +122,7 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
         decoding = functools.partial(_spooled, rate=rate, resample=resample, downmix=downmix)
         facts = yield from _blocks(mine, decoding, bad, split)
         if not facts["names"]:
-            refuse_bad()  # bad files say more than an empty split
+            refuse_bad()  # report bad files rather than an empty split
             what = f"no recording is left for the {split} split"
             raise DataError("", what, "add recordings, or choose larger fractions")
         return facts
@@ -137,7 +137,7 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
 
 
 def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], split: str) -> _Facts:
-    """Yield the blocks of a split's recordings and return what was met: lengths, sums, clipped samples."""
+    """Yield the blocks of a split's recordings; return names, lengths, sums and counts of clipped samples."""
     with needs("data"):
         from tqdm import tqdm
 
@@ -157,7 +157,7 @@ def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], spl
         with spool:
             while samples := spool.read(BLOCK * 2):
                 block = np.frombuffer(samples, np.int16)
-                # Integers of Python: exact whatever the number of hours.
+                # Python integers are exact for any number of hours.
                 wide = block.astype(np.int64)
                 facts["sum"] += int(wide.sum())
                 facts["sum_of_squares"] += int((wide * wide).sum())
@@ -166,9 +166,9 @@ def _blocks(recordings: Sequence[Recording], decoding, bad: list[DataError], spl
 
 
 def _spooled(path: str, *, rate: int, resample: bool, downmix: bool) -> tuple[IO[bytes], Audio]:
-    """Decode a recording whole, into memory up to ``_SPOOL`` bytes and beyond that into a temporary file.
+    """Decode a whole recording into memory, or into a temporary file if larger than ``_SPOOL`` bytes.
 
-    Whether a file is bad is known at its end, and a recording may be larger than the memory.
+    No block is stored before the last, because the error of a bad file may come at the end.
     """
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115  (the caller closes it)
     try:
@@ -190,7 +190,7 @@ def _spooled(path: str, *, rate: int, resample: bool, downmix: bool) -> tuple[IO
 
 
 def stored_name(name: str, prepared_with: Mapping[str, Any]) -> str:
-    """Return the stored name of a set prepared with these options; ``DataError`` where one is unknown."""
+    """Return the stored name of a set prepared with these options; ``DataError`` if an option is unknown."""
     parameters = inspect.signature(LAYOUTS[name]).parameters
     defaults = {key: p.default for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     defaults["sample_rate"] = SAMPLE_RATES[name]

@@ -1,4 +1,4 @@
-"""How speech sets lie on disk, and their official splits: a folder in, a list of recordings out.
+"""List the recordings of speech sets, with speakers and official splits.
 
 Names, speakers and splits come from sorted lists and stable hashes, never from directory order.
 """
@@ -19,7 +19,7 @@ from zf_jax.data.speech.audio import Recording, is_audio, same_sound, without_au
 
 
 class Found(NamedTuple):
-    """The recordings of a folder, counts of what was left out, and what could not be read."""
+    """The recordings of a folder, counts of files left out, and errors of unreadable paths."""
 
     recordings: list[Recording]
     facts: dict[str, Any]
@@ -29,9 +29,9 @@ class Found(NamedTuple):
 def timit(root: str, *, valid_fraction: float = 0.05, split_seed: int = 0) -> Found:
     """Return TIMIT's recordings: the official TRAIN and TEST, and ``valid_fraction`` of the training files as valid.
 
-    ``root`` is the licensed folder, or one above it: ``TRAIN/DR1/FCJF0/SA1.WAV``, in either case, SPHERE or RIFF.
-    Validation is drawn from the sorted list of training *files*, as in the literature, so its speakers are training
-    speakers; those of TEST are not.
+    ``root`` is the licensed folder, or a folder at most two levels above ``TRAIN/DR1/FCJF0/SA1.WAV``; names are in
+    upper or lower case, files are SPHERE or RIFF.  Validation is drawn from the sorted list of training *files*, as in
+    the literature, so validation speakers are training speakers; test speakers are not.
     """
     parts = _case_folders(root, ("train", "test"))
     if parts is None:
@@ -43,7 +43,7 @@ def timit(root: str, *, valid_fraction: float = 0.05, split_seed: int = 0) -> Fo
         for path in files.below(folder):
             inside = os.path.relpath(path, folder).upper().replace(os.sep, "/")
             name = f"{part.upper()}/{without_audio_suffix(inside)}"
-            # Some releases hold SA1.WAV (SPHERE) and SA1.WAV.wav (RIFF): one recording.
+            # Some releases hold a recording twice, as SA1.WAV (SPHERE) and SA1.WAV.wav (RIFF).
             if name in found and same_sound(found[name].path, path):
                 copies += 1
                 continue
@@ -64,7 +64,7 @@ def timit(root: str, *, valid_fraction: float = 0.05, split_seed: int = 0) -> Fo
 
 
 def _timit_speaker(name: str) -> str:
-    """Return the speaker in a file's name: TIMIT's own form, FCJF0, or else the folder."""
+    """Return the speaker in a file's path: a name of TIMIT's form (FCJF0), or else the folder."""
     for part in reversed(re.split(r"[/.]", name)):
         if re.fullmatch(r"[FM][A-Z]{2}[A-Z0-9]\d", part):
             return part
@@ -79,9 +79,9 @@ def librispeech(
     test_fraction: float = 0.1,
     split_seed: int = 0,
 ) -> Found:
-    """Return LibriSpeech's recordings: train-*, dev-* and test-* folders, each ``speaker/chapter/*.flac``.
+    """Return LibriSpeech's recordings, from train-*, dev-* and test-* folders of ``speaker/chapter/*.flac``.
 
-    ``split_by="speaker"`` or ``"file"`` divides whatever folders there are instead.
+    ``split_by="speaker"`` or ``"file"`` divides the recordings of all folders instead.
     """
     home = os.path.join(root, "LibriSpeech")
     home = home if os.path.isdir(home) else root
@@ -100,14 +100,14 @@ def librispeech(
         missing = [f"{k}-*" for k, split in kinds.items() if not any(r.split == split for r in recordings)]
         if missing:
             what = f"has no recordings in {' and '.join(missing)}"
-            remedy = Option("split_by", "speaker", "(or 'file') to divide what is there")
+            remedy = Option("split_by", "speaker", "(or 'file') to divide the folders that are there")
             raise DataError(home, what, "add those folders", remedy)
         return Found(recordings, files.facts, files.problems)
     return _divided(recordings, files, split_by, valid_fraction, test_fraction, split_seed)
 
 
 def ljspeech(root: str, *, valid_fraction: float = 0.05, test_fraction: float = 0.1, split_seed: int = 0) -> Found:
-    """Return LJSpeech's recordings, ``LJSpeech-1.1/wavs/*.wav``: one speaker, no official split, divided by file."""
+    """Return LJSpeech's recordings, ``LJSpeech-1.1/wavs/*.wav``, of one speaker, divided by file."""
     home = os.path.join(root, "LJSpeech-1.1")
     wavs = os.path.join(home if os.path.isdir(home) else root, "wavs")
     files = _Files()
@@ -125,10 +125,10 @@ def audio_folder(
     test_fraction: float = 0.1,
     split_seed: int = 0,
 ) -> Found:
-    """Return every audio file under a folder, divided by file or so that no speaker is in two splits.
+    """Return every audio file under a folder, divided by file, or by speaker so that no speaker is in two splits.
 
-    ``speaker_pattern`` is a regular expression whose first group is the speaker in a file's path below ``root``: by
-    default the first folder; ``"([^/-]+)-[^/]*$"`` takes what stands before the first dash of the file's name.
+    The first group of the regular expression ``speaker_pattern`` is the speaker in a file's path relative to ``root``:
+    by default the first folder.  ``"([^/-]+)-[^/]*$"`` is the part of the file's name before the first dash.
     """
     try:
         pattern = re.compile(speaker_pattern)
@@ -155,7 +155,7 @@ def audio_folder(
 
 LAYOUTS: dict[str, Callable[..., Found]] = {
     "timit": timit,
-    "blizzard": audio_folder,  # the user's own cut of the licensed recordings: any folders, one stream a file (A15)
+    "blizzard": audio_folder,  # cut by the user: any folders, each file one sequence (rule A15)
     "librispeech": librispeech,
     "ljspeech": ljspeech,
     "audio_folder": audio_folder,
@@ -163,11 +163,11 @@ LAYOUTS: dict[str, Callable[..., Found]] = {
 
 
 class _Files:
-    """Lists audio files and counts the others.
+    """List audio files and count other files.
 
     Attributes:
-      facts: files and hidden entries that were not read, where there are any.
-      problems: what could not be read.
+      facts: counts of other files and of hidden files.
+      problems: one error for each path that cannot be read.
     """
 
     def __init__(self):
@@ -203,9 +203,9 @@ def _divided(
 
 
 def _groups(recordings: Sequence[Recording]) -> tuple[dict[str, str], int]:
-    """Return for each recording's name the first name among its copies, and the number of copies beyond the first.
+    """Return a map from each recording's name to the first name among copies, and the number of further copies.
 
-    Copies are files of one name but for the suffix (a WAV and its FLAC), and files of equal bytes.
+    Copies are files whose names differ in the suffix only (a WAV and a FLAC), and files of equal bytes.
     """
     first: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -232,13 +232,13 @@ def _digest(path: str) -> bytes | None:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
-        return None  # decoding will say so
+        return None  # decoding reports the error
 
 
 def _need(
     found: Sequence[Any],
     where: str,
-    then: str = "give the folder that holds the recordings",
+    then: str = "pass the folder that holds the recordings",
     *,
     problems: Sequence[DataError] = (),
 ) -> None:
@@ -249,7 +249,7 @@ def _need(
 
 
 def _case_folders(root: str, names: tuple[str, ...]) -> dict[str, str] | None:
-    """Return the folders so named, in either case, in ``root`` or at most two folders below it."""
+    """Return the folders ``names``, in upper or lower case, in ``root`` or at most two levels below."""
     level, problems = [root], []
     for _ in range(3):
         below = []

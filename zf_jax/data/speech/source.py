@@ -1,7 +1,7 @@
-"""Pieces and whole recordings, cut out of stored blocks of samples as they are asked for.
+"""Read pieces and whole recordings from stored blocks of samples.
 
-A recording is a run of records of ``BLOCK`` samples, so that a half-second piece is one short read at a random place
-and nothing has to fit in memory.
+A recording is stored as consecutive records of ``BLOCK`` samples, so a half-second piece is one or two short reads, and
+recordings need not fit in memory.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from zf_jax.data.sources import frame_example
 from zf_jax.protocols import Example
 from zf_jax.typing import DataProtocol
 
-BLOCK = 8000  # samples a record: 40 frames of 200, the paper's half second at 16 kHz
-KEPT_BLOCKS = 32_000  # a split keeps so many in memory once read: 512 MB, four and a half hours at 16 kHz
+BLOCK = 8000  # samples per record: 40 frames of 200, half a second at 16 kHz
+KEPT_BLOCKS = 32_000  # blocks of a split kept in memory: 512 MB, four and a half hours at 16 kHz
 
 
 class Blocks:
-    """The blocks of a split; what was read is kept while there is room, and read again beyond that.
+    """Read blocks of a split, and keep the first ``KEPT_BLOCKS`` in memory.
 
-    Nothing is evicted: under shuffling all blocks are equally likely to be read next.
+    No block is evicted: under shuffling all blocks are equally likely to be read next.
     """
 
     def __init__(self, records):
@@ -36,16 +36,16 @@ class Blocks:
 
 
 class SpeechSource:
-    """Sequences of normalised frames, cut out of blocks of samples as they are asked for.
+    """Read sequences of normalised frames, each when indexed.
 
     Args:
-      blocks: int16 samples by number, each ``[BLOCK]`` but a recording's last.
-      samples: the length of every recording, ``[R]``.
-      frame_size: samples a frame.
-      piece_frames: frames a sequence at most; None for whole recordings.
+      blocks: int16 samples by block number, each ``[BLOCK]``; the last block of a recording may be shorter.
+      samples: the number of samples of every recording, ``[R]``.
+      frame_size: samples per frame.
+      piece_frames: the largest number of frames per sequence; None for whole recordings.
       protocol: ``full`` or ``srnn``.
-      mean: subtracted from the integer samples.
-      std: divided by.
+      mean: the mean subtracted from the integer samples.
+      std: the standard deviation by which samples are divided.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SpeechSource:
         self.recording = np.array(recording, np.int64)
         self._start, self._size = np.array(start, np.int64), np.array(size, np.int64)
         scored = self._size > given
-        self.pieces_too_short = int((~scored).sum())  # under srnn, a piece of one frame has nothing to score
+        self.pieces_too_short = int((~scored).sum())  # under srnn, the first frame is not scored
         self.recording, self._start, self._size = self.recording[scored], self._start[scored], self._size[scored]
         self.lengths = self._size - given
         self.samples_after_last_frame = int((samples % frame_size).sum())
