@@ -1,10 +1,10 @@
-"""Train models side by side and print one table, with the baselines that any model must clear:
+"""Train several models with one config, and print one table with simple baselines:
 
-    python -m experiments.compare --config=experiments/configs/digits.py --workdir=runs/compare --models=zforcing,rnn
+    zf_jax compare --config=digits --workdir=runs/compare --models=zforcing,rnn
 
-Every model is trained by the same config and evaluated with the same bounds on the test split, at its best validation
-checkpoint; updates are timed afterwards, in turns.  Started again, the program continues: finished runs are only
-read.  Writes WORKDIR/compare.json.
+Every model is evaluated with the ELBO and the IWAE bound at the checkpoint of the best validation ELBO.  Afterwards the
+updates of all models are timed in turns.  Run again, the program continues: finished runs are only read.  Each run has
+a folder WORKDIR/MODEL-seedSEED; the table's rows are written to WORKDIR/compare.json.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from experiments.lib import cli
 from experiments.lib.config_flag import config_of, define_config
 
 _CONFIG = define_config()
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder each.", required=True)
-_MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train, by name; or NAME:EMISSION, as vrnn:gmm.")
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every model with.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
+_MODELS = flags.DEFINE_list("models", ["zforcing", "rnn"], "Models to train: NAME or NAME:EMISSION, such as vrnn:gmm.")
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds with which to train every model.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the IWAE bound.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to score; 0 for all.")
-_SPLIT = flags.DEFINE_string("split", "test", "Which split to score.")
-_MATCH = flags.DEFINE_bool("match_parameters", False, "Choose each rnn_dim to match the first model's parameters.")
+_SPLIT = flags.DEFINE_string("split", "test", "Split to score.")
+_MATCH = flags.DEFINE_bool(
+    "match_parameters", False, "Choose each rnn_dim so that parameter counts match the first model's."
+)
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    """Train, evaluate, print."""
+    """Train and evaluate the models, and print the table."""
     from experiments.lib.comparison import compare
     from experiments.lib.tables import table
 

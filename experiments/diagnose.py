@@ -1,9 +1,9 @@
-"""See what a run's latents do: python -m experiments.diagnose --workdir=runs/digits
+"""Measure how a run uses its latents: zf_jax diagnose --workdir=runs/digits
 
-Reads the checkpoint of the best validation ELBO and looks at a split: KL by step and dimension, active units, mutual
-information, what is lost without z, and the share of scales under one quantisation step.  Writes JSON and pictures into
-WORKDIR/diagnostics and prints the JSON's scalars as one object on the last line; means over sequences with their
-standard errors, and the mutual information with the number of steps and sequences that it is over.
+Read the checkpoint of the best validation ELBO and compute, on one split: the KL per step and per dimension, active
+units, the mutual information, the log-likelihood lost if z comes from the prior or from another sequence, and the share
+of scales below one quantisation step.  Means over sequences have standard errors.  Write SPLIT.json, SPLIT_kl.png and
+SPLIT_latents.png into WORKDIR/diagnostics, and print all of the JSON but lists as one object on the last line.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from absl import flags
 from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_SPLIT = flags.DEFINE_string("split", "valid", "Which split to look at: train, valid, test or another the data have.")
-_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "How many sequences of the split, evenly spaced; 0 for all.")
+_SPLIT = flags.DEFINE_string("split", "valid", "Split to read: train, valid, test or another split of the data.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to read; 0 for all.")
 _NUM_MUTUAL = flags.DEFINE_integer(
     "num_mutual",
     64,
-    "How many of them to take the mutual information over, evenly spaced among those no shorter than the median, since "
-    "only the steps that all of them have can be compared; 0 for none.",
+    "Number of sequences for the mutual information, evenly spaced among sequences no shorter than the median, because "
+    "only steps that all sequences have can be compared; 0 for none.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the posterior samples.", 0, 2**32 - 1)
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
 
 
 def main() -> None:
-    """Look, write, and print the scalars."""
+    """Diagnose the run, and print the scalars."""
     from experiments.lib.diagnosis import diagnose
 
     diagnose(

@@ -1,12 +1,12 @@
-"""Evaluate a run: python -m experiments.evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
+"""Evaluate a run: zf_jax evaluate --workdir=runs/digits --split=test --bound=iwae --num_samples=64
 
-Read the checkpoint of the best validation ELBO, score every sequence of the split once, and print one JSON object
-on the last line, which is also written to WORKDIR/eval_SPLIT_BOUND.json; the file's name also holds what differs from
-the defaults, as eval_test_iwae-samples64-seed1.json.  NAME_stderr is the standard error of NAME over sequences.
+Read the checkpoint of the best validation ELBO, score every sequence of the split once, and print one JSON object on
+the last line.  Write the object to WORKDIR/eval_SPLIT_BOUND.json; flags that differ from the defaults are part of the
+name, as in eval_test_iwae-samples64-seed1.json.  NAME_stderr is the standard error of NAME over sequences.
 
-Whatever the bound, kl_nats_per_sequence and kl_nats_per_step are of a separate pass with one posterior sample a step,
-the one-sample ELBO's: the iwae and the particle bound hold no KL term, and these figures say how much the latents are
-used, not what to add to those bounds.  The particle bound also gives resampled_steps_per_sequence.
+For every bound, kl_nats_per_sequence and kl_nats_per_step are the KL of the one-sample ELBO, from a separate pass.  The
+IWAE and particle bounds have no KL term: the KL measures how much the latents are used, and is not to be added to a
+bound.  The particle bound also prints resampled_steps_per_sequence.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from experiments.lib import cli
 from experiments.lib.processes import define_distributed_flags, join_processes
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_SPLIT = flags.DEFINE_string("split", "test", "Which split to score: train, valid, test or another the data have.")
-_BOUND = flags.DEFINE_string(
-    "bound", "elbo", "elbo, iwae or particle; the KL printed beside any of them is the one-sample ELBO's."
+_SPLIT = flags.DEFINE_string("split", "test", "Split to score: train, valid, test or another split of the data.")
+_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle; the printed KL is always the one-sample ELBO's.")
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", 25, "Samples K of the IWAE bound, or particles; the ELBO takes one sample."
 )
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences to score; 0 for all.")
-_CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
+_CHUNK = flags.DEFINE_integer(
+    "chunk_size", 8, "IWAE: samples held in memory at once; particle bound: sequences held in memory at once."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
 define_distributed_flags()
 
 
 def main() -> None:
-    """Score one split and say so."""
+    """Score one split, and print the result."""
     join_processes()
     from experiments.lib.scoring import evaluate
 

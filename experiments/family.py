@@ -1,9 +1,9 @@
-"""Print how many parameters every model of the family has at paper size; no data are needed:
+"""Print the parameter count of every model of the family at paper size, without data:
 
-    python -m experiments.family
+    zf_jax family
 
-Each row is what ``--config=experiments/configs/FILE:VARIANT`` trains, heads that only training reads among them; the
-last column is beside SRNN's.
+A row is the model of ``--config=FILE:VARIANT``, with heads that are used in training only.  The last column is the
+ratio to SRNN's count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from experiments.lib import cli
 
 
 def main() -> None:
-    """Print the table; files of equal sizes share their rows."""
+    """Print the table; config files with equal rows share the rows."""
     shared: dict[str, list[str]] = {}
     for file in RNN_DIMS:
         lines = [f"  {name or '(none)':<10}{h:>8,}{count:>14,}{ratio:>9.4f}" for name, h, count, ratio in sizes(file)]
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def sizes(file: str) -> list[tuple[str, int, int, float]]:
-    """Of every variant of a config file, SRNN first and the plain file last: name, rnn_dim, parameters, their ratio."""
+    """Return (variant, rnn_dim, parameters, ratio to SRNN) of a config file, SRNN first and the plain file last."""
     from experiments.lib.matching import parameter_count
 
     rows = []
@@ -38,12 +38,12 @@ def sizes(file: str) -> list[tuple[str, int, int, float]]:
 
 
 def get_config(file: str, variant: str) -> Any:
-    """The config that ``--config=experiments/configs/FILE:VARIANT`` names."""
+    """Return the config of ``--config=FILE:VARIANT``."""
     return importlib.import_module(f"experiments.configs.{file.removesuffix('.py')}").get_config(variant)
 
 
 def model_of(config: Any) -> Any:
-    """The model that a config names, for data of its kind of which not one sequence is at hand."""
+    """Return the model of a config, built for a data set without sequences."""
     from experiments.lib.experiment import build_config_model
     from zf_jax.data import DataSet
     from zf_jax.data.music import NOTES

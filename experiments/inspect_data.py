@@ -1,11 +1,11 @@
-"""Counts a data set and decodes one training batch back into what people look at, read and listen to.
+"""Count a data set, and decode one training batch into pictures, sound or text.
 
-    python -m experiments.inspect_data --config=experiments/configs/mnist.py --config.data.dir=DIR --out=runs/look
+    zf_jax inspect_data --config=mnist --config.data.dir=DIR --out=runs/look
 
-Prints what was left out of the data and why, a line each, then all counts as one JSON object, and writes into --out:
-``batch.png`` (digits, waveforms or piano rolls), and ``batch.wav`` or ``batch.txt`` for speech and text.  Everything is
-drawn from the first batch of training, or the first 16 sequences of a larger batch, not from the files, so a mistake in
-padding, masks or normalisation is seen or heard.
+Write ``batch.png``, and ``batch.wav`` for speech or ``batch.txt`` for text, into --out.  Print the files' names, one
+line for each count of data left out, and all counts as one JSON object.  Pictures and sound are decoded from the first
+training batch (at most 16 sequences), not from the original files, so that errors of padding, masks and normalisation
+can be seen or heard.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from experiments.lib import cli
 from experiments.lib.config_flag import config_of, define_config
 from zf_jax import data, plotting
 
-_CONFIG = define_config("The config whose data are looked at: as of zf_jax train.")
-_OUT = flags.DEFINE_string("out", "runs/inspect", "Folder of the pictures.")
+_CONFIG = define_config("The config of the data set, as for zf_jax train.")
+_OUT = flags.DEFINE_string("out", "runs/inspect", "Folder to write into.")
 flags.mark_flags_as_required(["config"])
 _SHOWN = 10
 _LEFT_OUT = re.compile("left_out|not_read|not_scored|too_short|skipped|clipped|outside|without|copies")
 
 
 def main() -> None:
-    """Print the counts and say where the pictures are."""
+    """Write the decoded batch, and print the counts."""
     config = config_of(_CONFIG)
     options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     found = data.load(config.data.name, data_dir=config.data.dir or None, **options)
@@ -56,17 +56,15 @@ def main() -> None:
 
 
 def left_out(counts: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every count in a description of what was left out or is unlike the rest, and the first bad files."""
+    """Yield the name and value of every count of data left out or clipped, and the names of the first bad files."""
     for name, value in counts.items():
         if isinstance(value, Mapping):
             yield from left_out(value, f"{of}{name}: ")
         elif name == "bad_files":
             yield from ((f"{of}bad file", file) for file in value[:_SHOWN])
             if len(value) > _SHOWN:
-                yield f"{of}bad files that are not shown here", len(value) - _SHOWN
-        elif value and re.search(
-            r"left_out|not_read|not_scored|too_short|skipped|clipped|outside|without|copies", name
-        ):
+                yield f"{of}further bad files", len(value) - _SHOWN
+        elif value and _LEFT_OUT.search(name):
             yield of + name.replace("_", " "), value
 
 

@@ -1,10 +1,10 @@
-"""See what lies between two sequences: python -m experiments.interpolate --workdir=runs/digits
+"""Interpolate between the latents of two sequences: zf_jax interpolate --workdir=runs/digits
 
-Takes the posterior's latents of two sequences (the mean at every step), draws a straight line between them, and decodes
-eleven points of it: greedily, every element the likeliest given those before it, and by sampling.  Behind the end of
-the shorter of two sequences its latent is the prior's mean at that step.  Writes JSON, a picture, and text, sound or
-MIDI into WORKDIR/interpolation, or --out; text ends at its first end of sentence, all else at a length on the line
-between both.
+Take the posterior means of two sequences at every step, interpolate linearly between the two, and decode eleven points:
+once greedily, with the most likely element at every step, and once by sampling.  Past the end of the shorter sequence,
+the shorter sequence's latents are the prior's means.  Write SPLIT.json (with decoded text or notes), SPLIT.png, and
+sound or MIDI into WORKDIR/interpolation, or into --out.  Decoded text ends at the first end of sentence; other data
+have a length interpolated between the two lengths.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Folder to write into; WORKDIR/interpolation by default.")
-_SPLIT = flags.DEFINE_string("split", "valid", "Which split to take the two sequences from.")
-_ENDS = flags.DEFINE_list("ends", None, "Their numbers, e.g. 3,17; two that differ by default.")
-_NUM_POINTS = flags.DEFINE_integer("num_points", 11, "Points on the line, both ends among them.")
+_SPLIT = flags.DEFINE_string("split", "valid", "Split of the two sequences.")
+_ENDS = flags.DEFINE_list(
+    "ends", None, "Indices of the two sequences in the split, such as 3,17; by default, two that differ."
+)
+_NUM_POINTS = flags.DEFINE_integer("num_points", 11, "Number of points, with both ends.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the sampled decoding.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
 
 
 def main() -> None:
-    """Decode and say where."""
+    """Decode the points, and print decoded text."""
     from experiments.lib.interpolation import interpolate
 
     ends = None
@@ -34,7 +36,9 @@ def main() -> None:
         try:
             first, last = (int(end) for end in _ENDS.value)
         except ValueError:
-            raise cli.UserError(f"--ends must be two numbers, as 3,17, not {','.join(_ENDS.value)}") from None
+            raise cli.UserError(
+                f"--ends must be two whole numbers, such as 3,17, not {','.join(_ENDS.value)}"
+            ) from None
         ends = first, last
     interpolate(
         _WORKDIR.value,
@@ -50,7 +54,7 @@ def main() -> None:
 
 
 def _print_text(result: dict[str, Any]) -> None:
-    """Print what was decoded, if that is text."""
+    """Print the decoded sequences, if the data are text."""
     for name in ("greedy", "sampled"):
         if result.get(name) and isinstance(result[name][0], str):
             print(name)

@@ -1,13 +1,13 @@
-"""Prepare a data set once: from the original files to array_record, in TFDS's layout, without TensorFlow.
+"""Prepare a data set once: write the original files as array_record, in TFDS's layout, without TensorFlow.
 
-    python -m experiments.prepare_data --name=timit --manual_dir=/data/TIMIT --data_dir=/data/tfds
-    python -m experiments.prepare_data --name=mnist --data_dir=/data/tfds
-    python -m experiments.prepare_data --name=audio_folder --manual_dir=talks --data_dir=/data/tfds \
+    zf_jax prepare_data --name=timit --manual_dir=/data/TIMIT --data_dir=/data/tfds
+    zf_jax prepare_data --name=mnist --data_dir=/data/tfds
+    zf_jax prepare_data --name=audio_folder --manual_dir=talks --data_dir=/data/tfds \
         --options=split_by=speaker,sample_rate=16000
 
-Afterwards ``--config.data.dir=/data/tfds`` reads it.  Without --manual_dir, sets whose licence allows it are fetched
-(mnist, imdb, ljspeech, librispeech).  An interrupted preparation leaves nothing that is read; running it again goes on
-to the end, and a set that is whole is left as it is.  The counts of what was prepared are printed as one JSON object.
+Afterwards pass ``--config.data.dir=/data/tfds`` to train.  Without --manual_dir, the public sets mnist, imdb, ljspeech
+and librispeech are downloaded.  An interrupted preparation is never read: run the command again to prepare the set from
+the start.  A prepared set is kept.  The counts of the prepared set are printed as one JSON object on the last line.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from experiments.lib import cli
 from zf_jax import data
 
 _NAME = flags.DEFINE_string("name", None, f"The data set: one of {', '.join(data.NAMES)}.")
-_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "The folder of the original files.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where to prepare it: TFDS's data directory.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Folder of the original files.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder to prepare the set in: TFDS's data directory.")
 _OPTIONS = flags.DEFINE_string(
-    "options", "", "Settings of the set, as in config.data: sample_rate=16000,split_by=speaker."
+    "options", "", "Options of the set, as in config.data: sample_rate=16000,split_by=speaker."
 )
-_SKIP_BAD_FILES = flags.DEFINE_bool("skip_bad_files", False, "Count and skip files that cannot be used.")
+_SKIP_BAD_FILES = flags.DEFINE_bool("skip_bad_files", False, "Count and skip bad files.")
 flags.mark_flags_as_required(["name", "data_dir"])
 
 
 def main() -> None:
-    """Prepare the set, read it back and print its counts."""
+    """Prepare the set, read the set back, and print the counts."""
     assert _NAME.value is not None
     assert _DATA_DIR.value is not None
     options = dict(_option(item) for item in _items(_OPTIONS.value))
@@ -44,7 +44,7 @@ def main() -> None:
         **options,
     )
     if path is None:
-        print(f"{_NAME.value} needs no preparing: it is read as it lies")
+        print(f"{_NAME.value} needs no preparing: the original files are read")
         where = _MANUAL_DIR.value
     else:
         print(f"prepared: {path}")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _items(options: str) -> list[str]:
-    """Return what stands between the commas that are in no brackets and no quotes."""
+    """Split ``options`` at commas outside brackets and quotes."""
     # Quotes or brackets may hold commas: image_shape=(2,3), speaker_pattern='a{1,2}'.
     pattern = r"""(?:[^,()\[\]'"]|\([^)]*\)|\[[^\]]*\]|'[^']*'|"[^"]*"|[()\[\]'"])+"""
     return re.findall(pattern, options)
@@ -65,7 +65,7 @@ def _items(options: str) -> list[str]:
 def _option(item: str) -> tuple[str, Any]:
     name, equals, value = item.partition("=")
     if not equals:
-        raise cli.UserError(f"--options takes name=value pairs, and {item!r} has no =")
+        raise cli.UserError(f"--options must be NAME=VALUE pairs, not {item!r}")
     if name in ("name", "manual_dir", "data_dir", "skip_bad_files"):
         raise cli.UserError(f"--options cannot set {name}: use --{name}")
     try:

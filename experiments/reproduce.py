@@ -1,18 +1,20 @@
-"""Train and score the rows of the paper's tables, and write a report of them:
+"""Train and score the rows of the paper's tables, and write a report:
 
-    python -m experiments.reproduce --table=1,2,3 --figure=2 --scale=smoke --workdir=runs/smoke
-    python -m experiments.reproduce --table=digits --scale=small --seeds=0,1,2 --workdir=runs/reproduce
-    python -m experiments.reproduce --table=1 --scale=small --speech_set=librispeech --speech_dir=DIR --mnist_dir=DIR \\
+    zf_jax reproduce --table=1,2,3 --figure=2 --scale=smoke --workdir=runs/smoke
+    zf_jax reproduce --table=digits --scale=small --seeds=0,1,2 --workdir=runs/reproduce
+    zf_jax reproduce --table=1 --scale=small --speech_set=librispeech --speech_dir=DIR --mnist_dir=DIR \\
         --workdir=runs/reproduce
 
-``smoke`` has tiny models and stand-in data that it makes itself: it shows that all is connected, and its numbers mean
-nothing.  ``small`` has the sizes of the configs' ``small`` variants, all as large as Z-Forcing there, ``paper`` those
-of the paper.  Table 1 is speech on the left and MNIST on the right (a side whose folder is not given is left out),
-table 2 is IMDB, table 3 interpolates between two sentences with table 2's models, figure 2 is the KL in training with
-and without the auxiliary cost, of table 1's models.  ``digits`` is no table of the paper: its rows need no data.
+Scale ``smoke`` trains tiny models for two updates on generated data, as a test of the program; the numbers mean
+nothing.  Scale ``small`` has the sizes of the configs' ``small`` variants, with all parameter counts equal to
+Z-Forcing's.  Scale ``paper`` has the paper's sizes.
 
-Run again it goes on where it was; a part that is finished is only read.  Every number is in a file of its own in
-WORKDIR/results, from which alone WORKDIR/REPORT.md and WORKDIR/report.html are made.
+Table 1 is speech (left) and MNIST (right); a side without a folder is left out.  Table 2 is IMDB.  Table 3 interpolates
+between two sentences with the models of table 2.  Figure 2 is the validation KL during training, with and without the
+auxiliary cost, of the models of table 1.  ``digits`` needs no data and is not a table of the paper.
+
+Run again, the program continues; finished parts are only read.  The numbers of each row and seed are in one file of
+WORKDIR/results.  WORKDIR/REPORT.md and WORKDIR/report.html are made from these files and the runs' pictures and sound.
 """
 
 from __future__ import annotations
@@ -25,23 +27,28 @@ from absl import flags
 
 from experiments.lib import cli
 
-_TABLE = flags.DEFINE_list("table", [], "1, 2, 3 and digits.")
-_FIGURE = flags.DEFINE_list("figure", [], "2.")
-_SCALE = flags.DEFINE_enum("scale", "smoke", ["smoke", "small", "paper"], "How large.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for all runs, one folder each, and the report.", required=True)
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train every row with.")
-_ROWS = flags.DEFINE_list("rows", [], "Only these rows, e.g. ours,aux; all by default.")
+_TABLE = flags.DEFINE_list("table", [], "Tables to train: any of 1, 2, 3, digits.")
+_FIGURE = flags.DEFINE_list("figure", [], "Figures to train: 2.")
+_SCALE = flags.DEFINE_enum("scale", "smoke", ["smoke", "small", "paper"], "Sizes of models and data.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs and of the report.", required=True)
+_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds with which to train every row.")
+_ROWS = flags.DEFINE_list("rows", [], "Rows to train, such as ours,aux; all by default.")
 _SPEECH_SET = flags.DEFINE_enum(
-    "speech_set", "timit", ["timit", "blizzard", "librispeech", "ljspeech", "audio_folder"], "The config of speech."
+    "speech_set",
+    "timit",
+    ["timit", "blizzard", "librispeech", "ljspeech", "audio_folder"],
+    "Config of the speech data.",
 )
-_SPEECH_DIR = flags.DEFINE_string("speech_dir", "", "Folder of the speech.")
-_SPLIT_BY = flags.DEFINE_string("speech_split_by", "", "config.data.split_by, where the set has it: speaker or file.")
+_SPEECH_DIR = flags.DEFINE_string("speech_dir", "", "Folder of the speech data.")
+_SPLIT_BY = flags.DEFINE_string(
+    "speech_split_by", "", "config.data.split_by, if the speech set has the option: speaker or file."
+)
 _MNIST_DIR = flags.DEFINE_string("mnist_dir", "", "Folder of MNIST.")
 _IMDB_DIR = flags.DEFINE_string("imdb_dir", "", "Folder of IMDB.")
 
 
 def main() -> None:
-    """Train what is not trained, score what is not scored, write the report."""
+    """Train and score all unfinished parts, and write the report."""
     from experiments.lib.report import write_report
     from experiments.lib.reproduction import make_smoke_data, run_part, tables
 
@@ -54,7 +61,7 @@ def main() -> None:
             if one not in known.split():
                 raise cli.UserError(f"--{name} has no {one!r}: choose of {', '.join(known.split())}")
     if not _TABLE.value and not _FIGURE.value:
-        raise cli.UserError("nothing is asked for: give --table or --figure")
+        raise cli.UserError("there is nothing to train: pass --table or --figure")
     seeds = cli.seeds_of(_SEEDS)
     wanted = []
     if "digits" in _TABLE.value:

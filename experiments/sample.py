@@ -1,8 +1,9 @@
-"""Draw from a run: python -m experiments.sample --workdir=runs/digits --num_samples=16
+"""Draw samples from a run: zf_jax sample --workdir=runs/digits --num_samples=16
 
-Reads the checkpoint of the best validation ELBO and draws samples beside real data, reconstructions and completions
-into WORKDIR/samples, or --out.  The arrays, in the units of the data, are in samples.npz there: ``samples``, ``real``,
-``reconstructions``, ``completions`` [3, B, T, ...], the real ``lengths`` and the number of steps ``given``.
+Read the checkpoint of the best validation ELBO, and draw samples, reconstructions and completions beside validation
+sequences.  Write pictures, samples.npz, and text, sound or MIDI into WORKDIR/samples, or into --out.  The arrays of
+samples.npz are in the units of the data: ``samples``, ``real``, ``reconstructions``, ``completions`` [3, B, T, ...],
+the ``lengths`` of the real sequences, and ``given``, the number of real steps that a completion starts from.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from absl import flags
 from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Folder of the pictures; WORKDIR/samples by default.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Sequences to draw.")
-_LENGTH = flags.DEFINE_integer("length", 0, "Steps of the samples; 0 for as many as the data have.", 0)
-_TEMPERATURE = flags.DEFINE_float("temperature", None, "Spread of latents and elements: under 1 less than the model's.")
-_GREEDY = flags.DEFINE_bool("greedy", False, "Draw nothing: means, and the likeliest of classes.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write into; WORKDIR/samples by default.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 16, "Number of sequences to draw.")
+_LENGTH = flags.DEFINE_integer(
+    "length", 0, "Steps per sample; 0 for the length of the longest validation sequence shown.", 0
+)
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "Scale of the randomness of latents and elements; below 1, less random than the model."
+)
+_GREEDY = flags.DEFINE_bool("greedy", False, "Take means and most likely classes instead of drawing.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
 
 
 def main() -> None:
-    """Draw and say where."""
+    """Draw the samples, and print the files' names."""
     from experiments.lib.gallery import Gallery
     from experiments.lib.run_folder import restore
     from zf_jax import plotting
@@ -36,7 +41,7 @@ def main() -> None:
     if _TEMPERATURE.value is not None and not 0 < _TEMPERATURE.value < math.inf:
         raise cli.UserError(f"--temperature must be above 0 and finite, not {_TEMPERATURE.value}: or pass --greedy")
     if _TEMPERATURE.value is not None and _GREEDY.value:
-        raise cli.UserError("--greedy draws nothing, so that there is no --temperature: pass one of the two")
+        raise cli.UserError("--greedy has no --temperature: pass only one of the two flags")
     experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value, _DATA_DIR.value)
     folder = path / "samples" if _OUT.value is None else Path(_OUT.value)
     how = {"length": _LENGTH.value, "temperature": _TEMPERATURE.value, "greedy": _GREEDY.value}

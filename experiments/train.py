@@ -1,7 +1,7 @@
-"""Train a model: python -m experiments.train --config=experiments/configs/digits.py --workdir=runs/digits
+"""Train a model: zf_jax train --config=digits --workdir=runs/digits
 
-Started again with the same flags, training continues from the last checkpoint; SIGTERM and Ctrl-C save and stop.  Any
-field of the config can be set on the command line, e.g. --config.train.num_steps=200 --config.model.name=rnn.
+Run again with the same flags, the program continues from the last checkpoint.  SIGTERM and Ctrl-C save a checkpoint and
+stop.  Every field of the config is a flag, such as --config.train.num_steps=200 --config.model.name=rnn.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from experiments.lib.config_flag import config_of, define_config
 from experiments.lib.processes import define_distributed_flags, join_processes
 
 _CONFIG = define_config()
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder that the run writes into.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
 define_distributed_flags()
 flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    """Train, or go on training."""
+    """Train from the start or from the last checkpoint."""
     join_processes()
     from experiments.lib.training_loop import train
 
