@@ -1,9 +1,10 @@
 """Measure how a run uses its latents: zf_jax diagnose --workdir=runs/digits
 
 Read the checkpoint of the best validation ELBO and compute, on one split: the KL per step and per dimension, active
-units, the mutual information, the log-likelihood lost if z comes from the prior or from another sequence, and the share
-of scales below one quantisation step.  Means over sequences have standard errors.  Write SPLIT.json, SPLIT_kl.png and
-SPLIT_latents.png into WORKDIR/diagnostics, and print all of the JSON but lists as one object on the last line.
+units, the mutual information, the log-likelihood lost if z is drawn from the prior, is another sequence's or is 0, and
+the share of scales below one quantisation step.  Means over sequences have standard errors.  Write SPLIT.json,
+SPLIT_kl.png and SPLIT_latents.png into WORKDIR/diagnostics, and print the JSON without lists as one object on the last
+line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Models trained by one config and scored by one evaluator, beside the floors that any of them must clear."""
+"""Train models with one config, evaluate all with the same bounds, and add simple baselines."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from zf_jax.evaluation.baselines import floors
 from zf_jax.evaluation.units import summarise
 from zf_jax.sharding import global_batch
 
-DIAGNOSED = 256  # sequences on which active units are counted
-ROUNDS = 5  # of timing
+DIAGNOSED = 256  # sequences for the count of active units
+ROUNDS = 5  # timings per model
 
 
 def compare(
@@ -41,14 +41,24 @@ def compare(
     split: str = "test",
     match_parameters: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row a model and one a floor; figures are means over seeds, with their spread where there are several.
+    """Return one row per model and one row per baseline, and write the rows to ``workdir/compare.json``.
 
-    Beside a figure over sequences stands its standard error, ``<name>_stderr``, the mean of the seeds' where there are
-    several: the same sequences are scored again, which makes it no smaller.
+    Figures are means over seeds.  With several seeds, ``<name>.spread`` is the standard deviation over seeds.
+    ``<name>_stderr`` is the standard error over sequences, averaged over seeds, because all seeds score the same
+    sequences.
 
     Args:
-      models: ``"vrnn"``, or with another emission than the config's, ``"vrnn:gmm"``.
-      match_parameters: choose each rnn_dim so that all are about as large as the first.
+      config: the config of every model but for name, emission, seed and, if matched, rnn_dim.
+      workdir: the folder of all runs.
+      models: names such as ``"vrnn"``, or ``"vrnn:gmm"`` for another emission than the config's.
+      seeds: the seeds with which every model is trained.
+      num_samples: K of the IWAE bound.
+      num_sequences: the number of evenly spaced sequences to score; 0 for all.
+      split: the split to score.
+      match_parameters: choose each rnn_dim so that the parameter count is nearest to the first model's.
+
+    Raises:
+      UserError: an argument is wrong, a folder holds another run, or a signal stopped the training.
     """
     if not models or not seeds or num_samples < 1:
         raise UserError("a comparison needs at least one model, one seed and one sample")
@@ -57,7 +67,7 @@ def compare(
     if any(name.endswith(":") for name in models):
         raise UserError(f"a model is NAME or NAME:EMISSION, not {', '.join(n for n in models if n.endswith(':'))}")
     configs = [_for_model(config, name) for name in models]
-    experiments = [build(one) for one in configs]  # every config is checked before the first is trained
+    experiments = [build(one) for one in configs]  # checks every config before the first training
     data = experiments[0].data
     data.split(split)
     labels = [_label(one, data) for one in configs]
@@ -68,7 +78,9 @@ def compare(
         configs = [configs[0]] + [match(one, data, target) for one in configs[1:]]
         experiments = [build(one) for one in configs]
     if len({one.model.emission.is_density for one in experiments}) > 1:
-        raise UserError("densities and probabilities of integers (dmol) do not compare in nats: compare them apart")
+        raise UserError(
+            "densities and probabilities of integers (dmol) do not compare in nats: compare each kind separately"
+        )
     scored = {"split": split, "num_sequences": num_sequences}
     rows = []
     for name, label, one, experiment in zip(models, labels, configs, experiments, strict=True):
@@ -88,7 +100,7 @@ def compare(
         }
         rows.append(facts | _over_seeds(found))
     rows += _floors(experiments[0], **scored)
-    _write(rows, workdir)  # before the last step, which holds all models at once
+    _write(rows, workdir)  # timing needs memory for all models at once, and may fail
     for row, seconds in zip(rows, seconds_per_update(experiments), strict=False):
         row["seconds_per_update"] = seconds
     _write(rows, workdir)
@@ -96,7 +108,7 @@ def compare(
 
 
 def _label(config: Any, data: Any) -> str:
-    """The model's name, with the emission's where that is not the data's own."""
+    """Return the model's name, and the emission's if not the data set's default."""
     name, emission = config.model.name, config.model.emission or data.default_emission
     return name if emission == data.default_emission else f"{name}:{emission}"
 
@@ -106,7 +118,7 @@ def _write(rows: list[dict[str, Any]], workdir: Path) -> None:
 
 
 def seconds_per_update(experiments: list[Experiment]) -> list[float]:
-    """The compiled train step of each on one batch of its own, timed in turns: the median over the rounds."""
+    """Return the median seconds of an update of each model, timed in turns over ``ROUNDS`` rounds."""
     runs = []
     for experiment in experiments:
         batch = next(
@@ -129,13 +141,13 @@ def seconds_per_update(experiments: list[Experiment]) -> list[float]:
 
 
 def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_samples: int) -> dict[str, float]:
-    """Figures of one run, ``{"elbo.nats_per_sequence": ..., ...}``; what is trained already is only read."""
+    """Train a run unless finished, and return the run's figures, ``{"elbo.nats_per_sequence": ..., ...}``."""
     trained = train(config, folder)
     if trained["interrupted"]:
-        raise UserError("stopped by a signal; run the same command again to go on")
+        raise UserError("stopped by a signal: run the same command again to continue")
     if trained["step"] != config.train.num_steps and not trained["stopped_early"]:
         raise UserError(
-            f"{folder} holds a run of {trained['step']} updates, and the comparison is of {config.train.num_steps}: "
+            f"{folder} holds a run of {trained['step']} updates, and the config asks for {config.train.num_steps}: "
             "choose another --workdir"
         )
     bounds = {
@@ -145,13 +157,13 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
     found = latent_figures(restore(folder, "best"), split=scored["split"], num_sequences=few, num_mutual=0)
-    active = found.get("active_units", 0)  # none of a model without latents; None of a single sequence
+    active = found.get("active_units", 0)  # absent for a model without latents, None for a single sequence
     figures |= {"best_step": float(bounds["elbo"]["step"]), "last_step": float(trained["step"])}
     return figures if active is None else figures | {"active_units": float(active)}
 
 
 def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of every figure, and its standard deviation over seeds, ``"<name>.spread"``."""
+    """Return the mean of every figure, and the standard deviation over seeds as ``"<name>.spread"``."""
     row = {}
     for name in found[0]:
         values = [figures[name] for figures in found]
@@ -162,11 +174,11 @@ def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _floors(experiment: Experiment, split: str, num_sequences: int) -> list[dict[str, Any]]:
-    """What a model that knows little gets on the same sequences."""
+    """Return one row per baseline, on the same sequences."""
     data, rows = experiment.data, []
     for name, totals in floors(data.split("train"), some_of(data.split(split), num_sequences), data).items():
         if not experiment.model.emission.is_density and data.normalisation is not None:
-            # The floors are densities of normalised samples; the mass of a bin is about the density times its width.
+            # Baselines are densities of normalised samples; a bin's probability is about the density times the width.
             shift = totals.samples(data.observation.size) * math.log(experiment.model.emission.step)
             totals = totals._replace(bound=totals.bound + shift)
         figures = {k: v for k, v in summarise(totals, units(experiment)).items() if isinstance(v, float)}

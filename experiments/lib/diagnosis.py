@@ -1,4 +1,4 @@
-"""A run in, what its latents do out: figures as JSON and pictures beside the run."""
+"""Compute how a run uses its latents, and write JSON and pictures into the run's folder."""
 
 from __future__ import annotations
 
@@ -33,13 +33,21 @@ def diagnose(
     data_dir: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Look at one split of the run in ``workdir``; what ``experiments.diagnose`` prints, and the lists beside it.
+    """Diagnose one split of the run in ``workdir``, write ``workdir/diagnostics``, and return the JSON's content.
 
     Args:
-      report: called with the result before it is written.
+      workdir: the folder of the run.
+      split: the split to read.
+      num_sequences: the number of evenly spaced sequences; 0 for all.
+      num_mutual: the number of sequences for the mutual information; 0 for none.
+      seed: the seed of the posterior samples.
+      checkpoint: ``best`` or ``latest``.
+      data_dir: the folder of the data, if moved since training.
+      report: a function called with the result before writing.
 
     Raises:
-      UserError, CheckpointError, DataError: there is no run, no such split, no sequence, a damaged checkpoint.
+      UserError, CheckpointError, DataError: the folder holds no run, the split is missing or empty, or the checkpoint
+        is damaged.
     """
     restored = restore(workdir, checkpoint, data_dir)
     experiment, state, path = restored
@@ -66,10 +74,10 @@ def latent_figures(
     num_mutual: int = 64,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What ``zf_jax.evaluation.latents`` finds in a split of a run that ``restore`` gave; nothing is written."""
+    """Return the figures of ``zf_jax.evaluation.latents`` for one split of a restored run."""
     if num_sequences < 0 or num_mutual < 0 or num_mutual == 1:
         raise UserError(
-            f"--num_sequences must be at least 0, and --num_mutual at least 2 or 0: {num_sequences}, {num_mutual}"
+            f"--num_sequences must be at least 0, --num_mutual 0 or at least 2, not {num_sequences} and {num_mutual}"
         )
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
@@ -93,13 +101,13 @@ def latent_figures(
 
 
 def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
-    """Draw what ``diagnose`` found: ``SPLIT_kl.png``, a heat map with its margins, and ``SPLIT_latents.png``.
+    """Draw ``SPLIT_kl.png``, a heat map of the KL with sums per step and dimension, and ``SPLIT_latents.png``.
 
-    Bands and bars of error are standard errors over sequences.
+    Bands and error bars are standard errors over sequences.
     """
     paths = [folder / f"{result['split']}_{name}.png" for name in ("kl", "latents")]
     heat = np.array(result["kl_nats_per_step_and_dimension"]).T
-    order = np.argsort(-np.array(result["kl_nats_per_dimension"]))  # the dimension that says most first
+    order = np.argsort(-np.array(result["kl_nats_per_dimension"]))  # the dimension of the largest KL first
     figure = Figure(figsize=(10, 7), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(4, 1), height_ratios=(1, 3), sharex="col", sharey="row")
     steps = np.arange(1, heat.shape[1] + 1)
@@ -112,7 +120,7 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     grid[0, 1].set_axis_off()
     extent = (0.5, heat.shape[1] + 0.5, heat.shape[0] - 0.5, -0.5)
     drawn = grid[1, 0].imshow(heat[order], aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-    grid[1, 0].set(xlabel=data.units, ylabel="latent dimension, by its KL")
+    grid[1, 0].set(xlabel=data.units, ylabel="latent dimension, sorted by KL")
     figure.colorbar(drawn, ax=grid[1, 0], location="bottom", label="KL, nats", shrink=0.6)
     grid[1, 1].barh(np.arange(len(order)), np.array(result["kl_nats_per_dimension"])[order])
     grid[1, 1].set(xlabel=f"nats per {data.units}")
@@ -124,11 +132,11 @@ def draw(result: dict[str, Any], folder: Path, data: Any) -> list[Path]:
     left.semilogy(np.arange(1, len(variance) + 1), np.maximum(variance, 1e-12), ".")
     left.axhline(ACTIVE_VARIANCE, color="grey", linewidth=0.8)
     left.set(xlabel="latent dimension, sorted", ylabel="variance of the posterior mean")
-    active = "not known from one sequence" if result["active_units"] is None else result["active_units"]
+    active = "unknown for one sequence" if result["active_units"] is None else result["active_units"]
     left.set_title(f"active of {result['latent_dim']}: {active}")
     losses = {k: v for k, v in result["emission_loss_nats_per_sequence"].items() if v["mean"] is not None}
     errors = [loss["stderr"] or 0.0 for loss in losses.values()]
     right.bar(list(losses), [loss["mean"] for loss in losses.values()], yerr=errors)
-    right.set(ylabel="nats per sequence", title="log p(y | z) lost with z from elsewhere")
+    right.set(ylabel="nats per sequence", title="log p(y | z) lost if z is replaced")
     save(figure, paths[1])
     return paths

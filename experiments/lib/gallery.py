@@ -1,4 +1,4 @@
-"""What a model can do, to be looked at: samples beside real data, reconstructions, completions."""
+"""Draw samples, reconstructions and completions beside real sequences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMPLETIONS = 3
 
 
 class Gallery:
-    """Draws the same few validation sequences beside what the model makes; the test split is not looked at."""
+    """Draw the same validation sequences beside samples of a model; the test split is not read."""
 
     def __init__(
         self,
@@ -29,11 +29,14 @@ class Gallery:
         temperature: float | None = None,
         greedy: bool = False,
     ):
-        """Pick ``count`` sequences of middling length, and compile nothing yet.
+        """Choose ``count`` validation sequences whose lengths are nearest to the median.
 
         Args:
-          length: steps of the samples; 0 for as many as the longest sequence picked has.
-          temperature, greedy: as for ``generation.sample``, of samples and completions.
+          experiment: the model and the data.
+          count: the number of sequences and of samples.
+          length: steps per sample; 0 for the length of the longest chosen sequence.
+          temperature: as for ``generation.sample``, for samples and completions.
+          greedy: as for ``generation.sample``, for samples and completions.
         """
         self.data = experiment.data
         name = "valid_chunks" if "valid_chunks" in self.data.splits else "valid"
@@ -47,11 +50,11 @@ class Gallery:
         how = {"temperature": temperature, "greedy": greedy}
         self.given = max(min(self.lengths) // 2, 1)
         model, real, given = experiment.model, self.real, self.given
-        # Under the srnn protocol a model never saw a start frame: its samples begin from real first frames.
+        # Under the srnn protocol a model is not trained on a start frame, so samples begin from real first frames.
         first = real.inputs[jnp.arange(count) % len(examples), 0] if self.data.protocol == "srnn" else None
         half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
 
-        @jax.jit  # the key is an argument: drawn at every validation, compiled once
+        @jax.jit  # compiled once for all validations, because the key is an argument
         def generate(params, key):
             keys = jax.random.split(key, 2 + _COMPLETIONS)
             completed = [
@@ -69,7 +72,7 @@ class Gallery:
         self._generate = generate
 
     def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
-        """Write pictures, ``samples.npz`` and text or sound into ``folder``; the pictures by name, ``[H, W, 3]``."""
+        """Write pictures, samples.npz, and text, sound or MIDI into ``folder``; return pictures ``[H, W, 3]``."""
         samples, reconstructed, completed = jax.device_get(self._generate(params, seed_key(seed)))
         folder.mkdir(exist_ok=True)
         np.savez(
@@ -125,7 +128,7 @@ class Gallery:
         return [row[:length] for row, length in zip(values, self.lengths, strict=True)]
 
     def _cut_samples(self, values: np.ndarray) -> list[np.ndarray]:
-        """Text ends at its first end of sentence, images at their last pixel; all else is as long as it was drawn."""
+        """Cut text at the first end of sentence, and images at the last pixel; other samples are not cut."""
         if self.data.vocabulary is None:
             return [row[: max(self.lengths)] for row in values] if self.data.image_shape is not None else list(values)
         end = self.data.vocabulary.index("<eos>")

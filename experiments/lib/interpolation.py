@@ -1,4 +1,4 @@
-"""A line between the latents of two sequences, decoded at points along it, as pictures, text, sound and JSON."""
+"""Interpolate between the latents of two sequences, and write decoded points as JSON, a picture, sound or MIDI."""
 
 from __future__ import annotations
 
@@ -31,17 +31,23 @@ def interpolate(
     out: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
-    """Write what lies between two sequences of a split into ``workdir/interpolation``; what it wrote as JSON.
+    """Interpolate between two sequences of a split, write ``workdir/interpolation``, and return the JSON's content.
 
-    A folder that cannot be written costs a warning.
+    If the folder cannot be written, a warning is printed.
 
     Args:
-      ends: the two sequences, by their number in the split; None takes two of middling length that differ most.
-      out: the folder to write into in place of ``workdir/interpolation``.
-      report: called with the result before it is written.
+      workdir: the folder of the run.
+      split: the split of the two sequences.
+      ends: the indices of the two sequences; None for two sequences of about median length that differ most.
+      num_points: the number of points, with both ends.
+      seed: the seed of the sampled decoding.
+      checkpoint: ``best`` or ``latest``.
+      data_dir: the folder of the data, if moved since training.
+      out: the folder to write into instead of ``workdir/interpolation``.
+      report: a function called with the result before writing.
 
     Raises:
-      UserError: there is no run, no such sequence, or the model has no latents.
+      UserError: the folder holds no run, the split has no such sequence, or the model has no latents.
     """
     experiment, state, path = restore(workdir, checkpoint, data_dir)
     model, data = experiment.model, experiment.data
@@ -53,7 +59,7 @@ def interpolate(
     first, last = _two_that_differ(source) if ends is None else ends
     for end in (first, last):
         if not 0 <= end < len(source):
-            raise UserError(f"{split} has {len(source)} sequences, numbered from 0: there is no {end}")
+            raise UserError(f"--ends must be between 0 and {len(source) - 1}, the sequences of {split}, not {end}")
     examples = [source[first], source[last]]
     lengths = [len(example.targets) for example in examples]
     batch = jax.tree.map(jnp.asarray, pad(examples, max(lengths)))
@@ -75,7 +81,7 @@ def interpolate(
         "ends": [int(first), int(last)],
         "lengths": lengths,
         "weights": weights.tolist(),
-        "joined": "behind the end of the shorter, its latent is the prior's mean at that step",
+        "joined": "past the end of the shorter sequence, the shorter sequence's latents are the prior's means",
         "step": int(state.step),
         "seed": seed,
     }
@@ -96,7 +102,7 @@ def interpolate(
 
 
 def _write(result: dict[str, Any], rows: dict[str, Any], data: Any, folder: Path) -> None:
-    """Write the JSON, a picture, and sound or MIDI into a folder, and print its name."""
+    """Write the JSON, a picture, and sound or MIDI into a folder, and print the folder's name."""
     split = result["split"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{split}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -106,11 +112,14 @@ def _write(result: dict[str, Any], rows: dict[str, Any], data: Any, folder: Path
             plotting.write_wav(found, data, folder / f"{split}_{name}.wav")
         if plotting.is_music(data):
             write_midi(found, folder / f"{split}_{name}.mid")
-    print(f"{folder} holds what lies between {split} {result['ends']}")
+    print(f"{folder} holds the interpolation between {split} {result['ends']}")
 
 
 def _two_that_differ(source: Any) -> tuple[int, int]:
-    """Of the first hundred, a sequence of median length and the one of a length like it that agrees with it least."""
+    """Return the indices of a sequence of median length, and of the most different among 20 of similar length.
+
+    Only the first hundred sequences are read.
+    """
     lengths = np.asarray(source.lengths)[:100]
     near = np.argsort(np.abs(lengths - np.median(lengths)), kind="stable")[:20]
     one = np.asarray(source[int(near[0])].targets)
@@ -125,7 +134,7 @@ def _two_that_differ(source: Any) -> tuple[int, int]:
 
 
 def _cut(values: np.ndarray, steps: list[int], data: Any) -> list[np.ndarray]:
-    """Text up to its first end of sentence, everything else as long as its point on the line between two lengths."""
+    """Cut text at the first end of sentence, and other sequences at the interpolated length."""
     if data.vocabulary is None:
         return [row[:length] for row, length in zip(values, steps, strict=True)]
     end = data.vocabulary.index("<eos>")

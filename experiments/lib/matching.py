@@ -15,13 +15,17 @@ from zf_jax.objective.loss import trainable
 
 
 def parameter_count(model: Any) -> int:
-    """The number of trained scalars."""
+    """Return the number of trained scalars of a model."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 def match(config: Any, data: DataSet, target: int) -> Any:
-    """The same config with the rnn_dim whose parameter count is nearest to ``target``."""
+    """Return a copy of the config with the rnn_dim whose parameter count is nearest to ``target``.
+
+    Raises:
+      UserError: the model has no rnn_dim.
+    """
 
     def count(size: int) -> int:
         trial = copy.deepcopy(config)

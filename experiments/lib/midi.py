@@ -1,4 +1,4 @@
-"""Piano rolls as MIDI files."""
+"""Write piano rolls as MIDI files."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import numpy as np
 
 from zf_jax.data.music import LOWEST_NOTE
 
-_TICKS = 120  # a step: a quaver of the usual 240 ticks a crotchet
+_TICKS = 120  # per step: an eighth note at 240 ticks per quarter note
 _REST = 2  # steps of silence between two sequences
 
 
 def write_midi(rolls: list[np.ndarray], path: Path) -> Path:
-    """Write piano rolls, ``[T, 88]`` of 0 and 1 each, one after another; a note held over steps sounds once.
+    """Write piano rolls, ``[T, 88]`` of 0 and 1 each, one after another into one MIDI file, and return the path.
+
+    A note that is 1 in consecutive steps is one held note.
 
     Args:
-      rolls: column d is the MIDI note 21 + d; a step is a quaver at 120 crotchets a minute.
+      rolls: column d is the MIDI note 21 + d; a step is an eighth note at 120 quarter notes per minute.
+      path: the file to write.
     """
     import mido
 
@@ -30,7 +33,7 @@ def write_midi(rolls: list[np.ndarray], path: Path) -> Path:
                     track.append(mido.Message(kind, note=int(note) + LOWEST_NOTE, velocity=64, time=waited))
                     waited = 0
             waited += _TICKS
-        waited += (_REST - 1) * _TICKS  # the step in which the last notes end is the first of them
+        waited += (_REST - 1) * _TICKS  # the step in which the last notes end counts as silence
     file = mido.MidiFile(ticks_per_beat=2 * _TICKS)
     file.tracks.append(track)
     file.save(path)

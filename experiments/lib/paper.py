@@ -1,4 +1,4 @@
-"""The numbers that the papers print, each with its source and its kind: exact, a bound or an estimate."""
+"""Hold the paper's published numbers, each with a source and a kind: exact, a bound or an estimate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GOYAL = "Goyal et al. 2017"
 
 
 class Number(NamedTuple):
-    """A published number: in the unit of its table."""
+    """A published number, in the unit of the table."""
 
     value: float
     kind: str
@@ -16,13 +16,13 @@ class Number(NamedTuple):
 
 
 def _speech(values: dict[str, float]) -> dict[str, Number]:
-    kinds = {"rnn": "exact", "rnn_gmm": "exact", "vrnn_gmm": "estimate, by all signs not the bound"}
+    kinds = {"rnn": "exact", "rnn_gmm": "exact", "vrnn_gmm": "estimate, probably not the bound"}
     return {
         row: Number(value, kinds.get(row, "lower bound"), f"{GOYAL}, table 1, left") for row, value in values.items()
     }
 
 
-# Normalised nats, higher is better: TIMIT a sequence, Blizzard a half second.
+# Nats of normalised samples, higher is better; TIMIT per sequence, Blizzard per half second.
 TIMIT = _speech(
     {
         "rnn": -1900,
@@ -51,12 +51,12 @@ BLIZZARD = _speech(
         "kla_aux": 15024,
     }
 )
-# Nats an image; the table prints -log p, lower is better, and these have the sign of the others here.
+# Nats per image, higher is better: the paper prints -log p, and the sign is changed here.
 MNIST = {
     "ours": Number(-80.60, "lower bound", f"{GOYAL}, table 1, right"),
     "aux": Number(-80.09, "lower bound", f"{GOYAL}, table 1, right"),
 }
-# Test perplexity by the ELBO, lower is better.
+# Test perplexity from the ELBO, lower is better.
 IMDB = {
     row: Number(value, "from the lower bound", f"{GOYAL}, table 2")
     for row, value in {"ours": 54.67, "aux_0.0025": 56.57, "aux_0.005": 65.84}.items()

@@ -1,4 +1,4 @@
-"""The report of ``experiments.reproduce``: Markdown, and one HTML page that needs no other file."""
+"""Write the report of ``experiments.reproduce`` as Markdown and as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from experiments.lib.reproduction import Table, read_results, tables
 
-Results = dict[tuple[str, str], list[dict[str, Any]]]  # by table and row, one for every seed
+Results = dict[tuple[str, str], list[dict[str, Any]]]  # by table and row, one result per seed
 _MIME = {".png": "image/png", ".wav": "audio/wav"}
 _STYLE = """body{font:16px/1.5 sans-serif;margin:1rem auto;max-width:60rem;padding:0 1rem;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .5rem;text-align:right}
@@ -24,7 +24,7 @@ pre{white-space:pre-wrap}"""
 
 
 class Claim(NamedTuple):
-    """A sentence of the paper, as a difference between two rows that should be above 0."""
+    """A claim of the paper, as a difference ``row - beside`` that should be above 0."""
 
     text: str
     table: str
@@ -34,7 +34,7 @@ class Claim(NamedTuple):
 
 
 CLAIMS = (
-    Claim("latents pay: IWAE above the RNN of equal size", "digits", "kla", "rnn", "bound"),
+    Claim("latents help: IWAE above the RNN of equal size", "digits", "kla", "rnn", "bound"),
     Claim("the auxiliary cost raises the KL", "digits", "aux", "ours", "kl"),
     Claim("the auxiliary cost raises the KL, with annealing", "digits", "kla_aux", "kla", "kl"),
     Claim("the auxiliary cost raises the bound", "digits", "aux", "ours", "bound"),
@@ -53,7 +53,7 @@ CLAIMS = (
 
 
 def write_report(workdir: Path, speech_set: str) -> list[Path]:
-    """Write ``REPORT.md`` and ``report.html`` of all finished parts of ``workdir``, from their files alone."""
+    """Write ``REPORT.md`` and ``report.html`` of all finished parts of ``workdir``, and return the two paths."""
     found: Results = {}
     for result in read_results(workdir):
         found.setdefault((result["table"], result["row"]), []).append(result)
@@ -62,10 +62,10 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     parts.append(("Claims of the paper", _claims(found, known)))
     scales = sorted({one["scale"] for several in found.values() for one in several})
     notes = [
-        f"Scale: {', '.join(scales)}." + (" The numbers of smoke mean nothing." if "smoke" in scales else ""),
-        "± is the standard error over seeds, n the number of seeds; the best step is that of the best validation ELBO.",
-        "A claim shows where its difference is above 0 by more than two standard errors, over two seeds at least.",
-        "alpha and beta of the paper are published nowhere.",
+        f"Scale: {', '.join(scales)}." + (" The numbers of scale smoke mean nothing." if "smoke" in scales else ""),
+        "± is the standard error over the n seeds; the best step is that of the best validation ELBO.",
+        "A claim shows (last column) if the difference is over two standard errors above 0, for at least two seeds.",
+        "The paper does not publish alpha and beta.",
     ]
     texts = ["# Reproduction", *notes]
     for title, rows in parts:
@@ -78,7 +78,7 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
 
 
 def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
-    """A header and a line for every row of a table that is finished with any seed."""
+    """Return a header, and a line for every row of a table that is finished for a seed."""
     split = table.splits[-1]
     iwae = any(f"{split}.iwae.nats_per_sequence" in one["figures"] for several in found.values() for one in several)
     columns = [f"{split}.elbo.nats_per_sequence", f"{split}.elbo.bits_per_sample", f"{split}.elbo.perplexity"]
@@ -110,7 +110,7 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
 
 
 def _claims(found: Results, known: dict[str, Table]) -> list[list[str]]:
-    """A header and a line for every claim whose rows are there."""
+    """Return a header, and a line for every claim whose two rows are finished."""
     lines = [["claim", "where", "difference", "standard error", "n", "KL, nats/sequence", "shows"]]
     for claim in CLAIMS:
         table = known.get(claim.table)
@@ -137,7 +137,7 @@ def _claims(found: Results, known: dict[str, Table]) -> list[list[str]]:
 
 
 def verdict(mean: float, error: float | None) -> str:
-    """What a difference that should be above 0 says, given its standard error over seeds."""
+    """Return whether a difference confirms a claim, given the standard error over seeds; None for one seed."""
     if error is None:
         return f"one seed, no verdict; the sign is {'as claimed' if mean > 0 else 'the other'}"
     if mean > 2 * error:
@@ -146,7 +146,7 @@ def verdict(mean: float, error: float | None) -> str:
 
 
 def paired(found: Results, claim: Claim, table: Table) -> list[tuple[float, float, float, float]]:
-    """Of every seed that both rows have: their figures and their KLs."""
+    """Return, for every seed of both rows, the two figures and the two KLs."""
     split = table.splits[-1]
     kl = f"{split}.elbo.kl_nats_per_sequence"
     column = {"bound": f"{split}.elbo.nats_per_sequence", "kl": kl}.get(claim.figure, claim.figure)
@@ -196,7 +196,7 @@ def _page(notes: list[str], parts: Any, known: dict[str, Table], found: Results,
 
 
 def _curves(name: str, table: Table, found: Results) -> bytes:
-    """ELBO and KL on validation against updates, of the first seed of every row, as PNG."""
+    """Return a PNG of validation ELBO and KL against updates, for the first seed of every row."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for place, (axes, label) in enumerate(zip(figure.subplots(1, 2), ("ELBO", "KL"), strict=True), 1):
         for row in table.rows:
@@ -211,7 +211,7 @@ def _curves(name: str, table: Table, found: Results) -> bytes:
 
 
 def _shown(result: dict[str, Any], table: Table, workdir: Path) -> list[str]:
-    """What a run drew, its sound and its sentences."""
+    """Return the HTML of a run's pictures, sound and interpolated sentences."""
     folder, body = workdir / result["folder"], []
     for path in sorted([*folder.glob("samples/*"), *folder.glob("interpolation/*")]):
         what = f"{table.title}, {result['row']}: {path.parent.name}/{path.stem}"

@@ -1,4 +1,4 @@
-"""The paper's tables as runs: every part a folder and a JSON file, so that what is finished is only read."""
+"""Train and score one row of the paper's tables, or read the row's JSON file if finished."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _TINY = {"rnn_dim": 6, "latent_dim": 2, "mlp_dim": 4, "embed_dim": 4}
 
 
 class Table(NamedTuple):
-    """What is trained for a table or a figure, and how it is scored."""
+    """The rows of a table, the splits to score, and the paper's numbers."""
 
     title: str
     rows: tuple[str, ...]
     splits: tuple[str, ...]
-    figure: str  # of the JSON files, the column that the paper prints
+    figure: str  # the column of the JSON files that the paper prints
     unit: str
     paper: dict[str, paper.Number]
 
 
 def tables(speech_set: str) -> dict[str, Table]:
-    """The tables by name; the numbers of table 1, left, are those of ``speech_set`` where the paper has any."""
+    """Return the tables by name; table 1, left, has the paper's numbers for TIMIT and Blizzard only."""
     nats = "nats/sequence, higher is better"
     published = {"timit": paper.TIMIT, "blizzard": paper.BLIZZARD}.get(speech_set, {})
     test = "test_chunks" if speech_set == "blizzard" else "test"
@@ -61,14 +61,14 @@ def tables(speech_set: str) -> dict[str, Table]:
             ("ours", "aux_0.0025", "aux_0.005"),
             ("valid", "test"),
             "test.elbo.perplexity",
-            "perplexity a word, lower is better",
+            "perplexity per word, lower is better",
             paper.IMDB,
         ),
     }
 
 
 def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str, str]) -> Any:
-    """The config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
+    """Return the config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
     if table == "digits":
         return _digits(row, scale)
     file = {"1-left": f"{speech_set}.py", "1-right": "mnist.py", "2": "imdb.py"}[table]
@@ -89,7 +89,7 @@ def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str,
 
 
 def _digits(row: str, scale: str) -> Any:
-    """Rows of digits.py: all anneal the KL but ``ours`` and ``aux``."""
+    """Return the config of a row of ``digits``; all rows but ``ours`` and ``aux`` anneal the KL."""
     config = digits.get_config()
     if row in ZFORCING:
         if row in ("ours", "aux"):
@@ -102,7 +102,7 @@ def _digits(row: str, scale: str) -> Any:
 
 
 def _smoke(config: Any, table: str, dirs: dict[str, str]) -> Any:
-    """The same with sizes and data that run in a second: shows that all is connected, and nothing else."""
+    """Return the config with tiny sizes, two updates and generated data, as a test of the program."""
     config.model.update(_TINY)
     if config.model.emission == "gmm":
         config.model.num_components = 2
@@ -122,7 +122,7 @@ def _smoke(config: Any, table: str, dirs: dict[str, str]) -> Any:
 
 
 def make_smoke_data(folder: Path) -> None:
-    """Write half a minute of tones and a few hundred sentences: stand-ins, so that ``smoke`` needs no data."""
+    """Write 24 recordings of a noisy tone and 300 sentences, the data of scale ``smoke``."""
     rng = np.random.default_rng(0)
     (folder / "speech").mkdir(parents=True, exist_ok=True)
     for number in range(24):
@@ -138,10 +138,10 @@ def make_smoke_data(folder: Path) -> None:
 def run_part(
     table: str, row: str, seed: int, scale: str, workdir: Path, speech_set: str, dirs: dict[str, str], command: str
 ) -> dict[str, Any]:
-    """Train and score one row with one seed, or read its JSON where it is finished.
+    """Train and score one row with one seed, and return the result; read the JSON file if the row is finished.
 
     Raises:
-      UserError: the run was interrupted, or its folder holds another config.
+      UserError: the run was interrupted, or the folder holds another config or scale.
     """
     part = workdir / "runs" / table / f"{row}-seed{seed}"
     file = workdir / "results" / f"{table}-{row}-seed{seed}.json"
@@ -157,10 +157,10 @@ def run_part(
         ours = config_of(table, "ours", scale, speech_set, dirs)
         config = match(config, experiment.data, parameter_count(build(ours).model))
         experiment = build(config)
-    began = time.time() if not part.exists() else None  # of a run that went on, this process knows a part only
+    began = time.time() if not part.exists() else None  # a continued run is not timed: this process saw a part
     trained = train(config, str(part))
     if trained["interrupted"]:
-        raise UserError("stopped by a signal; run the same command again to go on")
+        raise UserError("stopped by a signal: run the same command again to continue")
     samples = 2 if scale == "smoke" else SAMPLES
     few = 8 if scale == "smoke" else 0
     figures = {}
@@ -201,5 +201,5 @@ def run_part(
 
 
 def read_results(workdir: Path) -> list[dict[str, Any]]:
-    """Every finished part of a workdir."""
+    """Return the results of all finished parts of a workdir."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((workdir / "results").glob("*.json"))]

@@ -1,4 +1,4 @@
-"""A way to be told to stop: SIGTERM and SIGINT, also where only some of several processes get them."""
+"""Stop training at a SIGTERM or SIGINT, at the same step in all processes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import jax
 
 
 class StopSignal:
-    """Remembers SIGTERM and SIGINT, so that the loop can save and leave between two calls of the device.
+    """Record SIGTERM and SIGINT, so that the training loop can save and stop between two updates.
 
-    Before ``listen`` a signal has the effect that it had: there is nothing to save, and the program ends at once, also
-    from within a compilation.  A second signal ends the program at once too, with status 128 + the signal's number,
-    but never during a save.
+    Before ``listen`` a signal ends the program at once, also during a compilation, because there is nothing to save.
+    After ``listen`` a second signal ends the program at once, with status 128 + the signal's number; during a save, a
+    second signal is ignored.
     """
 
     def __init__(self):
@@ -34,22 +34,21 @@ class StopSignal:
             signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Take over the signals: from now on there is something to save."""
+        """Install the signal handlers; call this function before the first update."""
         if self._previous:
             return
         if jax.process_count() == 1:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._previous[number] = signal.signal(number, self._handle)
         else:
-            # Only some of several processes may be told to stop: JAX's handler of SIGTERM makes
-            # all agree on a step.
+            # A signal may reach only some of the processes.  JAX's handler of SIGTERM chooses one step for all.
             self._previous[signal.SIGINT] = signal.signal(
                 signal.SIGINT, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM)
             )
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Hold back even a second signal until the save is done."""
+        """Ignore a second signal until the save is complete."""
         self._saving = True
         try:
             yield
@@ -63,7 +62,7 @@ class StopSignal:
         self.received = True
 
     def requested(self, step: int) -> bool:
-        """Return whether to stop before the update after ``step``; the same answer in every process."""
+        """Return whether to stop after ``step``; every process gets the same answer."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 

@@ -6,7 +6,10 @@ from typing import Any
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows of ``comparison.compare``, the columns that this kind of data has, under a line on what ± is."""
+    """Return a Markdown table of the rows of ``comparison.compare``, below a line that defines ±.
+
+    Columns without a value in any row are left out.
+    """
     samples = next((row["num_samples"] for row in rows if "num_samples" in row), 0)
     columns = [
         ("model", "model"),
@@ -46,7 +49,7 @@ def _legend(rows: list[dict[str, Any]]) -> str:
     error = "its standard error over the sequences scored"
     several = [len(row["seeds"]) for row in rows if _several_seeds(row)]
     if not several:
-        return f"± behind a figure of a single run is {error}; how far runs of other seeds lie apart is not shown."
+        return f"± behind a figure of a single run is {error}; the deviation over seeds is not shown."
     spread = f"± behind the mean of {max(several)} seeds is the standard deviation over those seeds"
     return f"{spread}; behind a figure without several seeds, such as a floor's, {error}."
 
