@@ -1,28 +1,29 @@
-"""Your own arrays: an npz of ``values``, a padded array, and ``lengths``, the number of real steps of each row.
+"""Train on your own arrays: an npz file of padded ``values`` and of ``lengths``, the number of steps of each row.
 
-    python -m experiments.train --config=experiments/configs/arrays.py:small --config.data.dir=FILE --workdir=runs/mine
-    python -m experiments.evaluate --workdir=runs/mine --split=test --bound=elbo
+    zf_jax train --config=arrays:small --config.data.dir=FILE --workdir=runs/mine
+    zf_jax evaluate --workdir=runs/mine --split=test --bound=elbo
 
-On disk: FILE, ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds it as arrays.npz.  Values
-are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, normalised by the training split's mean and
-standard deviation).  80 / 10 / 10 of the sequences by seed, or as ``split`` in the file says: for each sequence the
-word train, valid or test.  With --config.data.missing=True a NaN, or a token -1, is an element that was not observed.
+Files: FILE, written by ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds arrays.npz.
+``values`` are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, which are normalised by the mean and
+standard deviation of the training split).  The split is 80 / 10 / 10 of the sequences by seed.  An array ``split`` in
+the file, the word train, valid or test for each sequence, replaces the split by seed.  With
+--config.data.missing=True, a NaN or a token -1 is an unobserved element.
 
-There is no number to meet.  Every step is scored (``full``).
+Protocol: every step is scored (``full``).
 """
 
 from experiments.configs.base import get_base
 
 
 def get_config(variant: str = ""):
-    """Sizes for a GPU, or ``small`` for two CPU cores."""
+    """Return the config with sizes for a GPU, or with ``small`` sizes for two CPU cores."""
     if variant not in ("", "small"):
         raise ValueError(f"arrays.py has no variant {variant!r}: use arrays.py or arrays.py:small")
     config = get_base()
     config.data.name = "arrays"
     config.data.protocol = "full"
-    config.data.num_tokens = 0  # one more than the largest in the file
-    config.data.missing = False  # whether NaN, or a token -1, is an element that was not observed
+    config.data.num_tokens = 0  # 0: one more than the largest token in the file
+    config.data.missing = False  # whether NaN, or a token -1, is an unobserved element
     config.data.valid_fraction = 0.1
     config.data.test_fraction = 0.1
     config.data.split_seed = 0

@@ -1,23 +1,26 @@
-"""Blizzard 2013: one female reader, frames of 200 samples at 16 kHz, half-second pieces with fresh state.
+"""Train on Blizzard 2013: one female reader, frames of 200 samples at 16 kHz, half-second pieces.
 
-    python -m experiments.prepare_data --name=blizzard --manual_dir=/data/blizzard --data_dir=DIR
-    python -m experiments.train --config=experiments/configs/blizzard.py --config.data.dir=DIR --workdir=runs/blizzard
-    python -m experiments.evaluate --workdir=runs/blizzard --split=test_chunks --bound=elbo
+    zf_jax prepare_data --name=blizzard --manual_dir=/data/blizzard --data_dir=DIR
+    zf_jax train --config=blizzard --config.data.dir=DIR --workdir=runs/blizzard
+    zf_jax evaluate --workdir=runs/blizzard --split=test_chunks --bound=elbo
 
-On disk: your cut of the licensed recordings into WAV or FLAC segments at 16 kHz, in any folders; every file is one
-stream, and the target is the next frame of the same stream (rule A15).  85 / 5 / 10 of the files, by seed.
+Files: the licensed recordings, cut by you into WAV or FLAC segments at 16 kHz, in any folders.  Each file is one
+sequence, and the target of a frame is the next frame of the same file (rule A15).  The split is 85 / 5 / 10 of the
+files, by seed.
 
-The paper (table 1, left, normalised nats a half second, higher is better): 14,435; with kla 14,226; with the auxiliary
-cost 15,430, which this config is; with both 15,024.  alpha and beta are published nowhere.  The number to compare is
-that of ``test_chunks``.  The released loader paired each row with another stream's, and which segments were tested is
-not published, so the comparison carries that footnote.
+The paper (table 1, left; nats of normalised samples per half second, higher is better): 14,435; with KL annealing
+14,226; with the auxiliary cost 15,430, which is this config; with both 15,024.  The paper does not publish alpha and
+beta.  Compare ``--split=test_chunks``.  The comparison is approximate: the released loader paired rows of different
+streams, and the tested segments are not published.
 
-``blizzard.py:ours`` is Z-Forcing with neither, ``blizzard.py:kla`` anneals the KL, ``blizzard.py:aux`` has the
-auxiliary cost, ``blizzard.py:kla_aux`` both; each with ``_small`` behind it at the sizes of ``small``.
+Rows of the paper: ``blizzard:ours`` has neither KL annealing nor the auxiliary cost, ``blizzard:kla`` has annealing,
+``blizzard:aux`` the auxiliary cost, and ``blizzard:kla_aux`` both.  ``_small`` at the end, as in
+``blizzard:aux_small``, chooses the sizes of ``small``.
 
-``blizzard.py:small`` trains in minutes on two CPU cores; its numbers are no result.
+``blizzard:small`` is for two CPU cores, as a test of the program; its numbers are not results.
 
-``blizzard.py:srnn``, ``blizzard.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
+Other models: ``blizzard:srnn``, ``blizzard:vrnn_gmm`` and others have parameter counts equal to SRNN's; family.py lists
+the names.
 """
 
 from experiments.configs.family import is_small, of_family
@@ -25,7 +28,7 @@ from experiments.configs.speech import get_speech, make_small
 
 
 def get_config(variant: str = ""):
-    """The paper's sizes, ``small``, a row of the paper, or one of the family."""
+    """Return the config with the paper's sizes, or a variant: ``small``, a row of the paper, another model."""
     config = get_speech("blizzard", num_steps=100_000)
     config.data.protocol = "srnn"
     config.data.split_by = "file"

@@ -1,21 +1,19 @@
-"""The variants of the config files: the paper's rows of Z-Forcing, and its siblings.
+"""Define the variants of the configs: the paper's rows of Z-Forcing, and other models with equal parameter counts.
 
-The rows of table 1, left, on speech: ``timit.py:ours`` has alpha = beta = 0 and no annealing, ``:kla`` anneals the KL,
-``:aux`` has the auxiliary cost, ``:kla_aux`` both.  Table 1, right, on MNIST, and table 2, on IMDB, anneal nothing:
-``mnist.py:ours``, ``mnist.py:aux``, ``imdb.py:ours``, ``imdb.py:aux_0.0025``, ``imdb.py:aux_0.005``.  Each has
-``_small`` beside it, e.g. ``timit.py:aux_small``.
+Rows of table 1, left, on speech: ``timit:ours`` has neither KL annealing nor the auxiliary cost, ``timit:kla`` has
+annealing, ``timit:aux`` the auxiliary cost, ``timit:kla_aux`` both.  Rows of table 1, right (MNIST), and of table 2
+(IMDB) have no annealing: ``mnist:ours``, ``mnist:aux``, ``imdb:ours``, ``imdb:aux_0.0025``, ``imdb:aux_0.005``.
+``_small`` at the end, as in ``timit:aux_small``, chooses the sizes of ``small``.
 
-The models of table 1 at paper size, as the paper compares them: each about as large as SRNN.
+Other models: ``timit:srnn`` is SRNN of TIMIT's sizes.  ``timit:vrnn``, and every other name of the tables below, has
+SRNN's latent_dim, mlp_dim and embed_dim, and the rnn_dim whose parameter count is nearest to SRNN's.  ``_gmm`` has a
+mixture of Gaussians instead of the diagonal Gaussian.  ``timit`` is Z-Forcing of the paper's sizes, which has more
+parameters.
 
-``timit.py:srnn`` is SRNN of TIMIT's sizes.  ``timit.py:vrnn``, and so on for every name of the table below, keeps its
-latent_dim, mlp_dim and embed_dim and has the rnn_dim whose number of parameters is nearest to SRNN's; ``_gmm`` has the
-mixture of Gaussians in place of the diagonal Gaussian.  ``timit.py`` alone is Z-Forcing of the size that the paper
-states, which is larger.
+    zf_jax family
 
-    python -m experiments.family
-
-prints the numbers of parameters.  They are of data as the config file describes them: for another frame_size or
-vocabulary ``experiments.compare --match_parameters`` finds sizes of its own.
+prints the parameter counts for the frame size and vocabulary of each config.  For other sizes of data,
+``zf_jax compare --match_parameters`` chooses the rnn_dim.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ PIXELS = {"srnn": 1024, "zforcing": 899, "storn": 1001, "vrnn": 1296, "vrnn_i": 
 WORDS = {"srnn": 500, "zforcing": 289, "storn": 485, "vrnn": 549, "vrnn_i": 587, "rnn": 617}
 NOTES = {"srnn": 300, "zforcing": 234, "storn": 283, "vrnn": 336, "vrnn_i": 364, "rnn": 539}
 
-# The rnn_dim of every variant of every config file.
+# The rnn_dim of every other model, by config file.
 RNN_DIMS = {
     "timit.py": SPEECH,
     "librispeech.py": SPEECH,
@@ -61,7 +59,7 @@ RNN_DIMS = {
 
 
 SPEECH_ROWS = ("ours", "kla", "aux", "kla_aux")
-# The paper's rows of every config file, and the one that the plain file is.
+# The paper's rows of every config file; PLAIN has the row of a file without a variant, if not kla_aux.
 ROWS = {
     "timit.py": SPEECH_ROWS,
     "librispeech.py": SPEECH_ROWS,
@@ -77,12 +75,12 @@ PLAIN = {"blizzard.py": "aux", "mnist.py": "aux", "imdb.py": "aux_0.0025"}
 
 
 def is_small(variant: str) -> bool:
-    """Whether a variant has the sizes of ``small``."""
+    """Return whether a variant has the sizes of ``small``."""
     return variant == "small" or variant.endswith("_small")
 
 
 def make_row(config: Any, row: str) -> None:
-    """Make the config, which has both annealing and the auxiliary cost, one of the paper's rows of Z-Forcing."""
+    """Turn a config with annealing and the auxiliary cost into one of the paper's rows, in place."""
     if not row.startswith("kla"):
         config.objective.kl_temperature_start = 1.0
         config.objective.kl_temperature_steps = 0
@@ -93,10 +91,10 @@ def make_row(config: Any, row: str) -> None:
 
 
 def of_family(config: Any, file: str, variant: str) -> Any:
-    """The config of ``file``, as it is without a ``variant``, or made a row of the paper or one of the family.
+    """Return the config of ``file`` as the variant: "" or ``small``, a row of the paper, or another model.
 
     Raises:
-      ValueError: there is no such variant; the sentence lists those there are.
+      ValueError: the file has no such variant; the sentence lists all variants.
     """
     rows, rnn_dims = ROWS[file], RNN_DIMS[file]
     row = variant.removesuffix("_small")

@@ -1,19 +1,21 @@
-"""LJSpeech in its original layout: one reader at 22.05 kHz, frames of 200 samples, pieces of 40 frames to train on.
+"""Train on LJSpeech: one reader at 22.05 kHz, frames of 200 samples, pieces of 40 frames.
 
-    python -m experiments.prepare_data --name=ljspeech --data_dir=DIR
-    python -m experiments.train --config=experiments/configs/ljspeech.py --config.data.dir=DIR --workdir=runs/ljspeech
-    python -m experiments.evaluate --workdir=runs/ljspeech --split=test --bound=elbo
+    zf_jax prepare_data --name=ljspeech --data_dir=DIR
+    zf_jax train --config=ljspeech --config.data.dir=DIR --workdir=runs/ljspeech
+    zf_jax evaluate --workdir=runs/ljspeech --split=test --bound=elbo
 
-On disk: LJSpeech-1.1/wavs (the first command fetches it, 2.7 GB), or any first part of it; there is no official split,
-so 85 / 5 / 10 of the files, by seed.  ``--config.data.sample_rate=16000 --config.data.resample=True`` resamples.
+Files: LJSpeech-1.1/wavs, or some of the files (the first command downloads 2.7 GB).  The split is 85 / 5 / 10 of the
+files, by seed.  ``--config.data.sample_rate=16000 --config.data.resample=True`` resamples.
 
-The paper has no number for this set, and its alphas are published nowhere.  Every frame is scored (``full``).
-``ljspeech.py:small`` trains in minutes on two CPU cores, on as few clips as there are.
+Protocol: every frame is scored (``full``).  The paper has no number for this set.  ``ljspeech:small`` is for two CPU
+cores.
 
-``ljspeech.py:ours`` is Z-Forcing with neither, ``ljspeech.py:kla`` anneals the KL, ``ljspeech.py:aux`` has the
-auxiliary cost, ``ljspeech.py:kla_aux`` both; each with ``_small`` behind it at the sizes of ``small``.
+Rows of the paper: ``ljspeech:ours`` has neither KL annealing nor the auxiliary cost, ``ljspeech:kla`` has annealing,
+``ljspeech:aux`` the auxiliary cost, and ``ljspeech:kla_aux`` both.  ``_small`` at the end, as in
+``ljspeech:aux_small``, chooses the sizes of ``small``.
 
-``ljspeech.py:srnn``, ``ljspeech.py:vrnn_gmm`` and so on train its siblings, all as large as SRNN: family.py.
+Other models: ``ljspeech:srnn``, ``ljspeech:vrnn_gmm`` and others have parameter counts equal to SRNN's; family.py lists
+the names.
 """
 
 from experiments.configs.family import is_small, of_family
@@ -21,7 +23,7 @@ from experiments.configs.speech import get_speech, make_small
 
 
 def get_config(variant: str = ""):
-    """TIMIT's sizes, ``small``, a row of the paper, or one of the family."""
+    """Return the config with TIMIT's sizes, or a variant: ``small``, a row of the paper, another model."""
     config = get_speech("ljspeech", num_steps=100_000, sample_rate=22050)
     config.data.test_fraction = 0.1
     config.train.eval_sequences = 256

@@ -1,23 +1,26 @@
-"""Sequential MNIST: 784 pixels in raster order, the fixed binarisation of Larochelle and Murray (2011).
+"""Train on sequential MNIST: 784 pixels in raster order, in the fixed binarisation of Larochelle and Murray (2011).
 
-    python -m experiments.prepare_data --name=mnist --data_dir=DIR
-    python -m experiments.train --config=experiments/configs/mnist.py --config.data.dir=DIR --workdir=runs/mnist
-    python -m experiments.evaluate --workdir=runs/mnist --split=test --bound=iwae --num_samples=25
+    zf_jax prepare_data --name=mnist --data_dir=DIR
+    zf_jax train --config=mnist --config.data.dir=DIR --workdir=runs/mnist
+    zf_jax evaluate --workdir=runs/mnist --split=test --bound=iwae --num_samples=25
 
-On disk: DIR holds binarized_mnist_{train,valid,test}.amat (the first command fetches them), or what prepare_data made
-of them, or a binarized_mnist that TFDS prepared as array_record.  50,000 / 10,000 / 10,000 images.
+Files: DIR holds binarized_mnist_{train,valid,test}.amat (the first command downloads the files), or the set that
+prepare_data wrote, or a binarized_mnist that TFDS prepared as array_record: 50,000 / 10,000 / 10,000 images.  MNIST's
+idx files are read too, with another binarisation: a grey value of 128 or more is 1.
 
-The paper: 80.60 nats without and 80.09 with the auxiliary cost (table 1, right, as an upper bound on -log p; lower is
-better), so ``nats_per_sequence`` must come to about -80.  Annealing the KL hurt there, so that neither row has it:
-``mnist.py:ours`` is the first, ``mnist.py:aux`` the second and this config; with ``_small`` behind it each has the
-sizes of ``small``.  The paper's alpha and beta are published nowhere.
+The paper (table 1, right; upper bound on -log p, lower is better): 80.60 nats without the auxiliary cost,
+``mnist:ours``, and 80.09 with the auxiliary cost, ``mnist:aux``, which is this config.  The printed
+``nats_per_sequence`` is to be about -80.  Neither row anneals the KL, because annealing gave worse results in the
+paper.  ``_small`` at the end, as in ``mnist:ours_small``, chooses the sizes of ``small``.  The paper does not publish
+alpha and beta.
 
-``mnist.py:small`` is for two CPU cores and a quarter of an hour; it does not reach the paper's number.
+``mnist:small`` is for two CPU cores and takes a quarter of an hour; the bound is below the paper's.
 
-``mnist.py:rows`` takes a row of 28 pixels a step, independent given the state, instead of a pixel: another model of
-the same images, whose nats compare.  Its settings are those of digits.py, grown; they were not searched.
+``mnist:rows`` has one row of 28 pixels per step, independent given the state.  Nats per sequence are comparable with
+those of pixels.  The settings are those of ``digits`` with larger sizes, and were not searched.
 
-``mnist.py:srnn``, ``mnist.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
+Other models: ``mnist:srnn``, ``mnist:rnn`` and others have parameter counts equal to SRNN's; family.py lists the
+names.
 """
 
 from experiments.configs.base import get_base
@@ -25,7 +28,7 @@ from experiments.configs.family import is_small, of_family
 
 
 def get_config(variant: str = ""):
-    """The paper's sizes, ``small``, a row of the paper, ``rows``, or one of the family."""
+    """Return the config with the paper's sizes, or a variant: ``small``, ``rows``, a row of the paper, a model."""
     config = get_base()
     config.data.name = "mnist"
     config.data.skip_bad_files = False
@@ -45,7 +48,7 @@ def get_config(variant: str = ""):
     config.train.eval_every = 2000
     config.train.checkpoint_every = 2000
     config.train.eval_sequences = 2000
-    config.train.eval_batch_size = 32  # 784 steps: at this size, 256 sequences would fill gigabytes
+    config.train.eval_batch_size = 32  # 256 sequences of 784 steps need gigabytes at this size
     if variant == "rows":
         config.data.view = "rows"
         config.model.update(rnn_dim=256, latent_dim=32, mlp_dim=128, embed_dim=64)

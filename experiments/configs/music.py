@@ -1,15 +1,17 @@
-"""Polyphonic music: piano rolls of 88 notes, the four sets of Boulanger-Lewandowski et al. (2012).
+"""Train on polyphonic music: piano rolls of 88 notes, the four sets of Boulanger-Lewandowski et al. (2012).
 
-    python -m experiments.train --config=experiments/configs/music.py --config.data.dir=DIR --workdir=runs/jsb
-    python -m experiments.evaluate --workdir=runs/jsb --split=test --bound=iwae --num_samples=25
+    zf_jax train --config=music --config.data.dir=DIR --workdir=runs/jsb
+    zf_jax evaluate --workdir=runs/jsb --split=test --bound=iwae --num_samples=25
 
-On disk: DIR/jsb_chorales.npz (or .json); for the others ``--config.data.name=nottingham``, ``piano_midi`` or
-``muse_data``.  The splits are the literature's: JSB 229 / 76 / 77, Nottingham 694 / 173 / 170, Piano-midi 87 / 12 / 25.
+Files: DIR/jsb_chorales.npz, .json or .mat; for the other sets pass ``--config.data.name=nottingham``, ``piano_midi`` or
+``muse_data``.  The files state the splits; the literature has 229 / 76 / 77 sequences of JSB chorales, 694 / 173 / 170
+of Nottingham and 87 / 12 / 25 of Piano-midi.
 
-The paper has no number for these sets.  ``nats_per_step`` is what the literature compares; every step is scored
-(``full``).  ``music.py:small`` trains in minutes on two CPU cores: docs/results.md has its number.
+Protocol: every step is scored (``full``).  The literature compares ``nats_per_step``; the paper has no number for these
+sets.  ``music:small`` is for two CPU cores; docs/results.md has figures.
 
-``music.py:srnn``, ``music.py:rnn`` and so on train its siblings, all as large as SRNN: family.py.
+Other models: ``music:srnn``, ``music:rnn`` and others have parameter counts equal to SRNN's; family.py lists the
+names.
 """
 
 from experiments.configs.base import get_base
@@ -17,7 +19,7 @@ from experiments.configs.family import is_small, of_family
 
 
 def get_config(variant: str = ""):
-    """Sizes for these small sets, ``small``, or one of the family."""
+    """Return the config with sizes for these sets, or a variant: ``small`` or another model."""
     config = get_base()
     config.data.name = "jsb_chorales"  # or nottingham, piano_midi, muse_data
     config.data.protocol = "full"

@@ -1,7 +1,4 @@
-"""What the configs of speech share: frames of 200 samples, pieces of 40 frames, TIMIT's sizes, and those of ``small``.
-
-Their variants are the paper's rows, as family.py has them.
-"""
+"""Define the settings that all configs of speech share: frames of 200 samples, pieces of 40 frames, model sizes."""
 
 from __future__ import annotations
 
@@ -11,14 +8,15 @@ from experiments.configs.base import get_base
 
 
 def get_speech(name: str, *, num_steps: int, sample_rate: int = 16000) -> Any:
-    """The config of the set called ``name`` at the paper's sizes for TIMIT, with annealing and the auxiliary cost."""
+    """Return the config of the set ``name`` with the paper's sizes for TIMIT, annealing and the auxiliary cost."""
     config = get_base()
     config.data.name = name
     config.data.protocol = "full"
     config.data.frame_size = 200
     config.data.piece_frames = 40
     config.data.sample_rate = sample_rate
-    config.data.resample = False
+    config.data.resample = False  # whether to convert files of another sample rate
+    config.data.downmix = False  # whether to average the channels of files with several
     config.data.valid_fraction = 0.05
     config.data.split_seed = 0
     config.data.skip_bad_files = False
@@ -29,10 +27,10 @@ def get_speech(name: str, *, num_steps: int, sample_rate: int = 16000) -> Any:
     config.model.mlp_dim = 512
     config.model.embed_dim = 512
 
-    config.objective.aux_weight = 0.0025  # the paper's own are published nowhere
+    config.objective.aux_weight = 0.0025  # not published in the paper
     config.objective.reverse_weight = 0.0025
     config.objective.kl_temperature_start = 0.2
-    config.objective.kl_temperature_steps = 16000  # 5e-5 an update
+    config.objective.kl_temperature_steps = 16000  # 5e-5 per update
 
     config.train.num_steps = num_steps
     config.train.batch_size = 32
@@ -45,7 +43,7 @@ def get_speech(name: str, *, num_steps: int, sample_rate: int = 16000) -> Any:
 
 
 def make_small(config: Any, *, num_steps: int, kl_temperature_steps: int = 1000, eval_every: int = 500) -> None:
-    """Sizes for minutes on two CPU cores, the rate falling to 0 at ``num_steps``."""
+    """Change a config to sizes for two CPU cores, with a learning rate that decays to 0 at ``num_steps``."""
     config.objective.aux_weight = 0.0002
     config.objective.reverse_weight = 0.01
     config.objective.kl_temperature_steps = kl_temperature_steps

@@ -1,4 +1,4 @@
-"""What the configs of text share: sentences of at most 15 words, 16,000 words, the paper's sizes, and ``small``."""
+"""Define the settings that all configs of text share: sentences of at most 15 words, 16,000 words, model sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from experiments.configs.base import get_base
 
 
 def get_text(name: str, *, num_steps: int) -> Any:
-    """The config of the set called ``name`` at the paper's sizes for IMDB, with annealing and the auxiliary cost."""
+    """Return the config of the set ``name`` with the paper's sizes for IMDB, annealing and the auxiliary cost."""
     config = get_base()
     config.data.name = name
     config.data.vocabulary_size = 16000
@@ -26,7 +26,7 @@ def get_text(name: str, *, num_steps: int) -> Any:
     config.objective.aux_weight = 0.0025
     config.objective.reverse_weight = 0.0025
     config.objective.kl_temperature_start = 0.2
-    config.objective.kl_temperature_steps = 16000  # 5e-5 an update
+    config.objective.kl_temperature_steps = 16000  # 5e-5 per update
 
     config.train.num_steps = num_steps
     config.train.batch_size = 32
@@ -38,7 +38,7 @@ def get_text(name: str, *, num_steps: int) -> Any:
 
 
 def make_small(config: Any) -> None:
-    """Sizes for minutes on two CPU cores, with the 4,000 commonest words."""
+    """Change a config to sizes for two CPU cores, with the 4,000 most frequent words."""
     config.data.vocabulary_size = 4000
     config.model.rnn_dim = 128
     config.model.latent_dim = 32

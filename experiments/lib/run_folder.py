@@ -36,6 +36,7 @@ _MAY_CHANGE = {
     "train.max_skipped_in_a_row",
     "train.updates_per_call",
     "data.dir",
+    "data.downmix",  # runs before this field lack the field; the fingerprint compares the data
 }
 
 # What may also differ once a run has diverged.
