@@ -43,7 +43,9 @@ def test_files_that_a_page_names_exist(page):
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize("name", ["data", "extending", "scaling", pytest.param("tutorial", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["data", "extending", "images", "scaling", pytest.param("tutorial", marks=pytest.mark.slow)]
+)
 def test_code_of_a_page_runs(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")

@@ -3,6 +3,8 @@
 from zf_jax.averaging import with_average
 from zf_jax.batch import batch_of
 from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
+from zf_jax.densities import DENSITIES, build_density
+from zf_jax.density import Density
 from zf_jax.emissions import EMISSIONS, build_emission
 from zf_jax.evaluation import Totals, Units, evaluate_split, make_eval_step, summarise
 from zf_jax.evaluation.latents import inspect
@@ -33,10 +35,13 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "Batch",
     "Observation",
     "batch_of",
-    # models and emissions
+    # models, densities and emissions
+    "DENSITIES",
     "EMISSIONS",
     "MODELS",
+    "Density",
     "Model",
+    "build_density",
     "build_emission",
     "build_model",
     # bounds

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
+from zf_jax.density import Density, needs_steps
 from zf_jax.emissions import emission_values, member
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time
@@ -73,7 +74,7 @@ def _checked_temperature(function: Callable[P, R]) -> Callable[P, R]:
 @_checked_temperature
 @compiled_once("model", "num_samples", "length", "greedy")
 def sample(
-    model: Model,
+    model: Model | Density,
     params: Params,
     key: Array | None = None,
     *,
@@ -98,6 +99,10 @@ def sample(
       carry: where earlier sequences ended, to go on from there; ``first`` is then given already.
     """
     _at_least_one(num_samples, length)
+    if isinstance(model, Density):
+        if first is not None or noise is not None or carry is not None or temperature is not None or greedy:
+            raise ValueError("a density draws whole items, without first, noise, carry, temperature and greedy")
+        return _of_length(model.sample(params, required_key(key), num_samples), length)
     if carry is None:
         carry = _start(model, params, num_samples, first)
     elif first is not None or carry.last.shape[0] != num_samples:
@@ -114,6 +119,7 @@ def reconstruct(
 
     ``values`` are point predictions: the mean of frames, the argmax of tokens.
     """
+    needs_steps(model, "reconstruct")
     features, sites = _infer(model, params, batch, key, noise)[:2]
     values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
     mean = model.emission.mean(values)
@@ -125,7 +131,7 @@ def reconstruct(
 @checked("prefix")
 @compiled_once("model", "length", "greedy")
 def continue_prefix(
-    model: Model,
+    model: Model | Density,
     params: Params,
     prefix: Batch,
     key: Array | None = None,
@@ -150,6 +156,11 @@ def continue_prefix(
     """
     rows = prefix.mask.shape[0]
     _at_least_one(rows, length)
+    if isinstance(model, Density):
+        if temperature is not None or greedy:
+            raise ValueError("a density draws whole items from a key, without temperature and greedy")
+        drawn = model.sample(params, required_key(key), rows, prefix.targets)
+        return _of_length(drawn, prefix.mask.shape[1] + length)
     if greedy:
         key_rest, noise = None, jnp.zeros((*prefix.mask.shape, model.latent_dim), jnp.result_type(float))
     else:
@@ -192,6 +203,7 @@ def interpolate(
     Returns:
       ``[N, T, ...]``.
     """
+    needs_steps(model, "interpolate")
     noise = jnp.zeros((*ends.mask.shape, model.latent_dim), jnp.result_type(float))
     latents = _infer(model, params, ends, None, noise)[1].latent
     weights = jnp.asarray(weights, jnp.result_type(float))
@@ -347,6 +359,12 @@ def _first_input(model: Model, rows: int) -> Array:
 def _as_drawn(model: Model, inputs: Array) -> Array:
     """Inputs in the type in which the emission draws them, so that either can be the next step's."""
     return jnp.asarray(inputs, jnp.int32 if model.observation.kind == "tokens" else jnp.result_type(float))
+
+
+def _of_length(drawn: Generated, length: int) -> Generated:
+    if drawn.values.shape[1] != length:
+        raise ValueError(f"an item of this density has {drawn.values.shape[1]} elements, not {length}")
+    return drawn
 
 
 def _at_least_one(rows: int, length: int) -> None:

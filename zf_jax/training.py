@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from zf_jax.averaging import averaged_params, with_average
 from zf_jax.checks import CheckedStep, check_host_batch, checked
 from zf_jax.compiled import compiled_once
+from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.objective.gradient import Gradient
 from zf_jax.objective.settings import Objective, Weights
@@ -60,7 +61,7 @@ def make_optimizer(
     return with_average(optimizer, ema_decay) if ema_decay else optimizer
 
 
-def init_state(model: Model, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
+def init_state(model: Model | Density, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
     """The state before the first update."""
     params = model.init(key)
     # A buffer each: the train step gives the old state's buffers away, and none may be given away twice.
@@ -76,7 +77,7 @@ def evaluated_params(state: TrainState) -> Params:
 @checked()
 @compiled_once("model", "optimizer", "settings", "accumulate", "axis_name")
 def update(
-    model: Model,
+    model: Model | Density,
     optimizer: optax.GradientTransformation,
     state: TrainState,
     batch: Batch,
@@ -99,7 +100,8 @@ def update(
         whole batch, except that word dropout and resampling draw for each piece apart.
       axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which the batch is cut by rows, the state being whole on
         every device.  Gradients and metrics are then means over the real rows of all devices, and every device draws
-        its rows of the noise that one device would draw; word dropout and resampling draw for each device apart.
+        its rows of the noise that one device would draw; word dropout, resampling and a ``Density`` draw for each
+        device apart.
     """
     key = jax.random.fold_in(key, state.step)
     of = Gradient(model, batch, key, weights, settings, accumulate=accumulate, axis_name=axis_name)
@@ -146,7 +148,7 @@ def _updates(optimizer: Any, gradients: Params, state: TrainState, given: dict[s
 
 
 def make_train_step(
-    model: Model,
+    model: Model | Density,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     schedules: Schedules = Schedules(),
@@ -173,7 +175,7 @@ def make_train_step(
 
 
 def make_train_steps(
-    model: Model,
+    model: Model | Density,
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     schedules: Schedules = Schedules(),

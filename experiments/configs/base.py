@@ -13,19 +13,21 @@ def get_base() -> Any:
     config.seed = 0
 
     config.model = ConfigDict()
-    config.model.name = "zforcing"  # zforcing, rnn, ...; see zf_jax/models
+    config.model.name = "zforcing"  # zforcing, rnn, ...; see zf_jax/models and zf_jax/densities
     config.model.emission = ""  # "" for the data set's default; or bernoulli, categorical, gaussian, nade, ...
     config.model.rnn_dim = 1024
     config.model.latent_dim = 256
     config.model.mlp_dim = 512
     config.model.embed_dim = 512
-    config.model.num_layers = 1  # rnn: the number of stacked LSTMs
+    config.model.num_layers = 1  # rnn, pixel_rnn: the number of stacked LSTMs; eonade: hidden layers
     config.model.emission_layers = ()
     config.model.num_components = config_dict.placeholder(int)  # of gmm and dmol; None for the emission's default
     config.model.per_dimension = False  # gmm: whether each dimension of a frame has its own component
     config.model.levels = 65536  # dmol: the number of integers; 256 for 8-bit audio
     config.model.coding = "linear"  # dmol: the axis of the logistics; or mu_law
     config.model.head_dim = 128  # nade and made: hidden units
+    config.model.num_iterations = 1  # eonade: k
+    config.model.num_orderings = 1  # eonade: of the ensemble
     config.model.prior_input = False  # rule A4
     config.model.posterior_input = False
     config.model.aux_input = "latent"  # rule A2; or hidden_and_latent

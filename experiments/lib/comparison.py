@@ -22,6 +22,8 @@ from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import some_of, train_batches
+from zf_jax.densities import of
+from zf_jax.density import Density
 from zf_jax.evaluation.baselines import floors
 from zf_jax.evaluation.units import summarise
 from zf_jax.sharding import global_batch
@@ -90,6 +92,7 @@ def compare(
             found.append(_train_and_score(_with_seed(one, seed), folder, scored, num_samples))
         facts = {
             "model": label,
+            "kind": of(experiment.model).kind,
             "parameters": parameter_count(experiment.model),
             "rnn_dim": one.model.rnn_dim,
             "emission": one.model.emission or data.default_emission,
@@ -156,8 +159,12 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     }
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
-    found = latent_figures(restore(folder, "best"), split=scored["split"], num_sequences=few, num_mutual=0)
-    active = found.get("active_units", 0)  # absent for a model without latents, None for a single sequence
+    restored = restore(folder, "best")
+    if isinstance(restored[0].model, Density):
+        active = None
+    else:
+        found = latent_figures(restored, split=scored["split"], num_sequences=few, num_mutual=0)
+        active = found.get("active_units", 0)  # absent without latents, None for a single sequence
     figures |= {"best_step": float(bounds["elbo"]["step"]), "last_step": float(trained["step"])}
     return figures if active is None else figures | {"active_units": float(active)}
 

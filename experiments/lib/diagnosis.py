@@ -16,6 +16,7 @@ from experiments.lib.experiment import Experiment, eval_batch_size
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, pad, some_of
+from zf_jax.density import Density
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
 from zf_jax.plotting import save
@@ -51,6 +52,8 @@ def diagnose(
     """
     restored = restore(workdir, checkpoint, data_dir)
     experiment, state, path = restored
+    if isinstance(experiment.model, Density):
+        raise UserError(f"{experiment.config.model.name} has no latents of steps to look at; evaluate prints its KL")
     found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
     facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}
     result = finite({"split": split, **found, **facts, "seed": seed})

@@ -14,6 +14,8 @@ from experiments.lib.cli import UserError
 from zf_jax import schedules
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet, load
+from zf_jax.densities import DENSITIES, build_density, of
+from zf_jax.density import Density
 from zf_jax.emissions import build_emission
 from zf_jax.evaluation.units import Units, units_of
 from zf_jax.fitting.settings import FitSettings
@@ -53,7 +55,7 @@ class Experiment(NamedTuple):
 
     config: Any
     data: DataSet
-    model: Model
+    model: Any  # a Model or a Density
     optimizer: Any
     learning_rate: Any
     schedules: Schedules
@@ -110,14 +112,34 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
 
 
-def build_config_model(config: Any, data: DataSet) -> Model:
-    """The model a config names, for its data; sizes that this model does not have are left aside."""
+def build_config_model(config: Any, data: DataSet) -> Model | Density:
+    """The model or density a config names, for its data; sizes that it does not have are left aside."""
     name = config.model.name
+    if name in DENSITIES:
+        return build_config_density(config, data)
     if name not in MODELS:
-        raise UserError(f"unknown model config.model.name={name!r}; choose one of {', '.join(sorted(MODELS))}")
+        names = ", ".join(sorted([*MODELS, *DENSITIES]))
+        raise UserError(f"unknown model config.model.name={name!r}; choose one of {names}")
     known = {field.name for field in dataclasses.fields(MODELS[name])}
     options = {k: _hashable(v) for k, v in config.model.items() if k in known}
     return build_model(name, data.observation, **options | {"emission": build_config_emission(config, data)})
+
+
+def build_config_density(config: Any, data: DataSet) -> Density:
+    """The density a config names, for its images; sizes that it does not have are left aside."""
+    name = config.model.name
+    density = DENSITIES[name]
+    if data.image_shape is None or data.observation != density.observation:
+        raise UserError(f"{name} is of binary images, a token a pixel: use mnist or digits with the view 'pixels'")
+    if config.model.emission not in ("", data.default_emission):
+        raise UserError(f"{name} has no emission but its own: leave config.model.emission empty")
+    known = {field.name for field in dataclasses.fields(density)} - {"image_shape"}
+    return build_density(name, data.image_shape, **{k: _hashable(v) for k, v in config.model.items() if k in known})
+
+
+def prepared(experiment: Experiment, params: Any) -> Any:
+    """Return parameters as an evaluation takes them; what that draws, such as orderings, is of the config's seed."""
+    return of(experiment.model).prepare(params, seed_key(experiment.config.seed, "evaluation"))
 
 
 def build_config_emission(config: Any, data: DataSet) -> Any:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib.experiment import Experiment
+from experiments.lib.experiment import Experiment, prepared
 from experiments.lib.midi import write_midi
 from zf_jax import generation, plotting
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
+from zf_jax.density import Density
 from zf_jax.typing import Batch, Params
 
 _COMPLETIONS = 3
@@ -38,7 +40,7 @@ class Gallery:
           temperature: as for ``generation.sample``, for samples and completions.
           greedy: as for ``generation.sample``, for samples and completions.
         """
-        self.data = experiment.data
+        self.data, self.experiment = experiment.data, experiment
         name = "valid_chunks" if "valid_chunks" in self.data.splits else "valid"
         source = self.data.split(name)
         lengths = np.asarray(source.lengths)[:1000]
@@ -69,32 +71,42 @@ class Gallery:
                 completed,
             )
 
-        self._generate = generate
+        @jax.jit
+        def generate_whole(params, key):
+            keys, completed = jax.random.split(key), []
+            if model.completes:
+                again = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * _COMPLETIONS), half)
+                drawn = generation.continue_prefix(model, params, again, keys[1], length=longest - given, **how)
+                each = [jnp.split(leaf, _COMPLETIONS) for leaf in drawn[:3]]
+                completed = [generation.Generated(*leaves) for leaves in zip(*each, strict=True)]
+            drawn = generation.sample(model, params, keys[0], num_samples=count, length=length or longest, **how)
+            return drawn, None, completed
+
+        self._generate = generate_whole if isinstance(model, Density) else generate
 
     def draw(self, params: Params, folder: Path, seed: int) -> dict[str, np.ndarray]:
         """Write pictures, samples.npz, and text, sound or MIDI into ``folder``; return pictures ``[H, W, 3]``."""
+        params = prepared(self.experiment, params)
         samples, reconstructed, completed = jax.device_get(self._generate(params, seed_key(seed)))
         folder.mkdir(exist_ok=True)
-        np.savez(
-            folder / "samples.npz",
-            samples=self._raw(samples.values),
-            real=self._raw(self.real.targets),
-            reconstructions=self._raw(reconstructed.values),
-            completions=np.stack([self._raw(one.values) for one in completed]),
-            lengths=np.asarray(self.lengths),
-            given=np.asarray(self.given),
-        )
+        arrays: dict[str, Any] = {"samples": self._raw(samples.values), "real": self._raw(self.real.targets)}
+        if reconstructed is not None:
+            arrays["reconstructions"] = self._raw(reconstructed.values)
+        if completed:
+            arrays["completions"] = np.stack([self._raw(one.values) for one in completed])
+        np.savez(folder / "samples.npz", lengths=np.asarray(self.lengths), given=np.asarray(self.given), **arrays)
         real = self._cut(np.asarray(self.real.targets))
-        mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean
         drawn = self._cut_samples(samples.values)
-        rows = {
-            "reconstructions": {"real": real, "reconstructed": self._cut(mean)},
-            "completions": {
+        rows = {}
+        if reconstructed is not None:
+            mean = reconstructed.values if self.data.vocabulary is not None else reconstructed.mean
+            rows["reconstructions"] = {"real": real, "reconstructed": self._cut(mean)}
+        if completed:
+            rows["completions"] = {
                 "real": real,
                 "given": [values[: self.given] for values in real],
                 **{f"completed, draw {i + 1}": self._cut(one.values) for i, one in enumerate(completed)},
-            },
-        }
+            }
         grids = {f"real {self.data.name}": real, "samples": drawn}
         images = {"samples": plotting.draw_grids(grids, self.data, folder / "samples.png")}
         for name, panels in rows.items():

@@ -17,6 +17,7 @@ from experiments.lib.run_folder import restore
 from zf_jax import generation, plotting
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
+from zf_jax.density import Density
 
 
 def interpolate(
@@ -51,8 +52,8 @@ def interpolate(
     """
     experiment, state, path = restore(workdir, checkpoint, data_dir)
     model, data = experiment.model, experiment.data
-    if model.latent_dim == 0:
-        raise UserError(f"{experiment.config.model.name} has no latents to interpolate between")
+    if model.latent_dim == 0 or isinstance(model, Density):
+        raise UserError(f"{experiment.config.model.name} has no latents of steps to interpolate between")
     if num_points < 2:
         raise UserError(f"--num_points must be at least 2, not {num_points}")
     source = data.split(split)

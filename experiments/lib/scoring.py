@@ -11,10 +11,11 @@ from typing import Any
 import jax
 
 from experiments.lib.cli import UserError, finite, progress, write_json
-from experiments.lib.experiment import eval_batch_size, quantisation_step, units
+from experiments.lib.experiment import eval_batch_size, prepared, quantisation_step, units
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import GENERATOR, seed_key
 from zf_jax.data import eval_batches, some_of
+from zf_jax.densities import of
 from zf_jax.emissions import member
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise
@@ -50,7 +51,8 @@ def evaluate(
             raise UserError(f"--{name} must be at least 1, not {value}")
     experiment, state, path = restore(workdir, checkpoint, data_dir)
     source = some_of(experiment.data.split(split), num_sequences)
-    exact = experiment.model.latent_dim == 0
+    kind = of(experiment.model).kind
+    exact = kind == "exact"
     if exact or bound == "elbo":
         num_samples = 1
     try:
@@ -65,13 +67,15 @@ def evaluate(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    totals = evaluate_split(step, state.params, progress(batches), seed_key(seed), experiment.mesh)
+    params = prepared(experiment, state.params)
+    totals = evaluate_split(step, params, progress(batches), seed_key(seed), experiment.mesh)
     levels = member(experiment.model.emission, "levels")
     result: dict[str, Any] = {
         "split": split,
         "bound": bound,
         "num_samples": num_samples,
         "exact": exact,
+        "kind": kind,
         "density": experiment.model.emission.is_density,
         # A probability is that of an integer of so many; of fewer than the data's own, the data were rounded to them.
         **({} if levels is None else {"levels": levels}),

@@ -13,6 +13,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     samples = next((row["num_samples"] for row in rows if "num_samples" in row), 0)
     columns = [
         ("model", "model"),
+        ("kind", "kind"),
         ("parameters", "parameters"),
         ("elbo.nats_per_sequence", "ELBO, nats/sequence"),
         ("iwae.nats_per_sequence", f"IWAE-{samples}, nats/sequence"),

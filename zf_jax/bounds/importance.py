@@ -6,12 +6,15 @@ bound (rules A7, A8 of docs/model.md).
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
+from zf_jax.density import Density, needs_steps
 from zf_jax.models.base import Model, unroll
 from zf_jax.typing import Array, Batch, Params, StepTerms
 
@@ -27,6 +30,7 @@ def step_terms(
       key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.
       noise: standard normal, ``[B, T, Z]``.
     """
+    needs_steps(model, "step_terms")
     if noise is None:
         noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -35,7 +39,9 @@ def step_terms(
 
 @checked()
 @compiled_once("model")
-def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None) -> Array:
+def elbo(
+    model: Model | Density, params: Params, batch: Batch, key: Array | None = None, *, noise: Array | None = None
+) -> Array:
     """Return the ELBO, sum_t log p(y_t | .) - KL( q(z_t) || p(z_t) ): ``[B]``, nats.
 
     One posterior sample is drawn per step; the KL divergence is in closed form.
@@ -44,6 +50,8 @@ def elbo(model: Model, params: Params, batch: Batch, key: Array | None = None, *
       key: one PRNG key, or one key per sequence, ``[B]``; ignored if ``noise`` is given.
       noise: standard normal, ``[B, T, Z]``.
     """
+    if isinstance(model, Density):
+        return model.elbo(params, batch, row_keys(key, batch, noise))["bound"]
     terms = step_terms(model, params, batch, key, noise=noise)
     return jnp.sum(terms.emission_log_prob - terms.kl, axis=1)
 
@@ -56,7 +64,7 @@ def log_weights(terms: StepTerms) -> Array:
 @checked()
 @compiled_once("model", "num_samples", "chunk_size")
 def iwae_log_weights(
-    model: Model,
+    model: Model | Density,
     params: Params,
     batch: Batch,
     key: Array | None = None,
@@ -73,6 +81,8 @@ def iwae_log_weights(
     chunk_size = min(chunk_size or num_samples, num_samples)
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    if isinstance(model, Density):
+        return model.log_weights(params, batch, row_keys(key, batch, noise), num_samples, chunk_size)
     features = model.encode(params, batch)
 
     def one(k, noise_k):
@@ -89,7 +99,7 @@ def iwae_log_weights(
 @checked()
 @compiled_once("model", "num_samples", "chunk_size")
 def iwae(
-    model: Model,
+    model: Model | Density,
     params: Params,
     batch: Batch,
     key: Array | None = None,
@@ -113,6 +123,14 @@ def iwae(
     """
     weights = iwae_log_weights(model, params, batch, key, num_samples=num_samples, noise=noise, chunk_size=chunk_size)
     return log_mean_exp(weights)
+
+
+def row_keys(key: Array | None, batch: Batch, noise: Any = None) -> Array:
+    """Return a key a row, ``[B]``, from one key or from keys that are so already; a density takes no ``noise``."""
+    if noise is not None:
+        raise ValueError("noise is of a model's steps, which a density does not have: give a key")
+    key, rows = required_key(key), jnp.arange(batch.lengths.shape[0])
+    return key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
 
 
 def log_mean_exp(weights: Array) -> Array:

@@ -14,6 +14,7 @@ from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import required_key
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
+from zf_jax.density import needs_steps
 from zf_jax.models.base import Features, Model
 from zf_jax.typing import Array, Batch, Params
 
@@ -65,6 +66,7 @@ def particle_bound(
     Raises:
       ValueError: K or ``chunk_size`` is below 1; ``key`` and ``noise`` are both None; ``key`` is a legacy key.
     """
+    needs_steps(model, "the particle bound")
     num_particles = num_particles if noise is None else len(noise[0])
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, not {num_particles}")

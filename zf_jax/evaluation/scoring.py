@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from zf_jax import bounds
+from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.checks import CheckedStep, check_batch
-from zf_jax.emissions import emission_values, member
+from zf_jax.densities.stepwise import of
+from zf_jax.density import Density, needs_steps
 from zf_jax.evaluation.statistics import Totals, count_observed
-from zf_jax.models.base import Model, unroll
+from zf_jax.models.base import Model
 from zf_jax.sharding import by_row, global_batch, replicated, to_host
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, Batch, Params, clean
 
 BOUNDS = ("elbo", "iwae", "particle")
 
 
 def make_eval_step(
-    model: Model,
+    model: Model | Density,
     mesh: Mesh,
     bound: str = "elbo",
     num_samples: int = 1,
@@ -48,31 +49,23 @@ def make_eval_step(
     """
     if bound not in BOUNDS:
         raise ValueError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
+    stepwise: Any = needs_steps(model, "the particle bound") if bound == "particle" else None
+    density = of(model, quantisation_step=quantisation_step)
     everywhere, rows = replicated(mesh), by_row(mesh)
 
     def eval_step(params, batch, key, indices):
         keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-        features = model.encode(params, batch)
-        sites = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1]
-        terms = model.score(params, features, sites)
-        kl = jnp.sum(terms.kl, axis=1)
-        result = {"bound": jnp.sum(terms.emission_log_prob, axis=1) - kl, "kl": kl}
+        result = density.elbo(params, batch, keys)
         if bound == "particle":
             # All particles of a sequence meet, so that it is sequences that go one after another.
             at_once = max(1, (chunk_size or num_samples) * indices.shape[0] // num_samples)
-            found = particle_bound(model, params, batch, keys, num_particles=num_samples, chunk_size=at_once)
+            found = particle_bound(stepwise, params, batch, keys, num_particles=num_samples, chunk_size=at_once)
             result |= found._asdict()
         elif bound == "iwae":
-            result["bound"] = bounds.iwae(model, params, batch, keys, num_samples=num_samples, chunk_size=chunk_size)
+            result["bound"] = log_mean_exp(density.log_weights(params, batch, keys, num_samples, chunk_size))
         if model.observation.missing:
-            result |= count_observed(features.observed.targets, features.observed.mask)
-        if quantisation_step is not None:
-            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            seen = features.observed
-            share = member(model.emission, "share_of_scales_below")(values, quantisation_step, seen.targets)
-            if share is not None:
-                steps = jnp.maximum(jnp.sum(seen.mask, axis=1), 1)
-                result["small_scales"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
+            seen = clean(batch)
+            result |= count_observed(seen.targets, seen.mask)
         return result
 
     compiled = jax.jit(eval_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)

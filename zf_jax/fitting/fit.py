@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet
+from zf_jax.density import Density
 from zf_jax.fitting.hooks import Callback
 from zf_jax.fitting.loop import Fitted, Loop
 from zf_jax.fitting.settings import FitSettings
@@ -29,7 +30,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object without a repr of i
 
 
 def fit(
-    model: Model,
+    model: Model | Density,
     data: DataSet,
     settings: FitSettings = FitSettings(),
     *,
@@ -103,7 +104,7 @@ def fit(
         return Loop(model, data, optimizer, mesh, settings, **options).run(begin)
 
 
-def _first_state(model: Model, optimizer: Any, seed: int, params: Params | None, mesh: Mesh) -> TrainState:
+def _first_state(model: Model | Density, optimizer: Any, seed: int, params: Params | None, mesh: Mesh) -> TrainState:
     """The state before the first update, on every device, from the model's own parameters or from those given."""
     begin = jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=replicated(mesh))
     state = begin(seed_key(seed))
@@ -121,7 +122,9 @@ def _copy(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jnp.copy(jax.device_put(x, replicated(mesh))), tree)
 
 
-def _record(model: Model, data: DataSet, settings: FitSettings, objective: Objective, seed: int) -> dict[str, Any]:
+def _record(
+    model: Model | Density, data: DataSet, settings: FitSettings, objective: Objective, seed: int
+) -> dict[str, Any]:
     """What must not change when a training goes on, as JSON."""
     train = data.split("train")
     return {

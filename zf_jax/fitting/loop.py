@@ -13,6 +13,8 @@ from jax.sharding import Mesh
 from zf_jax.bounds.noise import seed_key
 from zf_jax.checks import check_batch
 from zf_jax.data import DataSet, eval_batches, some_of, train_batches
+from zf_jax.densities.stepwise import of
+from zf_jax.density import Density
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.evaluation.units import summarise, units_of
 from zf_jax.fitting.calls import grouped
@@ -61,7 +63,7 @@ class Loop:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Density,
         data: DataSet,
         optimizer: Any,
         mesh: Mesh,
@@ -225,9 +227,8 @@ class Loop:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        found = summarise(
-            evaluate_split(self.bound, evaluated_params(state), batches, seed_key(0), self.mesh), self.units
-        )
+        params = of(self.model).prepare(evaluated_params(state), seed_key(self.seed, "evaluation"))
+        found = summarise(evaluate_split(self.bound, params, batches, seed_key(0), self.mesh), self.units)
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         return found
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import fold
+from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.nn.deferred_scan import vary_like
 from zf_jax.objective.loss import draw_samples, loss_and_metrics
@@ -24,7 +25,7 @@ class Gradient:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Density,
         batch: Batch,
         key: Array,
         weights: Weights,
@@ -38,7 +39,7 @@ class Gradient:
         Args:
           key: of the update.
           accumulate: how many pieces the batch is cut into, one in memory after another; latents draw the noise of
-            the whole batch, word dropout and resampling draw for each piece apart.
+            the whole batch; word dropout, resampling and a ``Density`` draw for each piece apart.
           axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which a larger batch is cut by rows; likewise.
         """
         self.model, self.batch, self.weights, self.settings = model, batch, weights, settings
@@ -46,11 +47,12 @@ class Gradient:
         rows = batch.mask.shape[0]
         if accumulate < 1 or rows % accumulate:
             raise ValueError(f"a batch of {rows} rows cannot be cut into accumulate={accumulate} equal pieces")
-        self.noise = None
+        self.noise, whole = None, isinstance(model, Density)
         if axis_name is not None:
-            self.noise = _own_noise(key, batch, model.latent_dim, settings.num_samples, axis_name)
+            if not whole:
+                self.noise = _own_noise(key, batch, model.latent_dim, settings.num_samples, axis_name)
             key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        elif accumulate > 1:
+        elif accumulate > 1 and not whole:
             self.noise = draw_samples(key, batch, model.latent_dim, settings.num_samples)
         self.key = key
 
@@ -95,7 +97,7 @@ class Gradient:
             return jnp.moveaxis(jnp.reshape(x, (x.shape[0] // count, count, *x.shape[1:])), 1, 0)
 
         batch = jax.tree.map(cut, self.batch)
-        noise = jax.vmap(cut, out_axes=1)(self.noise)  # K stays in front of the rows
+        noise = None if self.noise is None else jax.vmap(cut, out_axes=1)(self.noise)  # K stays before the rows
         keys = jax.vmap(lambda i: fold(self.key, i))(jnp.arange(count))
         real = jnp.sum(batch.lengths > 0, axis=1)
         shares = real / jnp.maximum(jnp.sum(real), 1)

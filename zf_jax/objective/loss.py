@@ -9,7 +9,8 @@ log p(x); the metrics report the plain ELBO too (rule A9).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.checks import checked
+from zf_jax.density import Density
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
@@ -37,8 +39,26 @@ class Trajectory(NamedTuple):
     prior: Gaussian
 
 
-def trainable(model: Model, settings: Objective) -> Model:
-    """Return ``model``, with extra parameters if the settings need them (today: the bag-of-words head)."""
+def check_settings(density: Density, settings: Objective) -> None:
+    """Raise ``ValueError`` where the settings ask for what is computed step by step."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name != "unknown_word" and value != field.default:
+            raise ValueError(
+                f"objective {field.name}={value!r} is of a model's steps, which {density} does not have: "
+                f"leave it at {field.default!r}"
+            )
+
+
+def trainable(model: Any, settings: Objective) -> Any:
+    """Return ``model``, with extra parameters if the settings need them (today: the bag-of-words head).
+
+    Raises:
+      ValueError: the settings do not fit the model.
+    """
+    if isinstance(model, Density):
+        check_settings(model, settings)
+        return model
     return with_bag_of_words(model) if settings.bag_of_words_weight else model
 
 
@@ -109,7 +129,7 @@ def objective(terms: StepTerms, weights: Weights) -> Array:
 
 @checked()
 def loss_and_metrics(
-    model: Model,
+    model: Model | Density,
     params: Params,
     batch: Batch,
     key: Array | None = None,
@@ -127,6 +147,11 @@ def loss_and_metrics(
       key: a PRNG key.  If ``noise`` is given, only word dropout and resampling read the key.
       noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` if the settings ask for K samples.
     """
+    if isinstance(model, Density):
+        check_settings(model, settings)
+        if noise is not None:
+            raise ValueError("noise is of a model's steps, which a density does not have: give a key")
+        return model.loss(params, batch, required_key(key), weights)
     if key is None and (noise is None or settings.word_dropout or settings.bound == "fivo"):
         raise ValueError("give a PRNG key, or the noise itself; word dropout and resampling need a key in any case")
     if noise is None:
