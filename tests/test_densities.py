@@ -192,6 +192,7 @@ def test_what_needs_steps_is_refused_with_a_sentence():
         ("made", {}, "unknown density 'made'"),
         ("nade", {"rnn_dim": 3}, "has no option 'rnn_dim'"),
         ("nade", {"mlp_dim": 0}, "mlp_dim must be at least 1, not 0"),
+        ("nade", {"mlp_dim": 2.0}, "mlp_dim must be whole, not 2.0"),
         ("nade", {"image_shape": (0, 3)}, "at least one row"),
     ],
 )

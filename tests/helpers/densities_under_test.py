@@ -28,9 +28,9 @@ def built(name, image_shape=(2, 3), **sizes) -> tuple[Any, Any]:
     """A tiny density and random parameters, ready for an evaluation."""
     density = build_density(name, image_shape, **SIZES[name] | sizes)
     params = random_params(density)
-    for layer in params:
-        if layer.startswith("hidden"):  # where a rectifier follows, most units are to be above 0
-            params[layer]["bias"] = 1.0 + abs(params[layer]["bias"])
+    for name, layer in params.items():
+        if name.startswith("hidden") and isinstance(layer, dict):  # a rectifier follows: most units are to be above 0
+            layer["bias"] = 1.0 + abs(layer["bias"])
     return density, density.prepare(params, jax.random.key(5))
 
 

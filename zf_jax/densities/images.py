@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,11 @@ class BinaryImages(Density):
             raise ValueError(f"image_shape is (rows, columns), not {self.image_shape}")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{field.name} must be at least 1, not {value}")
+            if field.name.startswith("num_") or field.name.endswith(("_dim", "_size")):
+                if isinstance(value, bool) or not isinstance(value, Integral):
+                    raise ValueError(f"{field.name} must be whole, not {value!r}")
+                if value < 1:
+                    raise ValueError(f"{field.name} must be at least 1, not {value}")
         if min(self.image_shape) < 1:
             raise ValueError(f"image_shape must have at least one row and one column, not {self.image_shape}")
 
