@@ -1,15 +1,19 @@
-"""Memory of the bounds of many samples, by how many are held at once:  python -m benchmarks.memory [--json=FILE]
+"""Memory of bounds and gradients, by how much is held at once:  python -m benchmarks.memory [--json=FILE]
 
 XLA's own figure of what the compiled bound needs beside its arguments and results, at sizes where many samples at once
 would be felt: Z-Forcing of 256 units on frames of 200 samples, 32 sequences of 100 steps.  Of 64 particles the features
 of all sequences, which no chunk divides, need most of it; of 1,024 the particles themselves.
+
+Then the gradient of the training objective on 8 sequences as they grow longer, whole and rematerialised in blocks.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -18,11 +22,14 @@ from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import Configuration, model_of, random_batch
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
+from zf_jax.objective import Objective, Weights
+from zf_jax.objective.gradient import Gradient
 from zf_jax.typing import Observation
 
 SIZES = Configuration(Observation("frames", 200), "gaussian", H=256, Z=64, M=256, E=256, T=100, B=32)
 TINY = Configuration(Observation("frames", 4), "gaussian", H=8, Z=3, M=8, E=8, T=5, B=4)
 SAMPLES, PARTICLES = 25, (64, 1024)
+LENGTHS, BLOCKS = (100, 400, 1600), (0, 20)
 
 
 def measure(sizes: Configuration) -> list[dict]:
@@ -47,6 +54,22 @@ def measure(sizes: Configuration) -> list[dict]:
     return rows
 
 
+def measure_gradient(sizes: Configuration, lengths: Sequence[int], blocks: Sequence[int]) -> list[dict]:
+    """One row a number of steps and a block, 0 being no block."""
+    rows = []
+    for length, block in itertools.product(lengths, blocks):
+        grown = dataclasses.replace(sizes, T=length)
+        model, batch, key = model_of(grown), random_batch(grown), jax.random.key(0)
+
+        def gradient(params, model=model, batch=batch, key=key, block=block):
+            weights = Weights(aux_weight=0.1, reverse_weight=0.1)
+            return Gradient(model, batch, key, weights, Objective(), remat=block).value_and_gradient(params)
+
+        compiled = jax.jit(gradient).lower(jax.eval_shape(model.init, key)).compile()
+        rows.append({"num_steps": length, "block": block, "temporary_bytes": temporary_bytes(compiled)})
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where to write the figures")
@@ -56,9 +79,15 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     print("| bound | held at once | memory, MiB |\n|---|---|---|")
     for row in rows:
         print(f"| {row['bound']} | {row['at_once']} | {row['temporary_bytes'] / 2**20:.1f} |")
+    sizes = TINY if options.quick else dataclasses.replace(SIZES, B=8)
+    lengths, blocks = ((6, 12), (0, 3)) if options.quick else (LENGTHS, BLOCKS)
+    gradients = measure_gradient(sizes, lengths, blocks)
+    print("\n| steps | steps of a block | memory of the gradient, MiB |\n|---|---|---|")
+    for row in gradients:
+        print(f"| {row['num_steps']} | {row['block'] or 'whole'} | {row['temporary_bytes'] / 2**20:.1f} |")
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
-    return rows
+        Path(options.json).write_text(json.dumps({"bounds": rows, "gradients": gradients}, indent=1) + "\n")
+    return rows + gradients
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ def test_the_loop_is_measured_beside_the_bare_step(tmp_path):
 def test_memory_of_a_bound_grows_with_what_is_held_at_once(tmp_path):
     path = tmp_path / "memory.json"
     memory.main(["--quick", f"--json={path}"])
-    rows = json.loads(path.read_text())
-    iwae = [row["temporary_bytes"] for row in rows if row["bound"] == "IWAE-25"]
+    found = json.loads(path.read_text())
+    iwae = [row["temporary_bytes"] for row in found["bounds"] if row["bound"] == "IWAE-25"]
     assert 0 < iwae[0] < iwae[1] < iwae[2]
+    assert [(row["num_steps"], row["block"]) for row in found["gradients"]] == [(6, 0), (6, 3), (12, 0), (12, 3)]
+    assert found["gradients"][2]["temporary_bytes"] > found["gradients"][0]["temporary_bytes"] > 0

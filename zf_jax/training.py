@@ -75,7 +75,7 @@ def evaluated_params(state: TrainState) -> Params:
 
 
 @checked()
-@compiled_once("model", "optimizer", "settings", "accumulate", "axis_name")
+@compiled_once("model", "optimizer", "settings", "accumulate", "remat", "axis_name")
 def update(
     model: Model | Density,
     optimizer: optax.GradientTransformation,
@@ -86,6 +86,7 @@ def update(
     settings: Objective = Objective(),
     *,
     accumulate: int = 1,
+    remat: int = 0,
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after one update, and the metrics of the batch, scalars.
@@ -98,13 +99,15 @@ def update(
       key: of the run; the update's own is folded from the step, so that a resumed run draws the same noise.
       accumulate: how many pieces of equal size the batch is cut into, to need less memory: the gradient is that of the
         whole batch, except that word dropout and resampling draw for each piece apart.
+      remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
+        blocks and computes the rest again; 0 keeps all.
       axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which the batch is cut by rows, the state being whole on
         every device.  Gradients and metrics are then means over the real rows of all devices, and every device draws
         its rows of the noise that one device would draw; word dropout, resampling and a ``Density`` draw for each
         device apart.
     """
     key = jax.random.fold_in(key, state.step)
-    of = Gradient(model, batch, key, weights, settings, accumulate=accumulate, axis_name=axis_name)
+    of = Gradient(model, batch, key, weights, settings, accumulate=accumulate, remat=remat, axis_name=axis_name)
     (loss, metrics), gradients = of.value_and_gradient(state.params)
     grad_norm = optax.global_norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -154,6 +157,7 @@ def make_train_step(
     schedules: Schedules = Schedules(),
     settings: Objective = Objective(),
     accumulate: int = 1,
+    remat: int = 0,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile ``update``: ``(state, batch, key) -> (state, metrics)``; the old state's buffers are reused.
 
@@ -163,7 +167,8 @@ def make_train_step(
     everywhere = replicated(mesh)
 
     def train_step(state, batch, key):
-        return update(model, optimizer, state, batch, key, schedules(state.step), settings, accumulate=accumulate)
+        weights = schedules(state.step)
+        return update(model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat)
 
     compiled = jax.jit(
         train_step,
@@ -181,6 +186,7 @@ def make_train_steps(
     schedules: Schedules = Schedules(),
     settings: Objective = Objective(),
     accumulate: int = 1,
+    remat: int = 0,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
 
@@ -192,7 +198,8 @@ def make_train_steps(
 
     def train_steps(state, batches, key):
         def one(state, batch):
-            return update(model, optimizer, state, batch, key, schedules(state.step), settings, accumulate=accumulate)
+            weights = schedules(state.step)
+            return update(model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat)
 
         state, metrics = jax.lax.scan(one, state, batches)
         return state, jax.tree.map(lambda metric: metric[-1], metrics)

@@ -43,6 +43,7 @@ def get_base() -> Any:
     config.train.num_steps = 1000
     config.train.batch_size = 32
     config.train.accumulate = 1  # pieces of a batch, of which one at a time is in memory
+    config.train.remat = 0  # steps of a block that the gradient computes again instead of keeping; 0 keeps all
     config.train.updates_per_call = 1  # more for small updates, which leave the device waiting for the host
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 0

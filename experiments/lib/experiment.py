@@ -72,8 +72,9 @@ class Experiment(NamedTuple):
 
     @property
     def _parts(self) -> tuple[Any, ...]:
-        accumulate = self.config.train.accumulate
-        return self.model, self.optimizer, self.mesh, self.schedules, self.objective, accumulate
+        train = self.config.train
+        parts = self.model, self.optimizer, self.mesh, self.schedules, self.objective
+        return (*parts, train.accumulate, train.remat)
 
     def fit_settings(self) -> FitSettings:
         """The numbers of the training loop."""
@@ -232,7 +233,7 @@ def check(config: Any) -> None:
     for name in _AT_LEAST_ONE:
         if train[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
-    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience", "keep_every"):
+    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience", "keep_every", "remat"):
         if train[name] < 0:
             raise UserError(f"config.train.{name} must not be negative, and is {train[name]}")
     for name in ("learning_rate", "clip_norm"):

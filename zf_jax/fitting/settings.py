@@ -15,7 +15,7 @@ _AT_LEAST_ONE = (
     "eval_batch_size",
     "max_skipped_in_a_row",
 )
-_AT_LEAST_ZERO = ("eval_sequences", "patience", "keep_every")
+_AT_LEAST_ZERO = ("eval_sequences", "patience", "keep_every", "remat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class FitSettings:
       num_steps: the last update.
       batch_size: sequences of one update, over all devices.
       accumulate: pieces that the batch of an update is cut into, one in memory after another.
+      remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
+        blocks and computes the rest again; 0 keeps all.
       updates_per_call: updates compiled into one call, for small models that leave the device waiting for the host.
       log_every: updates between two lines of metrics.
       eval_every: updates between two validations.
@@ -40,6 +42,7 @@ class FitSettings:
     num_steps: int = 1000
     batch_size: int = 32
     accumulate: int = 1
+    remat: int = 0
     updates_per_call: int = 1
     log_every: int = 50
     eval_every: int = 500

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from zf_jax.nn import deferred_scan
+from zf_jax.nn.blocks import in_blocks
 from zf_jax.nn.layers import init_linear, linear, symmetric_uniform
 from zf_jax.typing import Array, Params
 
@@ -56,9 +57,13 @@ def scan_time(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, 
 
     Gradients of kernels that ``step`` closes over are formed after the reverse scan: see ``deferred_scan``.
     """
-    time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
-    carry, ys = deferred_scan.scan(step, carry, time_major, reverse=reverse)
-    return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
+
+    def scan(carry, xs):
+        time_major = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), xs)
+        carry, ys = deferred_scan.scan(step, carry, time_major, reverse=reverse)
+        return carry, jax.tree.map(lambda y: jnp.swapaxes(y, 0, 1), ys)
+
+    return in_blocks(scan, carry, xs, reverse=reverse)
 
 
 def zeros_like_rows(like: Array, size: int) -> Array:

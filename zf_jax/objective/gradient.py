@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from zf_jax.bounds.noise import fold
 from zf_jax.density import Density
 from zf_jax.models.base import Model
+from zf_jax.nn.blocks import rematerialised
 from zf_jax.nn.deferred_scan import vary_like
 from zf_jax.objective.loss import draw_samples, loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
@@ -32,6 +33,7 @@ class Gradient:
         settings: Objective,
         *,
         accumulate: int = 1,
+        remat: int = 0,
         axis_name: str | None = None,
     ):
         """Draw the noise.
@@ -40,11 +42,15 @@ class Gradient:
           key: of the update.
           accumulate: how many pieces the batch is cut into, one in memory after another; latents draw the noise of
             the whole batch; word dropout, resampling and a ``Density`` draw for each piece apart.
+          remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
+            blocks and computes the rest again; 0 keeps all.
           axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which a larger batch is cut by rows; likewise.
         """
         self.model, self.batch, self.weights, self.settings = model, batch, weights, settings
-        self.accumulate, self.axis_name = accumulate, axis_name
+        self.accumulate, self.remat, self.axis_name = accumulate, remat, axis_name
         rows = batch.mask.shape[0]
+        if remat < 0:
+            raise ValueError(f"remat must be a number of steps, or 0, not {remat}")
         if accumulate < 1 or rows % accumulate:
             raise ValueError(f"a batch of {rows} rows cannot be cut into accumulate={accumulate} equal pieces")
         self.noise, whole = None, isinstance(model, Density)
@@ -73,7 +79,8 @@ class Gradient:
         return self._mean(self._over_pieces(lambda *piece: again(params, *piece)))
 
     def _loss(self, params: Params, batch: Batch, key: Array, noise: Array | None) -> Any:
-        return loss_and_metrics(self.model, params, batch, key, self.weights, self.settings, noise=noise)
+        with rematerialised(self.remat):
+            return loss_and_metrics(self.model, params, batch, key, self.weights, self.settings, noise=noise)
 
     def _varying(self, params: Params) -> Params:
         # A gradient of parameters that are the same on all devices would come summed out of a shard_map.

@@ -23,6 +23,7 @@ from zf_jax.checks import checked
 from zf_jax.density import Density
 from zf_jax.distributions import Gaussian, gaussian_kl
 from zf_jax.models.base import Features, Model, Sites, observed, unroll
+from zf_jax.nn.blocks import in_blocks
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.objective.word_dropout import drop_words
@@ -79,9 +80,14 @@ def trajectory(
     """
 
     def run(features):
-        sites = unroll(model, params, features, noise)[1]
+        def steps(carry, xs):
+            seen, about, noise = xs
+            carry, sites = unroll(model, params, seen, noise, carry)
+            return carry, Trajectory(model.score(params, about, sites), sites, model.prior(params, about, sites))
+
         about = features._replace(observed=observed(clean(batch)))
-        return Trajectory(model.score(params, about, sites), sites, model.prior(params, about, sites))
+        carry = model.initial_carry(params, features.observed.mask)
+        return in_blocks(steps, carry, (features, about, noise))[1]
 
     result = run(features)
     if settings.aux_gradient == "backward":
