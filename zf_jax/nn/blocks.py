@@ -48,7 +48,9 @@ def in_blocks(
 
     def first(carry):
         """All blocks but the last, which may be shorter."""
-        cut = jax.tree.map(lambda x: jnp.moveaxis(x[:, :whole].reshape(x.shape[0], -1, block, *x.shape[2:]), 1, 0), xs)
+        cut = jax.tree.map(
+            lambda x: jnp.moveaxis(x[:, :whole].reshape(x.shape[0], whole // block, block, *x.shape[2:]), 1, 0), xs
+        )
         carry, ys = jax.lax.scan(one, carry, cut, reverse=reverse)
         return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1).reshape(y.shape[1], whole, *y.shape[3:]), ys)
 
