@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,3 +207,16 @@ def test_options_of_a_mixture_that_make_no_sense_are_refused_with_a_sentence(aud
     config.model.update(settings)
     with pytest.raises(UserError, match=f"^{sentence}$"):
         build(config)
+
+
+def test_an_option_that_an_error_of_speech_names_is_a_field_of_a_config():
+    called = [
+        node
+        for path in (Path(__file__).parents[1] / "zf_jax" / "data" / "speech").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Option"
+    ]
+    named = {ast.literal_eval(node.args[0]) for node in called}
+    assert {"downmix", "resample", "split_by"} <= named
+    fields = {name for file in SPEECH_FILES for name in family.get_config(file, "").data}
+    assert named <= fields
