@@ -33,6 +33,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved 
 def main() -> None:
     """Draw the samples, and print the files' names."""
     from experiments.lib.gallery import Gallery
+    from experiments.lib.limits import check_rows
     from experiments.lib.run_folder import restore
     from zf_jax import plotting
 
@@ -43,6 +44,7 @@ def main() -> None:
     if _TEMPERATURE.value is not None and _GREEDY.value:
         raise cli.UserError("--greedy has no --temperature: pass only one of the two flags")
     experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value, _DATA_DIR.value)
+    check_rows("--num_samples", _NUM_SAMPLES.value, experiment.data, "valid", _LENGTH.value)
     folder = path / "samples" if _OUT.value is None else Path(_OUT.value)
     how = {"length": _LENGTH.value, "temperature": _TEMPERATURE.value, "greedy": _GREEDY.value}
     try:

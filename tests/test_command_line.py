@@ -6,13 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 from absl import flags
 from helpers.runs import ROOT, tiny_config
 
 from experiments.lib import cli, comparison, processes, training_loop
 from experiments.lib.cli import UserError
+from experiments.lib.limits import check_rows
 from zf_jax import sharding
+from zf_jax.data import from_arrays
+from zf_jax.memory import physical_memory
 
 
 @pytest.mark.parametrize("name", ["workdir", "out", "speech_dir"])
@@ -115,6 +119,20 @@ def test_a_model_beyond_the_memory_is_refused_with_its_bytes_and_nothing_is_writ
     with pytest.raises(UserError, match=r"take [\d,]{15,} bytes"):
         training_loop.train(tiny_config(**{"model.rnn_dim": 10_000_000}), str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_more_sequences_at_once_than_the_memory_holds_are_refused_before_anything_is_written(tmp_path):
+    for field in ("batch_size", "eval_batch_size"):
+        sentence = f"config.train.{field}=4000000000000: the sequences take 1,024,000,000,000,000 bytes"
+        with pytest.raises(UserError, match=sentence):
+            training_loop.train(tiny_config(**{f"train.{field}": 4 * 10**12}), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    frames = from_arrays(np.random.default_rng(0).normal(size=(20, 5, 3)))  # 60 bytes each
+    fits = physical_memory() // 60
+    check_rows("--num_samples", fits, frames, "valid")
+    for rows, steps in ((fits + 1, 0), (fits, 6)):
+        with pytest.raises(UserError, match=f"--num_samples={rows}: the sequences take"):
+            check_rows("--num_samples", rows, frames, "valid", steps)
 
 
 def test_a_comparison_is_refused_before_anything_is_trained(tmp_path):

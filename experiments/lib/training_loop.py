@@ -13,6 +13,7 @@ import jax
 from experiments.lib.cli import UserError, warn
 from experiments.lib.console import Console, say
 from experiments.lib.experiment import Experiment, build, check_memory, initial_state
+from experiments.lib.limits import check_rows
 from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
@@ -40,6 +41,8 @@ def train(
     """
     experiment = build(config)
     check_memory(experiment)
+    for size, split in (("batch_size", "train"), ("eval_batch_size", "valid")):
+        check_rows(f"config.train.{size}", config.train[size], experiment.data, split)
     with (
         opened(workdir, config) as path,
         Checkpoints(path, warn=warn, keep_every=config.train.keep_every) as checkpoints,
