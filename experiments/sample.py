@@ -43,18 +43,18 @@ def main() -> None:
         raise cli.UserError(f"--temperature must be above 0 and finite, not {_TEMPERATURE.value}: or pass --greedy")
     if _TEMPERATURE.value is not None and _GREEDY.value:
         raise cli.UserError("--greedy has no --temperature: pass only one of the two flags")
-    experiment, state, path = restore(_WORKDIR.value, _CHECKPOINT.value, _DATA_DIR.value)
-    check_rows("--num_samples", _NUM_SAMPLES.value, experiment.data, "valid", _LENGTH.value)
-    folder = path / "samples" if _OUT.value is None else Path(_OUT.value)
+    run = restore(_WORKDIR.value, _CHECKPOINT.value, _DATA_DIR.value)
+    check_rows("--num_samples", _NUM_SAMPLES.value, run.experiment.data, "valid", _LENGTH.value)
+    folder = run.path / "samples" if _OUT.value is None else Path(_OUT.value)
     how = {"length": _LENGTH.value, "temperature": _TEMPERATURE.value, "greedy": _GREEDY.value}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Gallery(experiment, _NUM_SAMPLES.value, **how).draw(state.params, folder, seed=_SEED.value)
+        Gallery(run.experiment, _NUM_SAMPLES.value, **how).draw(run.state.params, folder, seed=_SEED.value)
     except OSError as error:
         raise cli.UserError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}; choose another folder with --out"
         ) from error
-    plotting.draw_curves(path, folder)
+    plotting.draw_curves(run.path, folder)
     for written in sorted(folder.iterdir()):
         print(written)
 

@@ -34,7 +34,7 @@ from zf_jax.runs.metrics import read_metrics
 
 
 def params_of(workdir):
-    return jax.device_get(restore(str(workdir), "latest")[1])
+    return jax.device_get(restore(str(workdir), "latest").state)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from zf_jax.data import from_arrays
 from zf_jax.fitting import loop
 from zf_jax.fitting.loop import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.runs.errors import RunError
 from zf_jax.runs.metrics import read_metrics
 
 OBSERVATION = zf_jax.Observation("tokens", 3)
@@ -87,6 +88,10 @@ def test_a_folder_goes_on_to_the_same_end_and_has_the_metrics(tmp_path):
     written = [(line["step"], line["split"], line["elbo_nats_per_sequence"]) for line in read_metrics(tmp_path)]
     assert [line for line in written if line[:2] != (6, "valid")] == expected  # 6 was the end of the first
     assert not fit(workdir=tmp_path).history, "a finished training is only read"
+    opened = zf_jax.open_run(tmp_path, "latest", model=MODEL)
+    jax.tree.map(np.testing.assert_array_equal, opened.params, again.state.params)
+    with pytest.raises(RunError, match="give the model"):
+        zf_jax.open_run(tmp_path)
     with Checkpoints(tmp_path, create=False) as checkpoints:
         assert 12 in checkpoints.steps()
         assert checkpoints.best == whole().best

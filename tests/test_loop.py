@@ -65,7 +65,7 @@ def tiny_config(updates_per_call):
 
 
 def state_of(workdir):
-    return jax.device_get(restore(str(workdir), "latest")[1])
+    return jax.device_get(restore(str(workdir), "latest").state)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, be
     config.train.update(patience=patience, eval_every=2, checkpoint_every=2)
     found = training_loop.train(config, str(tmp_path))
     assert (found["step"], found["stopped_early"], found["interrupted"]) == (last, last < 20, False)
-    assert int(restore(str(tmp_path), "best")[1].step) == best
+    assert int(restore(str(tmp_path), "best").state.step) == best
     again = training_loop.train(config, str(tmp_path))
     assert (again["step"], again["stopped_early"]) == (last, last < 20), "a finished run is only read"
     if patience == 4:

@@ -54,7 +54,7 @@ def test_moved_data_are_still_the_runs_own_and_others_are_named(moved, tmp_path)
     with pytest.raises(DataError, match="before does not exist"):
         restore(workdir)
     found = evaluate(workdir, split="train", data_dir=str(after))
-    assert found["num_sequences"] == len(restore(workdir, data_dir=str(after))[0].data.split("train"))
+    assert found["num_sequences"] == len(restore(workdir, data_dir=str(after)).experiment.data.split("train"))
     # The run is left as it was: only that call read the other folder.
     assert Path(json.loads((Path(workdir) / "config.json").read_text())["data"]["dir"]).name == "before"
     # Of as many words, so that the model is the same; and of fewer, so that it is not.

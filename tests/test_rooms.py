@@ -20,7 +20,8 @@ LEVELS = (
     ("densities",),
     ("training",),
     ("data",),
-    ("evaluation", "runs"),
+    ("evaluation",),
+    ("runs",),
     ("fitting", "plotting"),
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -16,6 +16,7 @@ from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.imputation import impute
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
+from zf_jax.runs.open import Run, open_run
 from zf_jax.training import (
     Schedules,
     TrainState,
@@ -74,6 +75,9 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "inspect",
     "make_eval_step",
     "summarise",
+    # runs
+    "Run",
+    "open_run",
     # generation
     "continue_prefix",
     "impute",

@@ -228,9 +228,9 @@ def _plain(told: str) -> str:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from zf_jax.runs.checkpoints import CheckpointError
+    from zf_jax.runs.errors import RunError
 
-    return (UserError, CheckpointError, DataError, MissingExtra)
+    return (UserError, RunError, DataError, MissingExtra)
 
 
 def _end(message: str, at_once: bool = False) -> None:

@@ -12,15 +12,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.lib.cli import UserError, finite, progress, warn, write_json
-from experiments.lib.experiment import Experiment, eval_batch_size
-from experiments.lib.run_folder import restore
+from experiments.lib.experiment import eval_batch_size
+from experiments.lib.run_folder import RestoredRun, restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, pad, some_of
 from zf_jax.density import Density
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents
 from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
 from zf_jax.plotting import save
-from zf_jax.training import TrainState
 
 
 def diagnose(
@@ -50,15 +49,15 @@ def diagnose(
       UserError, CheckpointError, DataError: the folder holds no run, the split is missing or empty, or the checkpoint
         is damaged.
     """
-    restored = restore(workdir, checkpoint, data_dir)
-    experiment, state, path = restored
+    run = restore(workdir, checkpoint, data_dir)
+    experiment = run.experiment
     if isinstance(experiment.model, Density):
         raise UserError(f"{experiment.config.model.name} has no latents of steps to look at; evaluate prints its KL")
-    found = latent_figures(restored, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
-    facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(state.step)}
+    found = latent_figures(run, split=split, num_sequences=num_sequences, num_mutual=num_mutual, seed=seed)
+    facts = {"model": experiment.config.model.name, "data": experiment.config.data.name, "step": int(run.state.step)}
     result = finite({"split": split, **found, **facts, "seed": seed})
     report(result)
-    folder = path / "diagnostics"
+    folder = run.path / "diagnostics"
     try:
         folder.mkdir(exist_ok=True)
         write_json(folder / f"{split}.json", result)
@@ -70,7 +69,7 @@ def diagnose(
 
 
 def latent_figures(
-    restored: tuple[Experiment, TrainState, Path],
+    run: RestoredRun,
     *,
     split: str,
     num_sequences: int = 0,
@@ -84,7 +83,7 @@ def latent_figures(
         )
     if jax.process_count() > 1:
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
-    experiment, state, _ = restored
+    experiment, params = run.experiment, run.state.params
     model, data, key = experiment.model, experiment.data, seed_key(seed)
     source = some_of(data.split(split), num_sequences)
 
@@ -93,13 +92,13 @@ def latent_figures(
     def inspections():
         for indices, batch in progress(eval_batches(source, batch_size=eval_batch_size(experiment))):
             keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(np.maximum(indices, 0))
-            yield jax.device_get(look(state.params, batch, keys, quantisation_step=data.quantisation_step))
+            yield jax.device_get(look(params, batch, keys, quantisation_step=data.quantisation_step))
 
     information = None
     if model.latent_dim and num_mutual and len(source) > 1:
         few = [source[int(place)] for place in places_long_enough(source.lengths, num_mutual)]
         batch = pad(few, max(len(example.targets) for example in few))
-        information = jax.jit(partial(mutual_information, model))(state.params, batch, jax.random.fold_in(key, 2**31))
+        information = jax.jit(partial(mutual_information, model))(params, batch, jax.random.fold_in(key, 2**31))
     return summarise_latents(inspections(), information)
 
 

@@ -14,15 +14,16 @@ from experiments.lib.cli import UserError
 from zf_jax import schedules
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet, load
-from zf_jax.densities import DENSITIES, build_density, of
+from zf_jax.densities import of
 from zf_jax.density import Density
-from zf_jax.emissions import build_emission
 from zf_jax.evaluation.units import Units, units_of
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.memory import physical_memory
-from zf_jax.models import MODELS, Model, build_model
+from zf_jax.models import Model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
+from zf_jax.runs.build import ConfigError
+from zf_jax.runs.build import build_config_model as build_model_of
 from zf_jax.sharding import check_batch_size, data_mesh, replicated, rows_for
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer, make_train_step, make_train_steps
 from zf_jax.typing import Array, Batch
@@ -114,55 +115,21 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
 
 
 def build_config_model(config: Any, data: DataSet) -> Model | Density:
-    """The model or density a config names, for its data; sizes that it does not have are left aside."""
-    name = config.model.name
-    if name in DENSITIES:
-        return build_config_density(config, data)
-    if name not in MODELS:
-        names = ", ".join(sorted([*MODELS, *DENSITIES]))
-        raise UserError(f"unknown model config.model.name={name!r}; choose one of {names}")
-    known = {field.name for field in dataclasses.fields(MODELS[name])}
-    options = {k: _hashable(v) for k, v in config.model.items() if k in known}
-    return build_model(name, data.observation, **options | {"emission": build_config_emission(config, data)})
+    """The model or density a config names, for its data; what is wrong with it is a ``UserError``."""
+    try:
+        return build_model_of(config.model.to_dict(), data)
+    except ValueError as error:
+        raise in_flags(error) from error
 
 
-def build_config_density(config: Any, data: DataSet) -> Density:
-    """The density a config names, for its images; sizes that it does not have are left aside."""
-    name = config.model.name
-    density = DENSITIES[name]
-    if data.image_shape is None or data.observation != density.observation:
-        raise UserError(f"{name} is of binary images, a token a pixel: use mnist or digits with the view 'pixels'")
-    if config.model.emission not in ("", data.default_emission):
-        raise UserError(f"{name} has no emission but its own: leave config.model.emission empty")
-    known = {field.name for field in dataclasses.fields(density)} - {"image_shape"}
-    return build_density(name, data.image_shape, **{k: _hashable(v) for k, v in config.model.items() if k in known})
+def in_flags(error: ValueError) -> UserError:
+    """What is wrong with a config, in the words of the command line."""
+    return UserError(f"config.{error}" if isinstance(error, ConfigError) else str(error))
 
 
 def prepared(experiment: Experiment, params: Any) -> Any:
     """Return parameters as an evaluation takes them; what that draws, such as orderings, is of the config's seed."""
     return of(experiment.model).prepare(params, seed_key(experiment.config.seed, "evaluation"))
-
-
-def build_config_emission(config: Any, data: DataSet) -> Any:
-    """The emission a config names, or the data's own; options that it does not have are left aside."""
-    name, settings = config.model.emission or data.default_emission, config.model
-    if name in ("nade", "made"):
-        name = name if data.normalisation is None else f"{name}:gmm"
-    conditional = name.rpartition(":")[2]
-    if conditional in ("bernoulli", "nade", "made") and data.normalisation is not None:
-        raise UserError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
-    if conditional == "dmol" and data.quantisation_step is None:
-        raise UserError(f"a dmol emission needs audio, whose integer grid is known: use {data.default_emission}")
-    options = {option: settings[option] for option in ("per_dimension", "levels", "coding", "head_dim")}
-    if settings.num_components is not None:
-        options["num_components"] = settings.num_components
-    if conditional == "dmol" and data.normalisation is not None:
-        # Audio lies on a 16-bit scale whatever its own depth: of fewer levels, each is several of its integers.
-        if settings.levels < 2 or 2**16 % settings.levels:
-            raise UserError(f"config.model.levels must divide 65536, as 256 does for 8 bits: {settings.levels}")
-        mean, std = data.normalisation["mean"], data.normalisation["std"]
-        options |= {"step": 2**16 / settings.levels / std, "zero": -mean / std}
-    return build_emission(name, data.observation, log_std_bounds=_hashable(settings.emission_log_std_bounds), **options)
 
 
 def build_objective(config: Any, data: DataSet) -> Objective:
@@ -262,7 +229,3 @@ def check(config: Any) -> None:
         raise UserError("config.objective.kl_temperature_steps must be at least 0 and kl_temperature_cycles at least 1")
     if not 0 <= config.seed < 2**32:
         raise UserError(f"config.seed must be between 0 and 4294967295, not {config.seed}")
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, (list, tuple)) else value

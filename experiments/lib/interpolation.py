@@ -50,10 +50,10 @@ def interpolate(
     Raises:
       UserError: the folder holds no run, the split has no such sequence, or the model has no latents.
     """
-    experiment, state, path = restore(workdir, checkpoint, data_dir)
-    model, data = experiment.model, experiment.data
+    run = restore(workdir, checkpoint, data_dir)
+    model, data = run.experiment.model, run.experiment.data
     if model.latent_dim == 0 or isinstance(model, Density):
-        raise UserError(f"{experiment.config.model.name} has no latents of steps to interpolate between")
+        raise UserError(f"{run.experiment.config.model.name} has no latents of steps to interpolate between")
     if num_points < 2:
         raise UserError(f"--num_points must be at least 2, not {num_points}")
     source = data.split(split)
@@ -69,7 +69,7 @@ def interpolate(
     decoded = {
         name: jax.device_get(
             jax.jit(lambda params, key: generation.interpolate(model, params, batch, weights, key, first=opening))(
-                state.params, key
+                run.state.params, key
             ).values
         )
         for name, key in (("greedy", None), ("sampled", seed_key(seed)))
@@ -83,7 +83,7 @@ def interpolate(
         "lengths": lengths,
         "weights": weights.tolist(),
         "joined": "past the end of the shorter sequence, the shorter sequence's latents are the prior's means",
-        "step": int(state.step),
+        "step": int(run.state.step),
         "seed": seed,
     }
     if data.vocabulary is not None:
@@ -96,9 +96,9 @@ def interpolate(
     report(result)
     rows = {name: [real[0], *found, real[1]] for name, found in panels.items()}
     try:
-        _write(result, rows, data, path / "interpolation" if out is None else Path(out))
+        _write(result, rows, data, run.path / "interpolation" if out is None else Path(out))
     except OSError as error:
-        warn(f"{error.filename or path} cannot be written: {error.strerror or error}; --out chooses another folder")
+        warn(f"{error.filename or run.path} cannot be written: {error.strerror or error}; --out chooses another folder")
     return result
 
 

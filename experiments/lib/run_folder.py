@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -17,6 +16,7 @@ from experiments.configs.base import get_base
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
+from zf_jax.data.description import fingerprint
 from zf_jax.locks import lock
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.sharding import any_process
@@ -133,19 +133,6 @@ def read_config(workdir: str) -> Any:
     return ConfigDict(found)
 
 
-def fingerprint(data: DataSet) -> dict[str, Any]:
-    """What a checkpoint remembers of its data (rule A11): other data of the same shapes must not pass for them."""
-    train = data.split("train")
-    words = None if data.vocabulary is None else hashlib.sha256("\n".join(data.vocabulary).encode()).hexdigest()
-    return {
-        "normalisation": None if data.normalisation is None else dict(data.normalisation),
-        "protocol": data.protocol,
-        "training_sequences": len(train),
-        "training_steps": int(train.lengths.sum()),
-        "vocabulary_sha256": words,
-    }
-
-
 def check_fingerprint(saved: dict[str, Any], data: DataSet) -> None:
     """Raise ``UserError`` where the data are not those of the checkpoint that ``saved`` came with."""
     theirs, mine = saved.get("data_fingerprint"), fingerprint(data)
@@ -192,8 +179,22 @@ def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
     return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
 
 
-def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None) -> tuple[Experiment, TrainState, Path]:
-    """The experiment in ``workdir``, its state at the ``"best"`` or ``"latest"`` checkpoint, and the folder.
+class RestoredRun(NamedTuple):
+    """A run with its data.
+
+    Attributes:
+      experiment: what its config stands for.
+      state: that of one checkpoint.
+      path: its folder.
+    """
+
+    experiment: Experiment
+    state: TrainState
+    path: Path
+
+
+def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None) -> RestoredRun:
+    """Return the run in ``workdir`` at the ``"best"`` or ``"latest"`` checkpoint.
 
     The state's parameters are those to evaluate: their average, where the run keeps one.
 
@@ -225,4 +226,4 @@ def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None)
             raise UserError(f"the checkpoints of {workdir} were deleted while they were read")
         state, step = found
         check_fingerprint(checkpoints.config(step), experiment.data)
-        return experiment, state._replace(params=evaluated_params(state)), Path(workdir)
+        return RestoredRun(experiment, state._replace(params=evaluated_params(state)), Path(workdir))

@@ -49,7 +49,8 @@ def evaluate(
     for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}")
-    experiment, state, path = restore(workdir, checkpoint, data_dir)
+    run = restore(workdir, checkpoint, data_dir)
+    experiment, state = run.experiment, run.state
     source = some_of(experiment.data.split(split), num_sequences)
     kind = of(experiment.model).kind
     exact = kind == "exact"
@@ -94,7 +95,7 @@ def evaluate(
         samples = DEFAULT_SAMPLES if exact or bound == "elbo" else num_samples  # which these do not have
         settings = {"num_sequences": num_sequences, "seed": seed, "checkpoint": checkpoint, "data_dir": data_dir}
         name = result_name(split, bound, num_samples=samples, **settings)
-        write_json(Path(path, name), result)
+        write_json(Path(run.path, name), result)
     return result
 
 

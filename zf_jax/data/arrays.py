@@ -10,6 +10,7 @@ import numpy as np
 
 from zf_jax.batch import mark_missing
 from zf_jax.data.dataset import DataError, DataSet, Option
+from zf_jax.data.description import DataDescription
 from zf_jax.data.prepared.splits import three_way
 from zf_jax.data.sources import RaggedFrames, RaggedTokens
 from zf_jax.protocols import Source
@@ -22,6 +23,7 @@ def from_arrays(
     values: Any,
     lengths: Any = None,
     *,
+    names: Any = None,
     observation: Observation | None = None,
     missing: bool = False,
     observed: Any = None,
@@ -41,6 +43,7 @@ def from_arrays(
         array ``[N, T]`` or ``[N, T, D]``; or a dict of such by split, of which ``train`` must be one.
       lengths: the number of real steps of each row of a padded array ``[N]``, all of them by default; a dict where
         ``values`` is one.
+      names: what each sequence is called, its index by default; a dict where ``values`` is one.
       observation: what an element is; tokens need it, frames may leave it out.
       missing: whether a NaN in frames, or a token -1, is an element that was not observed; otherwise it is refused.
       observed: 1 where an element was observed and 0 where it is missing, in the form of ``values``; a frame may have
@@ -58,6 +61,7 @@ def from_arrays(
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
     splits = _by_split(values, lengths)
+    called = _names_by_place(names, splits, isinstance(values, Mapping))
     observation = observation or _observation(*next(iter(splits["train"].items())))
     if missing or observed is not None:
         observation = dataclasses.replace(observation, missing=True)
@@ -85,11 +89,38 @@ def from_arrays(
         name=name,
         observation=observation,
         default_emission="categorical" if tokens else "gaussian",
-        splits={s: _source(rows, observation, protocol, mean, std) for s, rows in by_split.items()},
+        splits={
+            split: _source(rows, observation, protocol, mean, std, [called[where] for where in splits[split]])
+            for split, rows in by_split.items()
+        },
         protocol=protocol,
         normalisation=None if tokens else {"mean": mean, "std": std},
         counts={"missing": gone} if observation.missing else {},
     )
+
+
+def source_of(
+    values: Any, lengths: Any, data: DataSet | DataDescription, *, names: Sequence[str] | None = None
+) -> Source:
+    """Return sequences in the unit of ``data`` as a source, normalised by the statistics of ``data``, not by their own.
+
+    Args:
+      values: a list of sequences, each ``[T_i]`` tokens or ``[T_i, D]`` frames, or one padded array.
+      lengths: the number of real steps of each row of a padded array ``[N]``; None is all of them.
+      names: what each sequence is called.
+
+    Raises:
+      DataError: the sequences are not of the kind of ``data``; the sentence names the sequence by its index.
+    """
+    rows = _rows(values, lengths, "")
+    if data.observation.kind == "frames":  # notes may be written as integers or truth values
+        rows = {w: row.astype(np.float32) if row.dtype.kind in "biu" else row for w, row in rows.items()}
+    for where, row in rows.items():
+        _check_row(where, row, data.observation, data.protocol)
+    if names is not None and len(names) != len(rows):
+        raise DataError("", f"there are {len(names)} names and {len(rows)} sequences", "give one name a sequence")
+    moments = data.normalisation or {"mean": 0.0, "std": 1.0}
+    return _source(list(rows.values()), data.observation, data.protocol, moments["mean"], moments["std"], names)
 
 
 def _order(split: str) -> tuple[int, str]:
@@ -106,6 +137,21 @@ def _by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
     if lengths is not None and (not isinstance(lengths, Mapping) or set(lengths) - set(values)):
         raise DataError("", "lengths must be a dict by split, of the names that values have")
     return {split: _rows(found, (lengths or {}).get(split), f"[{split!r}]") for split, found in values.items()}
+
+
+def _names_by_place(names: Any, splits: Mapping[str, Mapping[str, np.ndarray]], by_split: bool) -> dict[str, str]:
+    """The name of each sequence by its place, "values['train'][3]"; its index if none is given."""
+    if names is None:
+        return {where: str(index) for rows in splits.values() for index, where in enumerate(rows)}
+    if by_split and not isinstance(names, Mapping):
+        raise DataError("", "names must be a dict by split, of the names that values have")
+    found = {}
+    for split, rows in splits.items():
+        mine = list(names.get(split, ()) if by_split else names)
+        if len(mine) != len(rows):
+            raise DataError("", f"there are {len(mine)} names and {len(rows)} sequences", "give one name a sequence")
+        found |= dict(zip(rows, map(str, mine), strict=True))
+    return found
 
 
 def _marked(
@@ -201,11 +247,16 @@ def _moments(rows: list[np.ndarray]) -> tuple[float, float]:
 
 
 def _source(
-    rows: list[np.ndarray], observation: Observation, protocol: DataProtocol, mean: float, std: float
+    rows: list[np.ndarray],
+    observation: Observation,
+    protocol: DataProtocol,
+    mean: float,
+    std: float,
+    names: Sequence[str] | None = None,
 ) -> Source:
     sizes = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(sizes) - sizes
     flat = np.concatenate(rows)
     if observation.kind == "tokens":
-        return RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token)
-    return RaggedFrames(((flat.astype(np.float64) - mean) / std).astype(np.float32), starts, sizes, protocol)
+        return RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token, names)
+    return RaggedFrames(((flat.astype(np.float64) - mean) / std).astype(np.float32), starts, sizes, protocol, names)

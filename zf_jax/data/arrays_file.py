@@ -1,7 +1,8 @@
-"""Sequences out of one npz file: ``values``, a padded array, its ``lengths`` and, where wanted, the ``split`` of each.
+"""Sequences out of one npz file: ``values``, a padded array, its ``lengths`` and, where wanted, each one's ``split``.
 
 All are read whole and need no preparing.  ``values`` are integers ``[N, T]`` or real numbers ``[N, T, D]``, ``lengths``
 ``[N]`` whole numbers, and ``split`` ``[N]`` the words train, valid and test; without it a share is drawn by seed.
+``names`` ``[N]`` are words too: what the sequences are called.
 """
 
 from __future__ import annotations
@@ -44,25 +45,39 @@ def load_arrays(
       DataError: the file is missing, damaged, or holds something else; the sentence names the sequence.
     """
     path = need_folder(data_dir, "arrays")
-    path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
-    with open_npz(path) as arrays:
-        absent = [key for key in ("values", "lengths") if key not in arrays]
-        if absent:
-            raise DataError(path, f"lacks {' and '.join(absent)}", "it must hold values and lengths")
-        values, lengths = arrays["values"], arrays["lengths"]
-        split = arrays.get("split")
+    values, lengths, split, names = read_arrays(path)
     options = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "seed": split_seed}
     what = {"missing": missing, "protocol": protocol}
     try:
         observation = _tokens(values, lengths, num_tokens) if values.ndim == 2 else None
         if split is None:
-            return from_arrays(values, lengths, observation=observation, **what, **options)
+            return from_arrays(values, lengths, names=names, observation=observation, **what, **options)
         parts = _parts(split, values.shape[:1], lengths)
         by_split = {name: values[places] for name, places in parts.items()}
         lengths_by_split = {name: lengths[places] for name, places in parts.items()}
-        return from_arrays(by_split, lengths_by_split, observation=observation, **what)
+        names = {
+            name: [str(place) for place in places] if names is None else names[places] for name, places in parts.items()
+        }
+        return from_arrays(by_split, lengths_by_split, names=names, observation=observation, **what)
     except DataError as error:
         raise DataError(path, f": {error.what}", *error.remedies) from None
+
+
+def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return ``values``, ``lengths``, ``split`` and ``names`` of an npz file, or of arrays.npz in a folder.
+
+    Raises:
+      DataError: the file is missing, damaged, lacks ``values`` or ``lengths``, or its names do not fit them.
+    """
+    path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
+    with open_npz(path) as arrays:
+        absent = [key for key in ("values", "lengths") if key not in arrays]
+        if absent:
+            raise DataError(path, f"lacks {' and '.join(absent)}", "it must hold values and lengths")
+        names = arrays.get("names")
+        if names is not None and (names.shape != arrays["values"].shape[:1] or names.dtype.kind != "U"):
+            raise DataError(path, f"holds names {names.dtype} {list(names.shape)}", "give one text a sequence")
+        return arrays["values"], arrays["lengths"], arrays.get("split"), names
 
 
 def _tokens(values: np.ndarray, lengths: np.ndarray, num_tokens: int) -> Observation:

@@ -5,6 +5,8 @@ The flat array may be a memory map, so that hours of audio cost no memory and a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zf_jax.protocols import Example, Source
@@ -54,13 +56,24 @@ class TokenRows:
 
 
 class RaggedTokens:
-    """Sequences of tokens cut out of a flat array ``[total]`` at ``starts``, each ``lengths`` long."""
+    """Sequences of tokens cut out of a flat array ``[total]`` at ``starts``, each ``lengths`` long.
 
-    def __init__(self, flat: np.ndarray, starts: np.ndarray, lengths: np.ndarray, start_token: int):
+    ``names`` are what the sequences are called, where that is known.
+    """
+
+    def __init__(
+        self,
+        flat: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        start_token: int,
+        names: Sequence[str] | None = None,
+    ):
         self._flat = flat
         self._starts = np.asarray(starts, np.int64)
         self._start_token = start_token
         self.lengths = np.asarray(lengths, np.int64)
+        self.names = names
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -73,15 +86,24 @@ class RaggedTokens:
 class RaggedFrames:
     """Sequences of frames cut out of a flat array ``[total, D]`` at ``starts``, each ``sizes`` frames long.
 
-    Under ``srnn`` a sequence has one scored step less than it has frames.
+    Under ``srnn`` a sequence has one scored step less than it has frames.  ``names`` are what the sequences are called,
+    where that is known.
     """
 
-    def __init__(self, flat: np.ndarray, starts: np.ndarray, sizes: np.ndarray, protocol: DataProtocol = "full"):
+    def __init__(
+        self,
+        flat: np.ndarray,
+        starts: np.ndarray,
+        sizes: np.ndarray,
+        protocol: DataProtocol = "full",
+        names: Sequence[str] | None = None,
+    ):
         self._flat = flat
         self._starts = np.asarray(starts, np.int64)
         self._sizes = np.asarray(sizes, np.int64)
         self._protocol: DataProtocol = protocol
         self.lengths = self._sizes - (1 if protocol == "srnn" else 0)
+        self.names = names
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -96,11 +118,19 @@ def some_of(source: Source, number: int) -> Source:
     return _Spaced(source, number) if 0 < number < len(source) else source
 
 
+def names_of(source: Source) -> list[str] | None:
+    """Return what the sequences of a source are called; None where the data keep no names."""
+    names = getattr(source, "names", None)
+    return None if names is None else list(names)
+
+
 class _Spaced:
     def __init__(self, source: Source, number: int):
         self._source = source
         self._places = np.unique(np.linspace(0, len(source) - 1, num=number).astype(int))
         self.lengths = np.asarray(source.lengths)[self._places]
+        names = names_of(source)
+        self.names = None if names is None else [names[place] for place in self._places]
 
     def __len__(self) -> int:
         return len(self._places)

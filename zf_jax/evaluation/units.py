@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zf_jax.data import DataSet
+from zf_jax.data.description import DataDescription
 from zf_jax.density import Density
 from zf_jax.evaluation.statistics import Totals, with_stderr
 from zf_jax.models.base import Model
@@ -32,7 +33,7 @@ class Units(NamedTuple):
     integers: bool = False
 
 
-def units_of(data: DataSet, model: Model | Density | None = None) -> Units:
+def units_of(data: DataSet | DataDescription, model: Model | Density | None = None) -> Units:
     """Return how log-likelihoods of these data compare: those of ``model``, or of any density if there is none."""
     continuous = data.normalisation is not None
     found = Units(

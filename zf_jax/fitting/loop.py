@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from zf_jax.bounds.noise import seed_key
 from zf_jax.checks import check_batch
 from zf_jax.data import DataSet, eval_batches, some_of, train_batches
+from zf_jax.data.description import DataDescription
 from zf_jax.densities.stepwise import of
 from zf_jax.density import Density
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
@@ -99,6 +100,7 @@ class Loop:
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(model, mesh)
         self.units = units_of(data, model)
+        self.description = DataDescription.of(data).as_json()
         self.rate = Rate(clock)
         self.best: tuple[int, float] | None = None if checkpoints is None else checkpoints.best
         self.history: list[dict[str, Any]] = []
@@ -245,7 +247,7 @@ class Loop:
     def _save(self, state: TrainState, elbo: float | None) -> None:
         if self.checkpoints is not None:
             with self.hooks.saving():
-                self.checkpoints.save(state, self.saved, elbo)
+                self.checkpoints.save(state, self.saved, elbo, description=self.description)
 
     def _go_back(self, state: TrainState) -> str:
         """Make the best validated checkpoint the newest again; the last ones may hold parameters that explode."""

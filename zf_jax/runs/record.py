@@ -17,6 +17,7 @@ with needs("experiments"):
     import orbax.checkpoint as ocp
 
 Record = dict[str, Any]
+DESCRIPTION = "data_description"
 
 
 class Damaged(Exception):
@@ -38,9 +39,13 @@ def leaf_name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def make_record(state: Any, config: dict[str, Any], elbo: float | None) -> Record:
-    """Return the record of ``state``: digests of the arrays and of ``config``, the ELBO, and a digest of the record."""
-    record = {"arrays": leaf_digests(state), "config": json_digest(config), "elbo_nats_per_sequence": elbo}
+def make_record(
+    state: Any, config: dict[str, Any], elbo: float | None, description: dict[str, Any] | None = None
+) -> Record:
+    """Return the record of ``state``: digests of arrays, config and description, the ELBO, and a digest of these."""
+    record: Record = {"arrays": leaf_digests(state), "config": json_digest(config), "elbo_nats_per_sequence": elbo}
+    if description is not None:
+        record[DESCRIPTION] = json_digest(description)
     return record | {"sha256": json_digest(record)}
 
 

@@ -212,6 +212,7 @@ def _dataset(name, path, protocol: DataProtocol, frame_size: int, piece_frames: 
     for split in _SPLITS:
         facts = metadata["splits"][split]
         common = {"frame_size": frame_size, "protocol": protocol, "mean": mean, "std": std}
+        common["names"] = facts["names"]
         blocks = Blocks(records[split])
         pieces = SpeechSource(blocks, facts["samples"], piece_frames=piece_frames, **common)
         whole = SpeechSource(blocks, facts["samples"], piece_frames=None, **common)

@@ -6,6 +6,8 @@ recordings need not fit in memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zf_jax.data.sources import frame_example
@@ -46,10 +48,20 @@ class SpeechSource:
       protocol: ``full`` or ``srnn``.
       mean: the mean subtracted from the integer samples.
       std: the standard deviation by which samples are divided.
+      names: of the recordings.
     """
 
     def __init__(
-        self, blocks, samples, *, frame_size: int, piece_frames: int | None, protocol: DataProtocol, mean, std
+        self,
+        blocks,
+        samples,
+        *,
+        frame_size: int,
+        piece_frames: int | None,
+        protocol: DataProtocol,
+        mean,
+        std,
+        names: Sequence[str] | None = None,
     ):
         self._blocks, self._frame_size = blocks, frame_size
         self._protocol: DataProtocol = protocol
@@ -72,6 +84,7 @@ class SpeechSource:
         self.pieces_too_short = int((~scored).sum())  # under srnn, the first frame is not scored
         self.recording, self._start, self._size = self.recording[scored], self._start[scored], self._size[scored]
         self.lengths = self._size - given
+        self._names, self._in_pieces = names, piece_frames is not None
         self.samples_after_last_frame = int((samples % frame_size).sum())
         self.recordings_too_short = int((frames <= given).sum())
 
@@ -82,6 +95,17 @@ class SpeechSource:
         samples = self.read(index).astype(np.float32)
         frames = (samples - self._mean) * self._scale
         return frame_example(frames.reshape(-1, self._frame_size), self._protocol)
+
+    @property
+    def names(self) -> list[str] | None:
+        """The recording of every sequence, and of a piece its frames: "NAME[40:80]"."""
+        if self._names is None:
+            return None
+        names = [self._names[int(recording)] for recording in self.recording]
+        if not self._in_pieces:
+            return names
+        pieces = zip(names, self._start, self._size, strict=True)
+        return [f"{name}[{start}:{start + size}]" for name, start, size in pieces]
 
     def read(self, index: int) -> np.ndarray:
         """Return the integer samples of a sequence, int16 ``[frames * frame_size]``."""

@@ -23,10 +23,11 @@ _SPLIT_NAMES |= {"val": "valid", "test": "test", "testing": "test"}
 
 
 class Document(NamedTuple):
-    """The text of one document, and the split that the file's name states ("" if none)."""
+    """The text of one document, the split that the file's name states ("" if none), and its place, FILE:LINE."""
 
     text: str
     split: str = ""
+    name: str = ""
 
 
 class Documents:
@@ -58,8 +59,9 @@ class Documents:
             except DataError as error:
                 self.problems.append(error)
                 continue
-            texts = [decoded] if self._name == "imdb" else paragraphs(decoded)
-            yield from (Document(text, split) for text in texts)
+            file = os.path.basename(path) if path == self._root else os.path.relpath(path, self._root)
+            texts = [(1, decoded)] if self._name == "imdb" else numbered_paragraphs(decoded)
+            yield from (Document(text, split, f"{file}:{line}") for line, text in texts)
 
     @property
     def states_valid(self) -> bool:
@@ -145,11 +147,22 @@ def paragraphs(content: str) -> list[str]:
 
     Lines end at LF, CRLF or CR only.
     """
-    found: list[str] = []
-    for block in re.split(r"\n{2,}", "\n".join(line.strip() for line in re.split(r"\r\n|\n|\r", content))):
-        lines = [line for line in block.split("\n") if line]
-        found += lines if _is_list(lines) else [block.strip()]
-    return [document for document in found if document]
+    return [text for _, text in numbered_paragraphs(content)]
+
+
+def numbered_paragraphs(content: str) -> list[tuple[int, str]]:
+    """Return what ``paragraphs`` does, each with the number of its first line, from 1."""
+    lines = enumerate((line.strip() for line in re.split(r"\r\n|\n|\r", content)), start=1)
+    found: list[tuple[int, str]] = []
+    block: list[tuple[int, str]] = []
+    for number, line in [*lines, (0, "")]:
+        if line:
+            block.append((number, line))
+        elif block:
+            texts = [text for _, text in block]
+            found += block if _is_list(texts) else [(block[0][0], "\n".join(texts))]
+            block = []
+    return found
 
 
 def _is_list(lines: list[str]) -> bool:

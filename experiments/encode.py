@@ -1,0 +1,38 @@
+"""Take a run's posterior means as features: python -m experiments.encode --workdir=runs/digits --out=features.npz
+
+For every sequence one array [T, Z], the mean of the posterior at each step, each given the means before it.  FILE.npz
+holds them as "0", "1", ... in the order of the split, and what the sequences are called as "names", where the data keep
+names.  A folder gets 0.npy, 1.npy, ... and names.txt.  --data_dir is as for experiments.score.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments.lib import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_OUT = flags.DEFINE_string("out", None, "FILE.npz, or a folder for one npy file a sequence.", required=True)
+_SPLIT = flags.DEFINE_string("split", None, "Which split to encode: test by default, all with --data_dir.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to encode; the run's own by default.")
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences encoded at once.", 1)
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+
+
+def main() -> None:
+    """Encode and say where."""
+    from experiments.lib.encoding import encode
+
+    number, path = encode(
+        _WORKDIR.value,
+        _OUT.value,
+        split=_SPLIT.value,
+        data_dir=_DATA_DIR.value,
+        batch_size=_BATCH.value,
+        checkpoint=_CHECKPOINT.value,
+    )
+    print(f"{path} holds the posterior means of {number} sequences")
+
+
+if __name__ == "__main__":
+    cli.run(main, cli.run_flags_for)

@@ -1,0 +1,58 @@
+"""A run and some sequences in, the posterior's means of each of them out, as npz or npy files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.lib.cli import UserError
+from experiments.lib.sequence_scoring import opened_run, sequences
+from zf_jax.data.sources import names_of
+from zf_jax.density import Density
+from zf_jax.evaluation.features import encode_source
+
+
+def encode(
+    workdir: str,
+    out: str,
+    *,
+    split: str | None = None,
+    data_dir: str | None = None,
+    batch_size: int = 64,
+    checkpoint: str = "best",
+) -> tuple[int, Path]:
+    """Write the posterior means of every sequence to ``out``; return how many there are, and the path.
+
+    Raises:
+      UserError, RunError, DataError: as for ``sequence_scoring.score``; the model has no latents, or ``out`` cannot be
+        written.
+    """
+    path = Path(out)
+    folder = path.parent if path.suffix == ".npz" else path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
+    if (path.is_dir() and path.suffix == ".npz") or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"--out={out} cannot be written")
+    run = opened_run(workdir, checkpoint, data_dir)
+    if run.model.latent_dim == 0 or isinstance(run.model, Density):
+        raise UserError(f"{run.config['model']['name']} has no latents of steps to encode sequences with")
+    source = sequences(run, split, data_dir)
+    means, names = encode_source(run.model, run.params, source, batch_size=batch_size), names_of(source)
+    if path.suffix == ".npz":
+        arrays: dict[str, Any] = {str(index): array for index, array in enumerate(means)}
+        if names is not None:
+            arrays["names"] = np.array(names)
+        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
+        np.savez(unfinished, **arrays)
+        os.replace(unfinished, path)
+    else:
+        for index, array in enumerate(means):
+            np.save(path / f"{index}.npy", array)
+        if names is not None:
+            (path / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return len(means), path

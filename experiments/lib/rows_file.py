@@ -1,0 +1,47 @@
+"""A table of results as one file: JSON lines, or parquet where pyarrow is installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from experiments.lib.cli import UserError, as_json, warn
+
+
+class RowsFile:
+    """A file to write once; what could not be written is known before anything is computed."""
+
+    def __init__(self, path: str):
+        """Check the name and the folder.
+
+        Raises:
+          UserError: another ending than .jsonl or .parquet, no folder that can be written, or no pyarrow.
+        """
+        self.path = Path(path)
+        if self.path.suffix not in (".jsonl", ".parquet"):
+            raise UserError(f"--out={path} must end in .jsonl or .parquet")
+        if not os.access(self.path.parent, os.W_OK | os.X_OK) or self.path.is_dir():
+            raise UserError(f"--out={path} cannot be written: {self.path.parent} is no folder that can be written")
+        if self.path.suffix == ".parquet":
+            try:
+                import pyarrow  # noqa: F401
+            except ImportError:
+                raise UserError("a .parquet file needs pyarrow: pip install pyarrow, or write a .jsonl file") from None
+
+    def write(self, rows: list[dict[str, Any]]) -> bool:
+        """Write the rows and return whether that went well; if not, warn."""
+        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            if self.path.suffix == ".parquet":
+                import pyarrow
+                import pyarrow.parquet
+
+                pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), unfinished)
+            else:
+                unfinished.write_text("".join(as_json(row) + "\n" for row in rows), encoding="utf-8")
+            os.replace(unfinished, self.path)
+        except OSError as error:
+            warn(f"{self.path} cannot be written: {error.strerror or error}")
+            return False
+        return True

@@ -1,0 +1,73 @@
+"""A run and some sequences in, the score of each of them out."""
+
+from __future__ import annotations
+
+from experiments.lib.cli import UserError, warn
+from zf_jax.data import DataError, Source, load
+from zf_jax.data.description import DataDescription
+from zf_jax.data.foreign import foreign_source
+from zf_jax.evaluation.sequences import SequenceScores
+from zf_jax.runs.open import Run, open_run
+
+
+def score(
+    workdir: str,
+    *,
+    split: str | None = None,
+    data_dir: str | None = None,
+    bound: str = "elbo",
+    num_samples: int = 25,
+    chunk_size: int = 8,
+    batch_size: int = 64,
+    seed: int = 0,
+    per_step: bool = False,
+    checkpoint: str = "best",
+) -> SequenceScores:
+    """Score the sequences of a split of the run's own data, or of other data in ``data_dir``.
+
+    Raises:
+      UserError, RunError, DataError: there is no run, no such split or bound, or data of another shape.
+    """
+    run = opened_run(workdir, checkpoint, data_dir)
+    source = sequences(run, split, data_dir)
+    try:
+        return run.score(
+            source,
+            bound=bound,
+            num_samples=num_samples,
+            chunk_size=chunk_size,
+            batch_size=batch_size,
+            seed=seed,
+            per_step=per_step,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def opened_run(workdir: str, checkpoint: str, data_dir: str | None) -> Run:
+    """Open a run; ``UserError`` if its config is one that this version cannot build."""
+    try:
+        return open_run(workdir, checkpoint, data_dir=data_dir, warn=warn)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def sequences(run: Run, split: str | None, data_dir: str | None) -> Source:
+    """Return a split of the run's own data, the test split by default, or the sequences in ``data_dir``.
+
+    Raises:
+      UserError: the data where the run's config says are no longer those that it was trained on.
+      DataError: the data are missing, damaged or of another shape.
+    """
+    settings = run.config["data"]
+    options = {name: value for name, value in settings.items() if name not in ("name", "dir")}
+    if data_dir is not None:
+        return foreign_source(data_dir, run.data, split=split, **options)
+    data = load(settings["name"], data_dir=settings["dir"] or None, **options)
+    if DataDescription.of(data) != run.data:
+        raise UserError(
+            f"the data of {data.name} are no longer those that the run was trained on: pass --data_dir to score others"
+        )
+    return data.split(split or "test")

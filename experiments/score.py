@@ -1,0 +1,62 @@
+"""Score sequences one by one: python -m experiments.score --workdir=runs/digits --split=test --lowest=10
+
+Prints one JSON object a line for each sequence: its index in the split, its name where the data keep names, its length,
+its bound in nats and, where they apply, in bits per sample or as perplexity.  --lowest=N prints the N sequences that
+are least likely per step, which are those to look at for anomalies.  The JSON's nats are of the model's own unit;
+raw_nats_per_sequence is of the data's.
+
+--data_dir=DIR scores other data than the run's own, scaled by the run's statistics and read with its vocabulary: a
+folder of recordings, text, or an npz file of arrays.  All their sequences are scored; --split reads DIR as a set like
+the run's own, such as the run's data where they lie now.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments.lib import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_SPLIT = flags.DEFINE_string("split", None, "Which split to score: test by default, all with --data_dir.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to score; the run's own by default.")
+_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
+_CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences scored at once; the scores do not depend on it.")
+_PER_STEP = flags.DEFINE_bool("per_step", False, "Also list what every step adds to the elbo, in nats.")
+_LOWEST = flags.DEFINE_integer("lowest", 0, "Print the N sequences that are least likely per step; 0 prints all.", 0)
+_OUT = flags.DEFINE_string("out", None, "Write all sequences to FILE.jsonl or FILE.parquet.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+
+
+def main() -> None:
+    """Score, write and print."""
+    from experiments.lib.rows_file import RowsFile
+    from experiments.lib.sequence_scoring import score
+
+    out = None if _OUT.value is None else RowsFile(_OUT.value)
+    scores = score(
+        _WORKDIR.value,
+        split=_SPLIT.value,
+        data_dir=_DATA_DIR.value,
+        bound=_BOUND.value,
+        num_samples=_NUM_SAMPLES.value,
+        chunk_size=_CHUNK.value,
+        batch_size=_BATCH.value,
+        seed=_SEED.value,
+        per_step=_PER_STEP.value,
+        checkpoint=_CHECKPOINT.value,
+    )
+    rows = [cli.finite(row) for row in scores.rows()]
+    written = False
+    if out is not None and out.write(rows):
+        written = True
+        print(out.path)
+    shown = [rows[index] for index in scores.lowest(_LOWEST.value)] if _LOWEST.value else [] if written else rows
+    for row in shown:
+        print(cli.as_json(row))
+
+
+if __name__ == "__main__":
+    cli.run(main, cli.run_flags_for)

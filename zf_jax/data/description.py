@@ -1,0 +1,94 @@
+"""What the numbers and tokens of a data set mean, without its sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.typing import DataProtocol, Observation
+
+
+@dataclasses.dataclass(frozen=True)
+class DataDescription:
+    """All of a ``DataSet`` but its splits and counts; the attributes are the data set's, under the same names."""
+
+    name: str
+    observation: Observation
+    default_emission: str
+    protocol: DataProtocol = "full"
+    normalisation: Mapping[str, float] | None = None
+    sample_rate: int | None = None
+    quantisation_step: float | None = None
+    units: str = "step"
+    image_shape: tuple[int, int] | None = None
+    vocabulary: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, data: DataSet | DataDescription) -> DataDescription:
+        """Return the description of a data set."""
+        return cls(**{field.name: getattr(data, field.name) for field in dataclasses.fields(cls)})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the description as what JSON can hold."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found["observation"] = dataclasses.asdict(self.observation)
+        found["normalisation"] = None if self.normalisation is None else dict(self.normalisation)
+        for name in ("image_shape", "vocabulary"):
+            found[name] = None if found[name] is None else list(found[name])
+        return found
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> DataDescription:
+        """Return the description that ``as_json`` gave; fields that a later version added are left aside.
+
+        Raises:
+          ValueError: it is no description.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        try:
+            values = {name: value for name, value in found.items() if name in known}
+            values["observation"] = Observation(**found["observation"])
+            for name in ("image_shape", "vocabulary"):
+                values[name] = None if values.get(name) is None else tuple(values[name])
+            return cls(**values)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"no description of data: {error}") from error
+
+    def normalise(self, raw: Any) -> np.ndarray:
+        """Return numbers in the data's own unit as the model reads them; tokens and binary frames unchanged."""
+        if self.normalisation is None:
+            return np.asarray(raw)
+        scaled = (np.asarray(raw, np.float64) - self.normalisation["mean"]) / self.normalisation["std"]
+        return scaled.astype(np.float32)
+
+    def to_own_unit(self, values: Any) -> np.ndarray:
+        """Return numbers of the model in the data's own unit; tokens and binary frames unchanged."""
+        if self.normalisation is None:
+            return np.asarray(values)
+        return np.asarray(values, np.float64) * self.normalisation["std"] + self.normalisation["mean"]
+
+    def detokenise(self, tokens: Any) -> str:
+        """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""
+        if self.vocabulary is None:
+            raise DataError(self.name, "has no words", "only text can be detokenised")
+        from zf_jax.data.text.words import detokenise
+
+        return detokenise(tokens, self.vocabulary)
+
+
+def fingerprint(data: DataSet) -> dict[str, Any]:
+    """Return what tells data from other data of the same shapes (rule A11); a checkpoint keeps it in its config."""
+    train = data.split("train")
+    words = None if data.vocabulary is None else hashlib.sha256("\n".join(data.vocabulary).encode()).hexdigest()
+    return {
+        "normalisation": None if data.normalisation is None else dict(data.normalisation),
+        "protocol": data.protocol,
+        "training_sequences": len(train),
+        "training_steps": int(train.lengths.sum()),
+        "vocabulary_sha256": words,
+    }

@@ -1,0 +1,146 @@
+"""Read the arrays of one checkpoint, and tell damage from another model's arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from zf_jax.extras import needs
+from zf_jax.runs.errors import CheckpointError, OtherModel, first_line
+from zf_jax.runs.record import Damaged, Record, changed_arrays, leaf_name, read_record
+from zf_jax.sharding import any_process
+from zf_jax.typing import Params
+
+with needs("experiments"):
+    import orbax.checkpoint as ocp
+
+_AVERAGE = "opt_state/average/"  # of the parameters, where make_optimizer was told to keep one
+_Arrays = dict[str, tuple[list[int], str]]
+
+
+def read_state(folder: Path, like: Any) -> tuple[Any, bool]:
+    """Read all arrays of a checkpoint, and return them with whether there was a record to check them against.
+
+    Args:
+      like: a tree of the structure, shapes and shardings to read into; its ``step`` must come out as the folder's name.
+
+    Raises:
+      OtherModel: the arrays are not those of ``like``.
+      CheckpointError: the checkpoint is damaged.
+    """
+
+    def read():
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(folder / "state", jax.tree.map(ocp.utils.to_shape_dtype_struct, like))
+
+    return _read(folder, like, read, ("",), lambda state: state.step)
+
+
+def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
+    """Read the parameters alone, onto one device: their average, where the optimiser keeps one.
+
+    Arguments and errors as for ``read_state``.
+    """
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    part: dict[str, Any] = {"params": like, "step": jax.ShapeDtypeStruct((), jnp.int32)}
+    averaged = _keeps_average(folder)
+    if averaged:
+        average = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, jnp.float32)), like)
+        part["opt_state"] = {"average": average}
+    part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), part)
+
+    def read():
+        how = ocp.checkpoint_utils.construct_restore_args(part)
+        with ocp.PyTreeCheckpointer() as reader:
+            return reader.restore(
+                folder / "state", args=ocp.args.PyTreeRestore(item=part, restore_args=how, partial_restore=True)
+            )
+
+    found, checked = _read(folder, part, read, ("step", "params/", _AVERAGE), lambda found: found["step"])
+    if not averaged:
+        return found["params"], checked
+    return jax.tree.map(lambda a, x: a.astype(x.dtype), found["opt_state"]["average"], found["params"]), checked
+
+
+def _keeps_average(folder: Path) -> bool:
+    """Whether the parameters have an average; False also where that cannot be read, which the reading will say."""
+    try:
+        record = read_record(folder)
+        return any(name.startswith(_AVERAGE) for name in (_stored(folder) if record is None else record["arrays"]))
+    except Exception:  # orbax raises many kinds
+        return False
+
+
+def _read(folder: Path, like: Any, read: Any, prefixes: tuple[str, ...], step_of: Any) -> tuple[Any, bool]:
+    """Read the arrays whose names begin with one of ``prefixes``."""
+    found, record, reason = None, None, ""
+    try:
+        record = read_record(folder)
+        _check_names(folder, record, like, prefixes)
+        try:
+            found = read()
+        except Exception as error:
+            _check_structure(folder, record, error)
+            raise
+        changed = [] if record is None else changed_arrays(_part(record, prefixes), found)
+        reason = f"{', '.join(changed[:3])}: not the values that were saved" if changed else ""
+        step = int(step_of(found))
+        if step != int(folder.name):
+            reason = f"it holds step {step}"
+    except CheckpointError:
+        raise
+    except Exception as error:  # orbax and its stores raise many kinds; all mean the same to the user
+        cause = error if isinstance(error, Damaged) or error.__cause__ is None else error.__cause__
+        found, reason = None, first_line(cause)
+    if any_process(bool(reason)) or found is None:
+        raise CheckpointError(f"the checkpoint {folder} is damaged ({reason or 'as another process read it'})")
+    return found, record is not None
+
+
+def _part(record: Record, prefixes: tuple[str, ...]) -> Record:
+    return {"arrays": {name: array for name, array in record["arrays"].items() if name.startswith(prefixes)}}
+
+
+def _check_names(folder: Path, record: Record | None, like: Any, prefixes: tuple[str, ...]) -> None:
+    """Tell another model's checkpoint from a damaged one."""
+    mine = _shapes(like)
+    if record is None:
+        theirs = _stored(folder)
+    else:
+        theirs = {name: (array["shape"], array["dtype"]) for name, array in record["arrays"].items()}
+    theirs = {name: array for name, array in theirs.items() if name.startswith(prefixes)}
+    differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+    if differing:
+        name = differing[0]
+        here, there = (f"{t[name][0]} {t[name][1]}" if name in t else "absent" for t in (mine, theirs))
+        raise OtherModel(
+            f"the checkpoint {folder} is sound, and of another model or optimiser: {len(differing)} arrays differ, "
+            f"as {name}, there {there}, here {here}"
+        )
+
+
+def _check_structure(folder: Path, record: Record | None, error: Exception) -> None:
+    """Raise ``OtherModel`` if the stored arrays are those of the record and only the tree around them differs."""
+    words = str(error)
+    if record is None or not ("structures do not match" in words or "Type mismatch" in words):
+        return
+    if {name: (a["shape"], a["dtype"]) for name, a in record["arrays"].items()} == _stored(folder):
+        raise OtherModel(
+            f"the checkpoint {folder} is sound, and its arrays stand in a tree of another structure, as that of an "
+            "optimiser made of other parts: restore it with the optimiser that it was saved with, or read the "
+            "parameters alone"
+        )
+
+
+def _stored(folder: Path) -> _Arrays:
+    with ocp.StandardCheckpointer() as reader:
+        return _shapes(reader.metadata(folder / "state").item_metadata.tree)
+
+
+def _shapes(tree: Any) -> _Arrays:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {leaf_name(path): (list(leaf.shape), str(jnp.dtype(leaf.dtype))) for path, leaf in leaves}
