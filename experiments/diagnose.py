@@ -1,4 +1,4 @@
-"""Measure how a run uses its latents: zf_jax diagnose --workdir=runs/digits
+"""Measure how a run uses latents: zf_jax diagnose --workdir=runs/digits
 
 Read the checkpoint of the best validation ELBO and compute, on one split: the KL per step and per dimension, active
 units, the mutual information, the log-likelihood lost if z is drawn from the prior, is another sequence's or is 0, and

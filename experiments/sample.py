@@ -1,6 +1,6 @@
 """Draw samples from a run: zf_jax sample --workdir=runs/digits --num_samples=16
 
-Read the checkpoint of the best validation ELBO, and draw samples, reconstructions and completions beside validation
+Read the checkpoint of the best validation ELBO, and draw samples, reconstructions and completions next to validation
 sequences.  Write pictures, samples.npz, and text, sound or MIDI into WORKDIR/samples, or into --out.  The arrays of
 samples.npz are in the units of the data: ``samples``, ``real``, ``reconstructions``, ``completions`` [3, B, T, ...],
 the ``lengths`` of the real sequences, and ``given``, the number of real steps that a completion starts from.

@@ -46,8 +46,8 @@ def test_the_spread_over_seeds_and_the_standard_error_over_sequences_are_told_ap
     assert "-5.0000 ± 0.5000" in several.splitlines()[4]
     assert "-5.0000 ± 0.2500" in several.splitlines()[5]
     legend = several.splitlines()[0]
-    assert "mean of 3 seeds is the standard deviation over those seeds" in legend
-    assert legend.index("standard deviation") < legend.index("floor") < legend.index("standard error")
+    assert "mean of 3 seeds is the standard deviation over the seeds" in legend
+    assert legend.index("standard deviation") < legend.index("baseline") < legend.index("standard error")
     single = table([{"model": "rnn", "seeds": [0]} | figures, floor])
     assert "-5.0000 ± 0.2500" in single.splitlines()[4]
     assert "standard deviation" not in single

@@ -123,7 +123,7 @@ def test_two_updates():
         (dict(values=[ONE], lengths=[2]), "padded array"),
         (dict(values={"train": [ONE]}, lengths=[2]), "dict by split"),
         (dict(values=[ONE, ONE]), "cannot be divided"),
-        (dict(values=[ONE] * 9, valid_fraction=0.5, test_fraction=0.5), "nothing is left"),
+        (dict(values=[ONE] * 9, valid_fraction=0.5, test_fraction=0.5), "leave nothing to train on"),
         (dict(values={"train": [ONE * 0]}), "nothing to learn"),
     ],
 )

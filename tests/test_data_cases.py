@@ -105,7 +105,7 @@ def test_half_a_file_is_never_half_a_recording(tmp_path, whole):
 
 
 def test_a_header_that_was_never_finished_is_called_so(tmp_path):
-    with pytest.raises(data.DataError, match="header that was never finished: it says 0 bytes"):
+    with pytest.raises(data.DataError, match="header that was never finished: the header states 0 bytes"):
         read(tmp_path, wav(size=0, whole=0))
 
 
@@ -119,7 +119,7 @@ def test_lossy_forms_are_read(tmp_path, form, subtype):
 
 def test_stereo_is_averaged_where_that_is_asked_for(tmp_path):
     both = encoded(np.stack([X, noise(1)], axis=1))
-    with pytest.raises(data.DataError, match="has 2 channels where one belongs: pass downmix=True"):
+    with pytest.raises(data.DataError, match="has 2 channels instead of one: pass downmix=True"):
         read(tmp_path, both)
     mixed = read(tmp_path, both, downmix=True)
     assert np.abs(mixed - (X.astype(float) + noise(1)) / 2).max() <= 0.5

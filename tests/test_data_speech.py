@@ -270,11 +270,11 @@ BAD = {
     "truncated": r"is truncated: \d+ bytes of sound where its header says \d+",
     "truncated sphere": "is truncated",
     "truncated flac": "(is truncated|cannot be decoded)",
-    "stereo": "has 2 channels where one belongs",
-    "rate": r"is sampled at 8000 Hz where 16000 Hz belong: pass resample=True",
+    "stereo": "has 2 channels instead of one",
+    "rate": r"is sampled at 8000 Hz instead of 16000 Hz: pass resample=True",
     "nothing": "is an empty file",
     "no samples": "holds no samples",
-    "constant": "is constant throughout, every sample is 12",
+    "constant": "is constant: every sample is 12",
 }
 
 
@@ -319,7 +319,9 @@ def test_folders_without_sound_say_what_is_missing(tmp_path, load):
     ):
         with pytest.raises(data.DataError, match=sentence):
             load("audio_folder", tmp_path / root)
-    with pytest.raises(data.DataError, match="letters is not TIMIT: it must hold the folders TRAIN and TEST"):
+    with pytest.raises(
+        data.DataError, match="letters is not TIMIT: pass the licensed folder, which holds TRAIN and TEST"
+    ):
         load("timit", tmp_path / "letters")
 
 

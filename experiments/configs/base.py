@@ -53,7 +53,7 @@ def get_base() -> Any:
     config.train.log_every = 50
     config.train.eval_every = 500
     config.train.checkpoint_every = 500
-    config.train.keep_every = 0  # checkpoints of every so many updates are kept, beside the two latest and the best
+    config.train.keep_every = 0  # checkpoints of every so many updates are kept, with the two latest and the best
     config.train.eval_batch_size = 256
     config.train.eval_sequences = 0  # number of validation sequences; 0 for all
     config.train.patience = 0  # updates without a better validation ELBO before the run ends; 0 for no limit

@@ -17,7 +17,7 @@ Rows of the paper: ``blizzard:ours`` has neither KL annealing nor the auxiliary 
 ``blizzard:aux`` the auxiliary cost, and ``blizzard:kla_aux`` both.  ``_small`` at the end, as in
 ``blizzard:aux_small``, chooses the sizes of ``small``.
 
-``blizzard:small`` is for two CPU cores, as a test of the program; its numbers are not results.
+``blizzard:small`` is for two CPU cores, as a test of the program; the numbers are not results.
 
 Other models: ``blizzard:srnn``, ``blizzard:vrnn_gmm`` and others have parameter counts equal to SRNN's; family.py lists
 the names.

@@ -17,7 +17,7 @@ Rows of the paper: ``timit:ours`` has neither KL annealing nor the auxiliary cos
 ``timit:aux`` the auxiliary cost, and ``timit:kla_aux`` both.  ``_small`` at the end, as in ``timit:aux_small``,
 chooses the sizes of ``small``.
 
-``timit:small`` is for two CPU cores, as a test of the program; its numbers are not results.
+``timit:small`` is for two CPU cores, as a test of the program; the numbers are not results.
 
 Other models: ``timit:srnn``, ``timit:vrnn_gmm`` and others have parameter counts equal to SRNN's; family.py lists
 the names.

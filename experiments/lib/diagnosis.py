@@ -1,4 +1,4 @@
-"""Compute how a run uses its latents, and write JSON and pictures into the run's folder."""
+"""Compute how a run uses latents, and write JSON and pictures into the run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw samples, reconstructions and completions beside real sequences."""
+"""Draw samples, reconstructions and completions next to real sequences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COMPLETIONS = 3
 
 
 class Gallery:
-    """Draw the same validation sequences beside samples of a model; the test split is not read."""
+    """Draw the same validation sequences next to samples of a model; the test split is not read."""
 
     def __init__(
         self,

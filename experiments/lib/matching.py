@@ -34,7 +34,7 @@ def match(config: Any, data: DataSet, target: int) -> Any:
 
     low, high = 1, 2
     if count(low) == count(high):
-        raise UserError(f"the model {config.model.name!r} has no rnn_dim by which to match its number of parameters")
+        raise UserError(f"the model {config.model.name!r} has no rnn_dim, so parameter counts cannot be matched")
     while count(high) < target:
         low, high = high, 2 * high
     while high - low > 1:

@@ -44,11 +44,11 @@ CLAIMS = (
     Claim("the auxiliary cost raises the bound on speech", "1-left", "aux", "ours", "bound"),
     Claim("annealing helps less than the auxiliary cost", "1-left", "aux", "kla", "bound"),
     Claim("both together are best on speech of many readers", "1-left", "kla_aux", "aux", "bound"),
-    Claim("Z-Forcing leads its family: SRNN", "1-left", "ours", "srnn", "bound"),
+    Claim("Z-Forcing is better than SRNN", "1-left", "ours", "srnn", "bound"),
     Claim("the auxiliary cost helps on MNIST", "1-right", "aux", "ours", "bound"),
     Claim("on text the cost raises the KL", "2", "aux_0.0025", "ours", "kl"),
     Claim("on text ELBO perplexity worsens", "2", "aux_0.0025", "ours", "test.elbo.perplexity"),
-    Claim("on text more cost worsens it more", "2", "aux_0.005", "aux_0.0025", "test.elbo.perplexity"),
+    Claim("on text a larger cost worsens ELBO perplexity more", "2", "aux_0.005", "aux_0.0025", "test.elbo.perplexity"),
 )
 
 

@@ -66,7 +66,7 @@ class StopSignal:
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
-            # JAX picks one step at which all processes stop and reports the step only if it is queried.  So query every
+            # JAX picks one step at which all processes stop and reports the step only if queried.  So query every
             # step once, also the steps inside a call of several updates; orbax queries with steps too.
             first = step if self._asked is None else self._asked + 1
             self._asked = step

@@ -47,12 +47,12 @@ def _several_seeds(row: dict[str, Any]) -> bool:
 
 def _legend(rows: list[dict[str, Any]]) -> str:
     """State whether ± is the deviation over seeds or the standard error over sequences."""
-    error = "its standard error over the sequences scored"
+    error = "the standard error over the scored sequences"
     several = [len(row["seeds"]) for row in rows if _several_seeds(row)]
     if not several:
         return f"± behind a figure of a single run is {error}; the deviation over seeds is not shown."
-    spread = f"± behind the mean of {max(several)} seeds is the standard deviation over those seeds"
-    return f"{spread}; behind a figure without several seeds, such as a floor's, {error}."
+    spread = f"± behind the mean of {max(several)} seeds is the standard deviation over the seeds"
+    return f"{spread}; behind a figure without several seeds, such as a baseline's, {error}."
 
 
 def _cell(value: Any, error: float | None) -> str:

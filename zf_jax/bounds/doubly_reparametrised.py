@@ -5,7 +5,7 @@ With weights w_k, their shares s_k = w_k / sum_j w_j, generative parameters thet
     d/dtheta   sum_k s_k   d log p(x, z_k) / dtheta
     d/dphi     sum_k s_k^2 (d log w_k / dz_k) (dz_k / dphi)
 
-The second estimator is unbiased, and its signal-to-noise ratio does not vanish as K grows.  Parameters of the
+The second estimator is unbiased, and the signal-to-noise ratio does not vanish as K grows.  Parameters of the
 recurrence belong to both theta and phi: each use of a parameter gets the gradient of its own line.
 
 Source: Tucker, Lawson, Gu and Maddison, "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives", 2019.
@@ -23,7 +23,7 @@ from zf_jax.typing import Array, Params
 def surrogate(
     model: Model, params: Params, features: Features, latents: Array, log_weights: Array, kl_temperature: Array | float
 ) -> Array:
-    """Return a surrogate ``[B]`` whose gradient is the doubly reparametrised IWAE gradient; its value has no meaning.
+    """Return a surrogate ``[B]`` whose gradient is the doubly reparametrised IWAE gradient; the value has no meaning.
 
     With a KL temperature t the weights are p(y | z) (p(z) / q(z))^t, and s_k^2 becomes s_k (1 - t (1 - s_k)).
 

@@ -15,7 +15,7 @@ GENERATOR = "threefry2x32"  # under vmap, numbers of JAX's other generators depe
 def seed_key(seed: int, purpose: str = "") -> Array:
     """Return the key of a seed, or the key of a seed for one purpose.
 
-    The generator is always ``GENERATOR``, whatever ``jax_default_prng_impl`` is.  So a seed gives the same numbers on
+    The generator is always ``GENERATOR``, for any ``jax_default_prng_impl``.  So a seed gives the same numbers on
     every machine, and an evaluation gives the same numbers for every batch size.
 
     Args:
@@ -45,7 +45,7 @@ def fold(key: Array, data: Array | int) -> Array:
 
 
 def required_key(key: Array | None) -> Array:
-    """Return ``key``; ``ValueError`` if it is None or a legacy ``PRNGKey``."""
+    """Return ``key``; ``ValueError`` if ``key`` is None or a legacy ``PRNGKey``."""
     if key is None:
         raise ValueError("key and noise are both None: pass a key made by jax.random.key, or the noise")
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):

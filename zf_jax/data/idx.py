@@ -48,7 +48,7 @@ def read_idx(path: str, shape: tuple[int, int]) -> np.ndarray:
         with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
             head = file.read(16)
             if len(head) < 16 or head[:4] != b"\0\0\x08\x03":
-                raise DataError(path, "is not an idx file of images", "copy it again from its source")
+                raise DataError(path, "is not an idx file of images", "copy the file again from its source")
             number, rows, columns = struct.unpack(">III", head[4:])
             if (rows, columns) != shape:
                 what = f"holds images of {rows} x {columns} pixels where {shape[0]} x {shape[1]} belong"
@@ -61,10 +61,10 @@ def read_idx(path: str, shape: tuple[int, int]) -> np.ndarray:
                 if there > number * rows * columns:
                     break
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(path, f"is damaged ({error})", "copy it again from its source") from None
+        raise DataError(path, f"is damaged ({error})", "copy the file again from its source") from None
     except OSError as error:
         raise unreadable(path, error) from None
     if there != number * rows * columns or not number:
         what = f"holds {there} bytes of images where its header says {number} of {rows} x {columns}"
-        raise DataError(path, what, "copy it again from its source")
+        raise DataError(path, what, "copy the file again from its source")
     return np.concatenate(blocks).reshape(number, rows * columns)

@@ -165,7 +165,7 @@ def read_amat(path: str, pixels: int) -> np.ndarray:
     """Return the images of an .amat file, uint8 ``[N, pixels]``; ``DataError`` names the first bad row."""
     raw = np.frombuffer(read_bytes(path), np.uint8)
     if raw.size == 0:
-        raise DataError(path, "is empty", "copy it again from its source")
+        raise DataError(path, "is empty", "copy the file again from its source")
     width = 2 * pixels  # a digit and a separator per pixel; the last separator is the newline
     if raw.size % width == 0:
         grid = raw.reshape(-1, pixels, 2)

@@ -120,7 +120,7 @@ def _read_npz(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 arrays[split]  # report an array of objects rather than missing lengths
             if missing:
                 what = f"lacks {' and '.join(missing)}"
-                raise DataError(path, what, "it must hold train, valid and test, with lengths")
+                raise DataError(path, what, "the file must hold train, valid and test, with lengths")
             lengths = _whole(arrays[f"{split}_lengths"], f"{path}, {split}_lengths")
             found[split] = (_binary_roll(arrays[split], f"{path}, {split}"), lengths)
     for split, (roll, lengths) in found.items():
@@ -143,12 +143,12 @@ def _read_mat(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         raise
     except Exception as error:  # scipy raises many kinds of error for a damaged file
         what = f"is not a whole MATLAB file ({str(error)[:80]})"
-        raise DataError(path, what, "copy it again from its source") from None
+        raise DataError(path, what, "copy the file again from its source") from None
     found = {}
     for split in _SPLITS:
         cells = content.get(f"{split}data")
         if cells is None:
-            raise DataError(path, f"lacks {split}data", "it must hold traindata, validdata and testdata")
+            raise DataError(path, f"lacks {split}data", "the file must hold traindata, validdata and testdata")
         rolls = [_binary_roll(np.asarray(roll), f"{path}, {split}data") for roll in cells.ravel()]
         lengths = np.array([len(roll) for roll in rolls], np.int64)
         found[split] = (np.concatenate(rolls) if rolls else np.zeros((0, NOTES), np.uint8), lengths)
@@ -159,7 +159,7 @@ def _binary_roll(roll: np.ndarray, where: str) -> np.ndarray:
     if roll.ndim != 2 or roll.shape[1] != NOTES:
         raise DataError(where, f": an array of shape {roll.shape} where (steps, {NOTES}) belongs")
     if roll.dtype.kind not in "biuf" or not np.isin(roll, (0, 1)).all():
-        raise DataError(where, ": a piano roll holds 0 and 1 only", "binarise it first")
+        raise DataError(where, ": a piano roll holds 0 and 1 only", "binarise the piano rolls first")
     return roll.astype(np.uint8)
 
 
@@ -180,12 +180,14 @@ def _read_json(path: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         raise
     except (ValueError, RecursionError) as error:
         what = f"is not a whole JSON file ({str(error)[:80]})"
-        raise DataError(path, what, "copy it again from its source") from None
+        raise DataError(path, what, "copy the file again from its source") from None
     found = {}
     for split in _SPLITS:
         sequences = content.get(split) if isinstance(content, dict) else None
         if not isinstance(sequences, list):
-            raise DataError(path, f'lacks a list "{split}"', "it must hold train, valid and test, lists of sequences")
+            raise DataError(
+                path, f'lacks a list "{split}"', "the file must hold train, valid and test, lists of sequences"
+            )
         rolls = [_roll(sequence, f"{path}, {split}, sequence {i}") for i, sequence in enumerate(sequences)]
         lengths = np.array([len(roll) for roll in rolls], np.int64)
         found[split] = (np.concatenate(rolls) if rolls else np.zeros((0, NOTES), np.uint8), lengths)

@@ -21,7 +21,7 @@ DESCRIPTION = "data_description"
 
 
 class Damaged(Exception):
-    """A checkpoint is not the one that was saved."""
+    """A checkpoint differs from what was saved, or cannot be read."""
 
 
 def leaf_digests(tree: Any) -> dict[str, dict[str, Any]]:

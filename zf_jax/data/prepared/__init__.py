@@ -1,1 +1,1 @@
-"""Files on disk: original folders, downloads, splits, and prepared array_record data sets."""
+"""Read original folders, download public sets, divide into splits, and prepare array_record files."""

@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 class _Member(tarfile.TarInfo):
-    """A member of an archive; a damaged header raises an error, where tarfile would stop without one."""
+    """A member of an archive; a damaged header raises an error, whereas tarfile stops without an error."""
 
     @classmethod
     def fromtarfile(cls, tarfile):
@@ -33,7 +33,7 @@ class _Member(tarfile.TarInfo):
         except _EndMarker:
             raise
         except _BrokenHeader as error:
-            raise _Error(f"a header is damaged, or its end marker is missing ({error})") from None
+            raise _Error(f"a header is damaged, or the end marker is missing ({error})") from None
 
 
 _Error = tarfile.TarError
@@ -114,4 +114,4 @@ def _check_rest(stream: IO[bytes], archive: tarfile.TarFile) -> None:
 
 def _damaged(path: str, error: Exception) -> DataError:
     what = f"is damaged ({str(error)[:100] or type(error).__name__})"
-    return DataError(os.fspath(path), what, "copy it again from its source")
+    return DataError(os.fspath(path), what, "copy the file again from its source")

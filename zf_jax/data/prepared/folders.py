@@ -31,7 +31,7 @@ class Listing(NamedTuple):
 def need_folder(data_dir: str | None, name: str) -> str:
     """Return the absolute path of ``data_dir``; ``DataError`` if None, missing or an empty folder."""
     if not data_dir:
-        raise DataError("", f"{name} needs a folder", Folder(name, "(its original files, or prepared)"), Prepare(name))
+        raise DataError("", f"{name} needs a folder", Folder(name, "(original files, or prepared)"), Prepare(name))
     folder = local(data_dir)
     if not os.path.exists(folder):
         raise DataError(folder, "does not exist", Folder(name))
@@ -101,7 +101,7 @@ def check_regular(path: str) -> None:
     except OSError as error:
         raise unreadable(path, error) from None
     if not stat.S_ISREG(mode):
-        raise DataError(path, "is not a regular file", "remove it")
+        raise DataError(path, "is not a regular file", "remove the file")
 
 
 def read_bytes(path: str) -> bytes:

@@ -50,7 +50,9 @@ class Npz(Mapping[str, np.ndarray]):
                 what = f"says {size} bytes where there are {info.file_size - file.tell()}"
                 raise DataError(where, what, "save the file again")
             if size > physical_memory() / 4:
-                raise DataError(where, f"takes {size} bytes, more than a quarter of the memory", "cut it into parts")
+                raise DataError(
+                    where, f"takes {size} bytes, more than a quarter of the memory", "divide the array into parts"
+                )
             array = np.frombuffer(file.read(), dtype)  # reading to the end checks the checksum
             return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
@@ -66,7 +68,7 @@ def open_npz(path: str) -> Iterator[Npz]:
         raise
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         what = f"is not a whole npz file ({str(error)[:80]})"
-        raise DataError(path, what, "copy it again from its source, or save it again") from None
+        raise DataError(path, what, "copy the file again from its source, or save the file again") from None
     except OSError as error:
         raise unreadable(path, error) from None
 

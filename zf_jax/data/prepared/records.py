@@ -46,7 +46,7 @@ class _Checked(Sequence):
             return self._records[index]
         except Exception as error:  # array_record checks digests when a record is read
             what = f"record {index} is damaged ({one_line(error)})"
-            raise DataError(self._where, what, "delete the prepared set and prepare it again") from error
+            raise DataError(self._where, what, "delete the prepared set, and prepare the set again") from error
 
 
 def _check_shards(builder: Any) -> None:

@@ -86,7 +86,7 @@ def decode(
     check_regular(path)
     try:
         if os.path.getsize(path) == 0:
-            raise DataError(path, "is an empty file", "copy it again from its source")
+            raise DataError(path, "is an empty file", "copy the file again from its source")
         check_whole(path)
     except OSError as error:
         raise unreadable(path, error) from None
@@ -98,7 +98,7 @@ def decode(
             lowest, highest, count = min(lowest, int(whole.min())), max(highest, int(whole.max())), count + whole.size
             yield whole
     if source.decoded == 0:
-        raise DataError(path, "holds no samples", "replace it or remove it")
+        raise DataError(path, "holds no samples", "replace or remove the file")
     if source.peak > _HIGHEST_PEAK or source.clipped > _MOST_CLIPPED * source.decoded:
         share = 100.0 * source.clipped / source.decoded
         raise DataError(
@@ -107,9 +107,9 @@ def decode(
             "divide the samples by full scale (32768 for 16 bits), or lower the volume",
         )
     if count == 0:
-        raise DataError(path, f"is too short to be resampled to {sample_rate} Hz", "remove it")
+        raise DataError(path, f"is too short to be resampled to {sample_rate} Hz", "remove the file")
     if lowest == highest:
-        raise DataError(path, f"is constant: every sample is {lowest}", "replace it or remove it")
+        raise DataError(path, f"is constant: every sample is {lowest}", "replace or remove the file")
     return Audio(sample_rate or source.rate, count, source.clipped)
 
 
@@ -145,23 +145,23 @@ class _Source:
             raise
         except Exception as error:  # decoders raise many kinds of error
             what = f"cannot be decoded as audio ({_reason(error)})"
-            raise DataError(path, what, "replace it or remove it") from None
+            raise DataError(path, what, "replace or remove the file") from None
         # An encoder that writes into a pipe cannot know the count, and writes 0 or the largest number.
         if 0 < expected < 1 << 62 and self.decoded != expected:
             what = f"is truncated: {self.decoded} samples where its header says {expected}"
-            raise DataError(path, what, "copy it again")
+            raise DataError(path, what, "copy the file again")
 
     def _check_form(self, channels: int) -> None:
         if channels != 1 and not self._downmix:
-            what = f"has {channels} channels where one belongs"
+            what = f"has {channels} channels instead of one"
             raise DataError(self._path, what, Option("downmix", True, "to average them"))
         if self._wanted and self.rate != self._wanted and not self._resample:
-            what = f"is sampled at {self.rate} Hz where {self._wanted} Hz belong"
+            what = f"is sampled at {self.rate} Hz instead of {self._wanted} Hz"
             raise DataError(self._path, what, Option("resample", True), Option("sample_rate"))
 
     def _checked(self, block: np.ndarray) -> np.ndarray:
         if not np.isfinite(block).all():
-            raise DataError(self._path, "holds samples that are NaN or infinite", "replace it or remove it")
+            raise DataError(self._path, "holds samples that are NaN or infinite", "replace or remove the file")
         samples = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
         size = np.abs(samples)
         self.decoded += len(samples)

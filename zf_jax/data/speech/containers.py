@@ -43,7 +43,7 @@ def _check(path: str, there: int, promised: int, *, closed: bool) -> None:
     if promised == 0 and there > 0 and not closed:
         raise DataError(
             path,
-            f"has a header that was never finished: it says 0 bytes of sound, and {there} bytes follow",
+            f"has a header that was never finished: the header states 0 bytes of sound, and {there} bytes follow",
             "rewrite the header, for example with ffmpeg -i IN OUT.wav",
         )
     if promised > there and not _is_placeholder(promised):
@@ -74,7 +74,7 @@ def _check_riff(path: str, file: BinaryIO, size: int, order: str) -> None:
             _check(path, size - place - 8, length, closed=whole + 8 == size)
             return
         place += 8 + length + (length & 1)
-    raise DataError(path, "is truncated: it ends before its sound begins", "copy it again")
+    raise DataError(path, "is truncated: the file ends before the sound begins", "copy the file again")
 
 
 def _check_aiff(path: str, file: BinaryIO, size: int) -> None:
@@ -90,7 +90,7 @@ def _check_aiff(path: str, file: BinaryIO, size: int) -> None:
             _check(path, size - place - 8, length, closed=whole + 8 == size)
             return
         place += 8 + length + (length & 1)
-    raise DataError(path, "is truncated: it ends before its sound begins", "copy it again")
+    raise DataError(path, "is truncated: the file ends before the sound begins", "copy the file again")
 
 
 def _check_wave64(path: str, file: BinaryIO, size: int) -> None:
@@ -104,7 +104,7 @@ def _check_wave64(path: str, file: BinaryIO, size: int) -> None:
             _check(path, size - place - 24, max(length - 24, 0), closed=False)
             return
         place += max(length, 24) + -length % 8
-    raise DataError(path, "is truncated: it ends before its sound begins", "copy it again")
+    raise DataError(path, "is truncated: the file ends before the sound begins", "copy the file again")
 
 
 def _check_sphere(path: str, head: bytes, size: int) -> None:
@@ -114,7 +114,7 @@ def _check_sphere(path: str, head: bytes, size: int) -> None:
 
     coding = re.search(rb"\nsample_coding -s\d+ (\S+)", head)
     if coding and b"shorten" in coding.group(1):
-        raise DataError(path, "is compressed with shorten", "convert it with sph2pipe -f rif IN OUT first")
+        raise DataError(path, "is compressed with shorten", "convert the file with sph2pipe -f rif IN OUT first")
     header = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
     promised = field(b"sample_count", 0) * field(b"sample_n_bytes", 2) * field(b"channel_count", 1)
     if header + promised > size:
@@ -123,4 +123,4 @@ def _check_sphere(path: str, head: bytes, size: int) -> None:
 
 def _truncated(path: str, there: int, promised: int) -> DataError:
     what = f"is truncated: {there} bytes of sound where its header says {promised}"
-    return DataError(path, what, "copy it again")
+    return DataError(path, what, "copy the file again")

@@ -182,7 +182,7 @@ def _spooled(path: str, *, rate: int, resample: bool, downmix: bool) -> tuple[IO
             spool.write(block.tobytes())
     except OSError as error:
         spool.close()
-        what = f"cannot hold {path} while it is decoded ({error.strerror or error})"
+        what = f"has no room to decode {path} ({error.strerror or error})"
         raise store.NoRoom(tempfile.gettempdir(), what, "make room, or set TMPDIR") from None
     except BaseException:
         spool.close()

@@ -35,7 +35,7 @@ def timit(root: str, *, valid_fraction: float = 0.05, split_seed: int = 0) -> Fo
     """
     parts = _case_folders(root, ("train", "test"))
     if parts is None:
-        raise DataError(root, "is not TIMIT", "it must hold the folders TRAIN and TEST; pass the licensed folder")
+        raise DataError(root, "is not TIMIT", "pass the licensed folder, which holds TRAIN and TEST")
     found: dict[str, Recording] = {}
     files = _Files()
     copies = 0
@@ -94,14 +94,14 @@ def librispeech(
         for path in files.below(path_of_folder):
             name = os.path.relpath(path, home).replace(os.sep, "/")
             recordings.append(Recording(path, name, name.split("/")[1], split))
-    then = "it must hold folders like train-clean-100, dev-clean and test-clean"
+    then = "pass the folder that holds train-clean-100, dev-clean and test-clean"
     _need(recordings, home, then, problems=files.problems)
     if split_by == "official":
         missing = [f"{k}-*" for k, split in kinds.items() if not any(r.split == split for r in recordings)]
         if missing:
             what = f"has no recordings in {' and '.join(missing)}"
             remedy = Option("split_by", "speaker", "(or 'file') to divide the folders that are there")
-            raise DataError(home, what, "add those folders", remedy)
+            raise DataError(home, what, "add the missing folders", remedy)
         return Found(recordings, files.facts, files.problems)
     return _divided(recordings, files, split_by, valid_fraction, test_fraction, split_seed)
 

@@ -165,7 +165,7 @@ class _Corpus:
                 raise DataError(where, f"leaves the {split} split empty", remedy)
         found = list(self._numbers)
         counts = np.bincount(np.frombuffer(self._flat["train"], np.int32), minlength=len(found))
-        # A literal <unk> in the text is the unknown word, not an entry of its own.
+        # A literal <unk> in the text is the unknown word, not a separate entry.
         seen = [i for i in range(len(found)) if counts[i] > 0 and found[i] != words.UNK]
         kept = sorted(seen, key=lambda i: (-counts[i], found[i]))[: self._options["vocabulary_size"] - 2]
         final = np.full(len(found), _UNK, np.int32)

@@ -1,4 +1,4 @@
-"""Read documents from the IMDB archive, from its unpacked folder, or from any folder or file of text."""
+"""Read documents from the IMDB archive, from the unpacked folder, or from any folder or file of text."""
 
 from __future__ import annotations
 
@@ -119,12 +119,12 @@ class Documents:
         for name, content in archives.contents(archive, self._is_wanted, _LARGEST_REVIEW):
             if content is None:
                 what = f"is larger than {_LARGEST_REVIEW >> 20} MiB, the limit for one review"
-                self.problems.append(DataError(f"{archive}:{name}", what, "remove it"))
+                self.problems.append(DataError(f"{archive}:{name}", what, "remove the file"))
             else:
                 yield f"{archive}:{name}", "", content
 
     def _is_wanted(self, name: str) -> bool:
-        if os.path.basename(name).startswith("."):  # a Mac's archive holds ._NAME beside every NAME
+        if os.path.basename(name).startswith("."):  # archives made on a Mac hold ._NAME for every NAME
             self.counts["hidden_files_not_read"] += 1
             return False
         if not _is_review(name):
@@ -180,9 +180,9 @@ def _decoded(path: str, content: bytes) -> str:
         decoded = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start})"
-        raise DataError(path, what, "convert it, for example with iconv -t UTF-8") from None
+        raise DataError(path, what, "convert the file, for example with iconv -t UTF-8") from None
     if "\0" in decoded:
-        raise DataError(path, "is not text: it holds zero bytes", "remove it")
+        raise DataError(path, "is not text: the file holds zero bytes", "remove the file")
     return decoded
 
 
