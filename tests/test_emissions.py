@@ -278,3 +278,11 @@ def test_a_model_takes_a_head_that_is_built():
     model = build_model("zforcing", FRAMES, emission=head, rnn_dim=4, latent_dim=2, mlp_dim=3, embed_dim=3)
     assert model.emission is head
     assert hash(model)
+
+
+@pytest.mark.parametrize("levels", [256, 4096, 65536])
+def test_audio_of_16_bits_is_within_the_grid_of_any_levels_and_what_is_beyond_is_not(levels):
+    head = build_emission("dmol", FRAMES, levels=levels, step=2**16 / levels / 548.136, zero=-0.01)
+    targets = lambda n: (np.asarray(n) / 548.136 - 0.01).astype(np.float32)  # noqa: E731  (n on the 16-bit scale)
+    assert not head.outside(targets([-(2**15), 2**15 - 1])).any()
+    assert head.outside(targets([-(2**15) - 2**16 // levels, 2**15])).all()

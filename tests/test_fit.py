@@ -133,6 +133,14 @@ def test_patience_ends_a_training_that_does_not_gain():
     assert found.best[0] == 4
 
 
+def test_patience_counts_from_where_a_state_goes_on():
+    half = fit(settings(num_steps=8), optimizer=STILL)
+    found = fit(settings(num_steps=40, patience=8), optimizer=STILL, state=half.state)
+    assert (int(found.state.step), found.ended_by) == (40, "num_steps")  # equal validations count as gains
+    found = fit(settings(num_steps=40, patience=8), optimizer=optax.sgd(-0.1), state=half.state)
+    assert int(found.state.step) >= 16 and found.ended_by == "patience"
+
+
 def test_a_batch_in_pieces_and_an_average_go_on_to_the_same_end_and_are_validated(tmp_path):
     options = {"optimizer": zf_jax.with_average(OPTIMIZER, 0.9)}
     once = fit(settings(num_steps=8, accumulate=2), **options)

@@ -166,7 +166,8 @@ class DiscretisedLogistics(EmissionDefaults):
     def outside(self, x: Array) -> Array:
         """Return which targets are beyond the end bins of the grid, of numpy or jax arrays."""
         n, half = (x - self.zero) / self.step, self.levels // 2
-        return (n < -half - 0.5) | (n > half - 0.5)
+        # Audio of up to 16 bits is rounded to fewer levels: its largest integer is half a 16-bit step below ``half``.
+        return (n < -half - 0.5) | (n > half - min(0.5, self.levels / 2**17))
 
     def _bins(self, n: Array) -> tuple[Array, Array]:
         """Return the lower edges and the widths of the bins of integers ``n``, in steps on the logistics' axis."""

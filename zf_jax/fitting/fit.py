@@ -55,7 +55,8 @@ def fit(
       schedules: the objective's weights as functions of the step.
       seed: of the parameters, the order of the data and the noise.
       params: parameters to begin with, instead of the model's own; copied.
-      state: where an earlier training ended; copied.
+      state: where an earlier training ended; copied.  Patience counts from there: the state does not hold the best
+        validation.
       workdir: a folder for ``checkpoints/`` and ``metrics.jsonl``.  A folder that has checkpoints is gone on with, and
         then ``params`` is not read.
       callbacks: functions of a ``Report``, called after every log line and every validation.  One that returns True

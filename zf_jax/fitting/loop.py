@@ -105,6 +105,7 @@ class Loop:
         self.best: tuple[int, float] | None = None if checkpoints is None else checkpoints.best
         self.history: list[dict[str, Any]] = []
         self.told_to_stop = False
+        self.patient_from = 0  # where patience begins to count, before there is a best validation
 
     def run(self, state: TrainState) -> Fitted:
         """Update until ``num_steps``, patience, a callback, a signal, or divergence; the state's buffers are reused.
@@ -115,6 +116,7 @@ class Loop:
         """
         settings, start = self.settings, int(state.step)
         step, last = start, settings.num_steps
+        self.patient_from = start if self.checkpoints is None else 0
         batches = train_batches(
             self.data.split("train"),
             batch_size=settings.batch_size,
@@ -176,7 +178,7 @@ class Loop:
         """Whether the validation right after update ``step`` was the last that patience waits for."""
         patience = self.settings.patience
         validated = step > 0 and step % self.settings.eval_every == 0
-        return 0 < patience <= step - (self.best[0] if self.best else 0) and validated
+        return 0 < patience <= step - (self.best[0] if self.best else self.patient_from) and validated
 
     def _is_due(self, step: int) -> bool:
         """Whether the host has something to do right after update ``step``."""
