@@ -1,4 +1,4 @@
-"""A table of results as one file: JSON lines, or parquet where pyarrow is installed."""
+"""A table of results as one file: JSON lines or parquet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lib.cli import UserError, as_json, warn
+from zf_jax.extras import needs
 
 
 class RowsFile:
@@ -16,7 +17,8 @@ class RowsFile:
         """Check the name and the folder.
 
         Raises:
-          UserError: another ending than .jsonl or .parquet, no folder that can be written, or no pyarrow.
+          UserError: another ending than .jsonl or .parquet, or no folder that can be written.
+          MissingExtra: a .parquet file, and pyarrow is not installed.
         """
         self.path = Path(path)
         if self.path.suffix not in (".jsonl", ".parquet"):
@@ -24,10 +26,8 @@ class RowsFile:
         if not os.access(self.path.parent, os.W_OK | os.X_OK) or self.path.is_dir():
             raise UserError(f"--out={path} cannot be written: {self.path.parent} is no folder that can be written")
         if self.path.suffix == ".parquet":
-            try:
+            with needs("experiments"):
                 import pyarrow  # noqa: F401
-            except ImportError:
-                raise UserError("a .parquet file needs pyarrow: pip install pyarrow, or write a .jsonl file") from None
 
     def write(self, rows: list[dict[str, Any]]) -> bool:
         """Write the rows and return whether that went well; if not, warn."""
