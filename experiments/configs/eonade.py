@@ -1,23 +1,23 @@
-"""EoNADE-5 on fixed binarised MNIST: two hidden layers of 500, five iterations, an ensemble of 128 orderings.
+"""Train EoNADE-5 on fixed binarised MNIST: two hidden layers of 500, five iterations, an ensemble of 128 orderings.
 
-    python -m experiments.train --config=experiments/configs/eonade.py --config.data.dir=DIR --workdir=runs/eonade
-    python -m experiments.evaluate --workdir=runs/eonade --split=test
+    zf_jax train --config=eonade --config.data.dir=DIR --workdir=runs/eonade
+    zf_jax evaluate --workdir=runs/eonade --split=test
 
-DIR is that of mnist.py.  Published: 84.68 nats (Raiko, Yao, Cho and Bengio 2014, NADE-5 with two layers and 128
-orderings), exact for the mixture of the orderings, on the same files.  They trained by AdaDelta with weight decay for
-1,000 epochs of pretraining and 3,000 more; here: Adam, neither decay nor pretraining, and a learning rate that was not
-searched.  The orderings are drawn from the config's seed; ``--config.model.num_orderings`` says how many: the fewer,
-the worse the mixture and the cheaper its evaluation, which takes D passes an image and ordering.
+Files: DIR as for the config ``mnist``.  Published: 84.68 nats, exact for the mixture of 128 orderings, on the same
+files (Raiko, Yao, Cho and Bengio 2014, NADE-5 with two layers), trained with AdaDelta and weight decay for 1,000 epochs
+of pretraining and 3,000 further epochs.  This config has Adam, no weight decay and no pretraining; the learning rate
+was not searched.  Orderings are drawn from the config's seed.  Evaluation takes D passes per image and ordering: a
+smaller ``--config.model.num_orderings`` is faster and gives a worse mixture.
 
-``eonade.py:small`` has one iteration and 4 orderings, for a CPU; ``eonade.py:digits`` has layers of 200, 5 iterations
-and 16 orderings on scikit-learn's 8 x 8 digits, which need no files.
+``eonade:small`` has one iteration and 4 orderings, for a CPU.  ``eonade:digits`` has layers of 200, 5 iterations and 16
+orderings, on scikit-learn's 8 x 8 digits without a file.
 """
 
 from experiments.configs.images import get_images
 
 
 def get_config(variant: str = ""):
-    """The published size, ``small`` or ``digits``."""
+    """Return the config of the published size, or a variant: ``small`` or ``digits``."""
     config = get_images("eonade", variant, ("small", "digits"))
     config.model.update(mlp_dim=500, num_layers=2, num_iterations=5, num_orderings=128)
     config.train.update(batch_size=100, learning_rate=1e-3, num_steps=2_000_000, decay_steps=2_000_000)

@@ -1,4 +1,4 @@
-"""What the configs of the image systems share: the data, and the fields of training that follow from them."""
+"""Define the settings that the configs nade, eonade and pixel_rnn share: the data, and fields of training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from experiments.configs.base import get_base
 
 
 def get_images(name: str, variant: str, variants: tuple[str, ...]) -> Any:
-    """The config of the density called ``name``: on scikit-learn's digits for ``digits``, else on binarised MNIST.
+    """Return the config of the density ``name``, on binarised MNIST, or on scikit-learn's digits for ``digits``.
 
     Raises:
-      ValueError: ``variant`` is neither empty nor one of ``variants``.
+      ValueError: ``variant`` is not "" and not in ``variants``.
     """
     if variant not in ("", *variants):
         choices = ", ".join(f"{name}.py:{one}" for one in variants)

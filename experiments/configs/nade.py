@@ -1,20 +1,19 @@
-"""NADE on fixed binarised MNIST: 500 hidden units, the pixels in raster order.
+"""Train NADE on fixed binarised MNIST: 500 hidden units, pixels in raster order.
 
-    python -m experiments.train --config=experiments/configs/nade.py --config.data.dir=DIR --workdir=runs/nade
-    python -m experiments.evaluate --workdir=runs/nade --split=test
+    zf_jax train --config=nade --config.data.dir=DIR --workdir=runs/nade
+    zf_jax evaluate --workdir=runs/nade --split=test
 
-DIR is that of mnist.py.  Published: 88.33 nats (Uria, Murray and Larochelle 2014), exact, on the same files.  The
-original was trained by SGD with early stopping; here: Adam, and a learning rate that was not searched.
+Files: DIR as for the config ``mnist``.  Published: 88.33 nats, exact, on the same files (Uria, Murray and Larochelle
+2014), trained with SGD and early stopping.  This config has Adam; the learning rate was not searched.
 
-``nade.py:small`` has 200 units, for a CPU; ``nade.py:digits`` has 200 on scikit-learn's 8 x 8 digits, which need no
-files.
+``nade:small`` has 200 units, for a CPU.  ``nade:digits`` has 200 units, on scikit-learn's 8 x 8 digits without a file.
 """
 
 from experiments.configs.images import get_images
 
 
 def get_config(variant: str = ""):
-    """The published size, ``small`` or ``digits``."""
+    """Return the config of the published size, or a variant: ``small`` or ``digits``."""
     config = get_images("nade", variant, ("small", "digits"))
     config.model.mlp_dim = 500
     config.train.update(batch_size=100, learning_rate=1e-3, num_steps=100_000, decay_steps=100_000)
