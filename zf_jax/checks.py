@@ -128,7 +128,7 @@ def _any_fault(batch: Batch, kind: tuple[Observation, Any, bool]) -> jax.Array:
 
 
 def _raise_first(batch: Batch, kind: tuple[Observation, Any, bool]) -> None:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         for name, where, rule in _faults(np, batch, *kind):
             if np.any(where):
                 index = tuple(int(place) for place in np.argwhere(where)[0])
@@ -162,15 +162,18 @@ def _faults(
         yield "inputs", real & ((batch.inputs < least) | (batch.inputs > size)), start
         return
     legal = "a frame is of finite numbers" + (", or NaN where missing" if observation.missing else "")
-    for name, where, scored in (("targets", real, True), ("inputs", real, False), ("inputs", is_data, scores_inputs)):
-        frames, where = getattr(batch, name), where[..., None]
-        present = is_observed(frames) | (not observation.missing)
-        yield name, where & present & ~xp.isfinite(frames), legal
-        if not scored:
+    head, outside = type(emission).__name__, getattr(emission, "outside", None)
+    for name, scored in (("targets", real), ("inputs", is_data if scores_inputs else None)):
+        frames = getattr(batch, name)
+        if xp is not np or not np.isfinite(frames.sum()):  # on the host one sum clears all elements at a time
+            good = xp.isfinite(frames)
+            yield name, real[..., None] & ~(good | xp.isnan(frames) if observation.missing else good), legal
+        if scored is None:
             continue
-        head = type(emission).__name__
-        if hasattr(emission, "outside"):
-            yield name, where & present & emission.outside(frames), f"the {head} emission has no such value"
+        if outside is not None:
+            rule = f"the {head} emission has no such value"
+            yield name, scored[..., None] & outside(frames) & is_observed(frames), rule
         if observation.missing and not getattr(emission, "scores_parts", False):
+            present = is_observed(frames)
             whole = f"the {head} emission scores whole frames: where a dimension is missing, all must be"
-            yield name, where & ~present & present.any(axis=-1, keepdims=True), whole
+            yield name, scored[..., None] & ~present & present.any(axis=-1, keepdims=True), whole
