@@ -1,0 +1,78 @@
+"""What is missing in the sequences of a split, drawn given all that was observed, as arrays in the data's units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.lib.cli import UserError, progress
+from experiments.lib.experiment import eval_batch_size
+from experiments.lib.run_folder import restore
+from zf_jax.bounds.noise import seed_key
+from zf_jax.data import eval_batches, some_of
+from zf_jax.imputation import impute
+from zf_jax.typing import is_observed
+
+
+def impute_split(
+    workdir: str,
+    *,
+    split: str = "test",
+    num_samples: int = 10,
+    num_particles: int = 100,
+    num_sequences: int = 0,
+    chunk_size: int = 8,
+    seed: int = 0,
+    checkpoint: str = "best",
+    data_dir: str | None = None,
+    out: str | None = None,
+) -> Path:
+    """Write the draws of a split into ``workdir/imputed_SPLIT.npz``, or ``out``; the path.
+
+    Raises:
+      UserError: there is no run, nothing can be missing in its data, or the file cannot be written.
+    """
+    for name, value in (("num_samples", num_samples), ("num_particles", num_particles), ("chunk_size", chunk_size)):
+        if value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
+    if num_sequences < 0:
+        raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
+    experiment, state, path = restore(workdir, checkpoint, data_dir)
+    model, data = experiment.model, experiment.data
+    if not model.observation.missing:
+        raise UserError(f"nothing is missing in {data.name}: train on data with gaps, with --config.data.missing=True")
+    source = some_of(data.split(split), num_sequences)
+    lengths = np.asarray(source.lengths)
+    shape = (len(source), int(lengths.max()), *source[0].targets.shape[1:])
+    values, observed = np.zeros((num_samples, *shape)), np.zeros(shape, bool)
+    sizes = np.zeros(len(source))
+    key = seed_key(seed)
+    for indices, batch in progress(eval_batches(source, batch_size=eval_batch_size(experiment))):
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.asarray(np.maximum(indices, 0), jnp.uint32))
+        options: dict[str, Any] = {"num_samples": num_samples, "num_particles": num_particles, "chunk_size": chunk_size}
+        found = jax.device_get(impute(model, state.params, batch, keys, **options))
+        real = indices >= 0
+        rows, steps = indices[real], batch.mask.shape[1]
+        values[:, rows, :steps] = found.values[:, real]
+        observed[rows, :steps] = (is_observed(batch.targets) & _like(batch.mask > 0, batch.targets))[real]
+        sizes[rows] = found.effective_sample_size[real]
+    if data.normalisation is not None:
+        values = values * data.normalisation["std"] + data.normalisation["mean"]
+        values *= _like(np.arange(shape[1]) < lengths[:, None], values[0])
+    target = Path(path, f"imputed_{split}.npz") if out is None else Path(out)
+    arrays = {"values": values, "observed": observed, "lengths": lengths, "effective_sample_size": sizes}
+    try:
+        with target.open("wb") as file:
+            np.savez(file, **arrays)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror or error}; choose another with --out") from error
+    return target
+
+
+def _like(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return a mask ``[B, T]`` with as many axes as ``values``."""
+    return mask.reshape(mask.shape + (1,) * (values.ndim - 2))
