@@ -2,8 +2,8 @@
 
 For a run whose data have missing elements.  Each missing element is drawn given all that was observed of its sequence,
 before and after.  Writes WORKDIR/imputed_SPLIT.npz, or --out: ``values`` [S, N, T, ...] in the units of the data, 0
-behind an end; ``observed`` [N, T, ...]; ``lengths`` [N]; and ``effective_sample_size`` [N], of --num_particles: where it
-is near 1, all draws have nearly the same latents, and more particles are needed.
+behind an end; ``observed`` [N, T, ...]; ``lengths`` [N]; and ``effective_sample_size`` [N], of --num_particles.  Where
+that is near 1, all draws have nearly the same latents, and more particles are needed.
 """
 
 from __future__ import annotations
