@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.models_under_test import random_batch, random_params, small
+from helpers.models_under_test import random_batch, random_params, small, targets_batch
 from scipy import special, stats
 
 from zf_jax import Batch, Observation, generation
@@ -42,6 +42,14 @@ def test_each_row_goes_on_from_its_own_end_as_it_would_alone(name):
     np.testing.assert_array_equal(found.values[1, :5], prefix.targets[1])
     drawn = generation.sample(model, params, jax.random.split(keys[2])[1:], num_samples=1, length=4)
     np.testing.assert_allclose(found.values[2, :4], drawn.values[0], **CLOSE)  # from its start
+
+
+def test_the_memory_is_of_the_prefix_and_of_what_was_drawn():
+    model, params, prefix = given("srnn")
+    found = generation.continue_prefix(model, params, prefix, length=4, greedy=True)
+    lengths = np.asarray(prefix.lengths) + 4
+    whole = model.encode(params, targets_batch(model.observation, found.values, lengths))
+    np.testing.assert_allclose(found.carry.memory, whole.inputs.hidden[np.arange(3), lengths - 1], **CLOSE)
 
 
 @pytest.mark.parametrize("name", NAMES)
