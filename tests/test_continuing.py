@@ -16,7 +16,7 @@ from zf_jax import Batch, Observation, generation
 from zf_jax.emissions import build_emission, emission_values, init_emission
 from zf_jax.models.base import Wrapped
 
-CLOSE = {"rtol": 1e-3, "atol": 1e-4}
+CLOSE: Any = {"rtol": 1e-3, "atol": 1e-4}
 NAMES = ("srnn", "vrnn", "zforcing")  # a memory, a carry that lags, and neither
 
 
