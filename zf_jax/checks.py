@@ -79,6 +79,24 @@ def check_batch(model: Any, batch: Batch) -> None:
     _raise_first(Batch(*map(np.asarray, batch)), kind)
 
 
+def check_first(model: Any, first: Any) -> None:
+    """Check the values of first inputs, tokens ``[B]`` or frames ``[B, D]``, if they are known.
+
+    Raises:
+      ValueError: the sentence names the index and the value.
+    """
+    if first is None or isinstance(first, Tracer):
+        return
+    values, observation = np.asarray(first), model.observation
+    if observation.kind == "tokens":
+        wrong, legal = (values < 0) | (values >= observation.size), f"a token lies in 0 .. {observation.size - 1}"
+    else:
+        wrong, legal = ~np.isfinite(values), "a frame is of finite numbers"
+    if np.any(wrong):
+        index = tuple(map(int, np.argwhere(wrong)[0]))
+        raise ValueError(f"first[{', '.join(map(str, index))}] is {values[index]}: {legal}")
+
+
 def check_host_batch(model: Any, batch: Batch, stacked: bool = False) -> None:
     """Check a batch as ``check_batch`` does if its arrays are on the host; those of a device would be waited for.
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
-from zf_jax.checks import checked
+from zf_jax.checks import check_first, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
 from zf_jax.emissions import emission_values, member
@@ -56,11 +56,12 @@ class Generated(NamedTuple):
     carry: Any = None
 
 
-def _checked_temperature(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse a temperature that is none, before it is traced."""
+def _checked_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse a temperature that is none and a first input that is no element, before they are traced."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_first(args[0] if args else kwargs["model"], kwargs.get("first"))
         temperature = kwargs.get("temperature")
         if isinstance(temperature, (int, float)) and not 0 < temperature < math.inf:
             raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
@@ -71,7 +72,7 @@ def _checked_temperature(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@_checked_temperature
+@_checked_options
 @compiled_once("model", "num_samples", "length", "greedy")
 def sample(
     model: Model | Density,
@@ -127,7 +128,7 @@ def reconstruct(
     return Generated(read, mean, sites.latent)
 
 
-@_checked_temperature
+@_checked_options
 @checked("prefix")
 @compiled_once("model", "length", "greedy")
 def continue_prefix(
@@ -178,6 +179,7 @@ def continue_prefix(
     return Generated(*(_after(*pair, lengths) for pair in pairs), carry=drawn.carry)
 
 
+@_checked_options
 @checked("ends")
 @compiled_once("model")
 def interpolate(
