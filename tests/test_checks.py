@@ -120,8 +120,8 @@ def test_a_sound_batch_passes_whatever_stands_behind_its_mask(model):
         batch = batch._replace(**{name: array})
     check_batch(model, batch)
     check_batch(model, jax.tree.map(jnp.asarray, batch))
-    grid = put("targets", (0, 0, 0), 63.75)(good(GRID))  # the last bin of 256 levels, (127 + 1/2) / 2
-    check_batch(GRID, put("targets", (0, 1, 0), -63.75)(grid))
+    grid = put("targets", (0, 0, 0), 0.5 * 32767 / 256 + 0.25)(good(GRID))  # the ends of 16 bits on 256 levels
+    check_batch(GRID, put("targets", (0, 1, 0), -0.5 * 128 + 0.25)(grid))
 
 
 PARAMS = random_params(FRAMES)
