@@ -1,5 +1,6 @@
 """The programs that answer questions of a run: what they print and write, on a run that moved with its data."""
 
+import csv
 import json
 
 import numpy as np
@@ -9,10 +10,12 @@ from helpers.saved_runs import arrays_config, save_run, write_frames
 
 from experiments.lib.diagnosis import diagnose
 from experiments.lib.encoding import encode
+from experiments.lib.forecasting import forecast_run
 from experiments.lib.interpolation import interpolate
 from experiments.lib.scoring import evaluate
 from experiments.lib.sequence_scoring import score
 from zf_jax.data import DataError
+from zf_jax.evaluation.crps import crps
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +65,32 @@ def test_encode_writes_an_array_a_sequence(moved, tmp_path):
             assert found[str(index)].shape == (length, 2)
             np.testing.assert_array_equal(found[str(index)], np.load(tmp_path / "b" / f"{index}.npy"))
     assert (tmp_path / "b" / "names.txt").read_text().split() == [f"n{index}" for index in range(20)]
+
+
+def test_forecast_holds_its_draws_against_what_came(moved, tmp_path):
+    workdir, data = moved
+    found = forecast_run(workdir, prefix=3, steps=3, data_dir=data, num_samples=40, num_particles=20)
+    with np.load(data) as stored:
+        values, lengths = stored["values"], stored["lengths"]
+    longer = np.flatnonzero(lengths > 3)
+    assert (found["num_sequences"], found["too_short"]) == (len(longer), 20 - len(longer))
+    with np.load(f"{workdir}/forecast/all.npz") as written:
+        truth, quantiles, mean = written["truth"], written["quantiles"], written["mean"]
+        assert written["index"].tolist() == longer.tolist()
+    for row, index in enumerate(longer):
+        came = values[index, 3 : min(6, lengths[index])]
+        np.testing.assert_allclose(truth[row, : len(came)], came, rtol=1e-5)
+        assert np.isnan(truth[row, len(came) :]).all()
+    came = np.isfinite(truth)
+    inside = (quantiles[0] <= truth) & (truth <= quantiles[-1])
+    assert found["coverage_90"] == pytest.approx(inside[came].mean())
+    assert found["coverage_50"] < found["coverage_90"]
+    # Draws of the initial model have about the data's spread: their CRPS is that of a Gaussian of it, to some 20%.
+    gaussian = np.random.default_rng(0).normal(7.0, 3.0, (4000, int(came.sum())))
+    assert found["crps"] == pytest.approx(crps(gaussian, truth[came]).mean(), rel=0.25)
+    with open(f"{workdir}/forecast/all.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == mean.size
+    assert float(table[1]["mean"]) == pytest.approx(mean[0, 0, 1])
+    picture = (tmp_path / workdir / "forecast" / "all.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -116,6 +117,59 @@ def draw_spectrograms(sequences: list[np.ndarray], data: DataSet, path: Path, ti
         spectrum.set(xlabel="seconds")
     grid[1, 0].set_ylabel("Hz")
     save(figure, path)
+
+
+class Fan(NamedTuple):
+    """One forecast: ``given`` ``[S]`` or ``[S, D]``, the ``truth`` after it, NaN where nothing came, and its quantiles.
+
+    ``quantiles`` are ``[Q, k]`` or ``[Q, k, D]``, ascending, the median in the middle.
+    """
+
+    title: str
+    given: np.ndarray
+    truth: np.ndarray
+    quantiles: np.ndarray
+
+
+def draw_fans(fans: Sequence[Fan], data: Any, path: Path) -> None:
+    """Draw forecasts as fans: the median within bands between quantiles, before it what was given, beside it the truth.
+
+    Sound is drawn as one line of samples; of other frames the first three dimensions are drawn, one below the other.
+    """
+    sound = data.sample_rate is not None
+    lines = [
+        Fan(
+            fan.title,
+            _lines(fan.given, sound),
+            _lines(fan.truth, sound),
+            np.stack([_lines(values, sound) for values in fan.quantiles]),
+        )
+        for fan in fans
+    ]
+    dimensions = min(3, lines[0].given.shape[1])
+    figure = Figure(figsize=(4.0 * len(lines), 1.9 * dimensions + 0.5), layout="constrained")
+    grid = figure.subplots(dimensions, len(lines), squeeze=False, sharex="col")
+    for column, fan in zip(grid.T, lines, strict=True):
+        before = np.arange(len(fan.given))
+        after = len(fan.given) + np.arange(fan.quantiles.shape[1])
+        for dimension, axes in enumerate(column):
+            values = fan.quantiles[:, :, dimension]
+            for low, high in zip(values, values[::-1][: len(values) // 2], strict=False):
+                axes.fill_between(after, low, high, color="C0", alpha=0.25, linewidth=0)
+            axes.plot(after, values[len(values) // 2], color="C0", linewidth=1.0, label="forecast")
+            axes.plot(before, fan.given[:, dimension], color="0.5", linewidth=0.8, label="given")
+            axes.plot(after, fan.truth[:, dimension], color="black", linewidth=0.8, label="what came")
+            axes.grid(alpha=0.3)
+        column[0].set_title(fan.title, fontsize=8)
+        column[-1].set_xlabel("sample" if sound else data.units)
+    grid[0, 0].legend(fontsize=7)
+    save(figure, path)
+
+
+def _lines(values: np.ndarray, sound: bool) -> np.ndarray:
+    """A sequence as lines, ``[T, lines]``."""
+    values = np.asarray(values, np.float64)
+    return values.reshape(-1, 1) if sound or values.ndim == 1 else values
 
 
 def is_music(data: DataSet) -> bool:

@@ -151,13 +151,13 @@ def effective_sample_size(log_weights: Array) -> Array:
     return jnp.square(jnp.sum(weights)) / jnp.sum(jnp.square(weights))
 
 
-def systematic_ancestors(log_weights: Array, uniform: Array) -> Array:
-    """Return the indices ``[K]`` of the particles to copy, by systematic resampling.
+def systematic_ancestors(log_weights: Array, uniform: Array, count: int | None = None) -> Array:
+    """Return the indices ``[count]`` of the particles to copy, by systematic resampling; K of them by default.
 
-    Index k occurs w_k K / sum w times on average, and never if w_k = 0.  One uniform number on [0, 1), ``[]``, shifts K
-    evenly spaced pointers into the cumulative weights; the variance is below that of K independent draws.
+    Index k occurs w_k count / sum w times on average, and never if w_k = 0.  One uniform number on [0, 1), ``[]``,
+    shifts evenly spaced pointers into the cumulative weights; the variance is below that of independent draws.
     """
-    count = log_weights.shape[0]
+    count = log_weights.shape[0] if count is None else count
     ends = jnp.cumsum(_scaled(log_weights))
     pointers = (jnp.arange(count) + uniform) / count * ends[-1]
     # Rounding may move the last pointer to the end of the cumulative weights, past every positive weight.

@@ -1,0 +1,67 @@
+"""Forecast what comes after a beginning: python -m experiments.forecast --workdir=runs/mine --prefix=0.5 --steps=20
+
+Reads the beginning of each sequence by a particle filter, which proposes from the prior and from the posterior of the
+beginning alone, and draws --steps steps after it from the model.  Prints the CRPS and the share of the truth inside
+central intervals, beside the model's ELBO per step of the same sequences, as one JSON object on the last line, and
+writes the draws' mean and quantiles and the truth into WORKDIR/forecast, or --out, as SPLIT.npz and SPLIT.csv, with a
+fan chart in SPLIT.png.
+
+All numbers are in the data's own unit; of two tokens they are 0 and 1.  More tokens than two have no order: then the
+draws are written, as text where the data are text, with the share of draws that are the token that came.
+"""
+
+from __future__ import annotations
+
+import json
+
+from absl import flags
+
+from experiments.lib import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PREFIX = flags.DEFINE_string("prefix", "0.5", "Steps given of each sequence, as 20, or their share, as 0.5.")
+_OUT = flags.DEFINE_string("out", None, "Folder of what is written; WORKDIR/forecast by default.")
+_STEPS = flags.DEFINE_integer("steps", 10, "Steps to forecast.", 1)
+_SPLIT = flags.DEFINE_string("split", None, "Which split to forecast: test by default, all with --data_dir.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data; the run's own by default.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 64, "How many sequences, evenly spaced; 0 for all.", 0)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 100, "Draws of each sequence.", 2)
+_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Particles of the filter.", 1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+
+
+def main() -> None:
+    """Forecast, write, and print the scores."""
+    from experiments.lib.forecasting import forecast_run
+
+    forecast_run(
+        _WORKDIR.value,
+        prefix=_prefix(_PREFIX.value),
+        steps=_STEPS.value,
+        split=_SPLIT.value,
+        data_dir=_DATA_DIR.value,
+        num_sequences=_NUM_SEQUENCES.value,
+        num_samples=_NUM_SAMPLES.value,
+        num_particles=_NUM_PARTICLES.value,
+        seed=_SEED.value,
+        checkpoint=_CHECKPOINT.value,
+        out=_OUT.value,
+        report=lambda result: print(json.dumps(result), flush=True),
+    )
+
+
+def _prefix(value: str) -> int | float:
+    try:
+        number = float(value)
+        if number >= 1 and number == int(number) and "." not in value:
+            return int(number)
+        if 0 < number < 1:
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise cli.UserError(f"--prefix={value} must be a number of steps, as 20, or a share of them, as 0.5")
+
+
+if __name__ == "__main__":
+    cli.run(main, cli.run_flags_for)
