@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from zf_jax.data import load
 from zf_jax.evaluation import baselines
 from zf_jax.protocols import Example
 
@@ -77,3 +78,12 @@ def test_every_kind_of_data_has_its_floors():
     ]:
         data = types.SimpleNamespace(**description)
         assert set(baselines.floors(source([0, 1]), source([0, 1]), data)) == expected
+
+
+def test_images_row_by_row_have_the_baseline_of_their_pixels():
+    digits = load("digits", view="rows")
+    train, test = (np.stack([s[i].targets for i in range(len(s))]) for s in map(digits.split, ("train", "test")))
+    found = baselines.floors(digits.split("train"), digits.split("test"), digits)
+    probability = (1 + train.sum(axis=0)) / (len(train) + 2)
+    expected = stats.bernoulli.logpmf(test.astype(int), probability).sum(axis=(1, 2))
+    np.testing.assert_allclose(found["independent pixels"].bound, expected, rtol=1e-6)

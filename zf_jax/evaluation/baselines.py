@@ -35,10 +35,10 @@ def _floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
         if not data.observation.missing:  # the predictor needs every sample before
             found[f"linear predictor, order {_PREDICTOR_ORDER}"] = linear_predictor(train, scored)
         return found
+    if data.image_shape is not None:  # pixel by pixel, or row by row
+        return {"independent pixels": independent_pixels(train, scored)}
     if data.observation.kind == "frames":
         return {"independent notes": independent_notes(train, scored)}
-    if data.image_shape is not None:
-        return {"independent pixels": independent_pixels(train, scored)}
     return {"unigram": unigram(train, scored, data.observation.size)}
 
 
