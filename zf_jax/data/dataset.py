@@ -1,7 +1,7 @@
-"""What a data set is to the rest of the program: sources of unpadded sequences, and what they mean.
+"""Define the record of a data set, and the errors of the user's data.
 
-A ``Source`` (``zf_jax.protocols``) hands out one unpadded sequence at a time and knows every length without reading
-anything, so that the pipeline can choose a batch's padding, and an evaluator its order, from the lengths alone.
+A ``Source`` (``zf_jax.protocols``) returns one unpadded sequence at a time, and has all lengths without reading, so
+that padding and order of evaluation can be chosen before data are read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zf_jax.typing import DataProtocol, Observation
 
 
 class Option(NamedTuple):
-    """Remedy: give an option of the data set another value; ``value`` None leaves it to the user which."""
+    """Remedy: set an option of the data set to ``value``, or to a value of the user's choice if None."""
 
     name: str
     value: Any = None
@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """Remedy: pass the folder of the data set's files, as ``data_dir`` or, where it is prepared, ``manual_dir``."""
+    """Remedy: pass the folder of the data set's files as ``data_dir``, or for preparing as ``manual_dir``."""
 
     name: str
     then: str = ""
@@ -34,7 +34,7 @@ class Folder(NamedTuple):
 
 
 class Prepare(NamedTuple):
-    """Remedy: prepare the data set; ``fetches`` where that gets its files from their public address."""
+    """Remedy: prepare the data set; ``fetches`` if preparing downloads the files."""
 
     name: str
     fetches: bool = False
@@ -48,7 +48,7 @@ Remedy = str | Option | Folder | Prepare | Directory
 
 
 def in_python(remedy: Remedy) -> str:
-    """Return a remedy in the words of a caller of the library."""
+    """Return the sentence of a remedy for a caller of the library."""
     match remedy:
         case Option(name, value, then):
             return f"{f'set {name}' if value is None else f'pass {name}={value!r}'}{then and ' ' + then}"
@@ -56,20 +56,20 @@ def in_python(remedy: Remedy) -> str:
             return f"pass the folder of {name} as {parameter}{then and ' ' + then}"
         case Prepare(name, fetches):
             if fetches:
-                return f"zf_jax.data.prepare({name!r}, manual_dir=None, data_dir=DIR) fetches it"
-            return f"prepare it with zf_jax.data.prepare({name!r}, manual_dir=..., data_dir=DIR) and pass that DIR"
+                return f"download the set with zf_jax.data.prepare({name!r}, manual_dir=None, data_dir=DIR)"
+            return f"prepare the set with zf_jax.data.prepare({name!r}, manual_dir=..., data_dir=DIR) and pass DIR"
         case Directory():
             return "choose another folder with data_dir, cache_dir or the environment variable ZF_JAX_CACHE"
     return str(remedy)
 
 
 class DataError(ValueError):
-    """What is wrong with the user's data, and what to do about it.
+    """Bad data of the user: a fact and remedies.
 
     Args:
-      path: the file or folder, or "" where there is none; shown with control characters escaped.
+      path: the file or folder, or "" for none; control characters are escaped in the sentence.
       what: the fact, which follows the path in the sentence.
-      remedies: what to do; words, or records that every border phrases in its own words.
+      remedies: strings, or records that the library and the programs phrase differently (options or flags).
     """
 
     def __init__(self, path: str, what: str = "", *remedies: Remedy):
@@ -78,15 +78,15 @@ class DataError(ValueError):
 
     @property
     def fact(self) -> str:
-        """The sentence without the remedies that need a border's words."""
+        """Return the sentence with string remedies only."""
         return self.sentence(lambda remedy: remedy if isinstance(remedy, str) else "")
 
     def sentence(self, words: Callable[[Remedy], str] = in_python) -> str:
-        """Return fact and remedies as one sentence; ``words`` phrases a remedy."""
+        """Return fact and remedies as one sentence; ``words`` returns the phrase of a remedy."""
         comma = "" if self.what.startswith((",", ":")) else " "
         fact = shown(f"{self.path}{comma}{self.what}".strip(" :"))
         remedies = ", or ".join(filter(None, map(words, self.remedies)))
-        # Where the fact has a colon of its own, a semicolon.
+        # A fact that begins with a comma or colon has a semicolon before the remedies.
         return f"{fact}{';' if self.what.startswith((',', ':')) else ':'} {remedies}" if remedies else fact
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class DataError(ValueError):
 
 
 def shown(text: str) -> str:
-    """Return text whose control, format and undecodable characters are escaped, so that it is safe on a terminal."""
+    """Return the text with control, format and undecodable characters escaped, safe for a terminal."""
     return "".join(
         c.encode("unicode_escape", "surrogatepass").decode()
         if unicodedata.category(c) in _ESCAPED and c not in _JOINERS
@@ -104,26 +104,26 @@ def shown(text: str) -> str:
 
 
 _ESCAPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINERS = "\u200c\u200d"  # of letters in many scripts: they hide nothing
+_JOINERS = "\u200c\u200d"  # zero-width joiners, which many scripts need
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """The splits of one data set, and all that is needed to read a number or draw a picture of it.
+    """The splits of one data set, with the facts needed to convert units and draw sequences.
 
     Attributes:
       name: the registry's name.
-      observation: what one element of a sequence is.
+      observation: the kind and size of one element of a sequence.
       default_emission: the family of densities that fits the observation.
       splits: ``"train"``, ``"valid"``, ``"test"`` and, for long recordings, ``"test_chunks"`` (rule A12).
-      protocol: ``"full"`` scores every element; ``"srnn"`` takes the first frame as given.
-      normalisation: mean and standard deviation of the training split, in raw (integer) units; None when discrete.
-      sample_rate: of audio, in Hz.
+      protocol: ``"full"`` scores every element; ``"srnn"`` conditions on the first frame.
+      normalisation: mean and standard deviation of the training split, in raw (integer) units; None for discrete data.
+      sample_rate: the sample rate of audio, in Hz.
       quantisation_step: the width of one integer step in normalised units, for audio.
-      units: what one element is called: "pixel", "frame", "word".
-      image_shape: (rows, columns) in which one sequence is drawn.
-      vocabulary: the word of every token, in the order of the tokens.
-      counts: what preparing found and left out: files, words outside the vocabulary, samples after the last frame.
+      units: the name of one element: "pixel", "frame", "word".
+      image_shape: (rows, columns) of one sequence, for images.
+      vocabulary: the word of every token, by token.
+      counts: counts of data read and left out: files, words outside the vocabulary, samples after the last frame.
     """
 
     name: str
@@ -149,13 +149,13 @@ class DataSet:
                 )
 
     def split(self, name: str) -> Source:
-        """Return the source of a split, or raise ``DataError`` with the names there are."""
+        """Return the source of a split, or raise ``DataError`` with the names of all splits."""
         if name not in self.splits:
             raise DataError(self.name, f"has no split {name!r}", f"choose one of {', '.join(sorted(self.splits))}")
         return self.splits[name]
 
     def detokenise(self, tokens) -> str:
-        """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""
+        """Return the tokens of one sentence, ``[T]``, as readable text; ``DataError`` for data other than text."""
         if self.vocabulary is None:
             raise DataError(self.name, "has no words", "only text can be detokenised")
         from zf_jax.data.text.words import detokenise
@@ -163,7 +163,7 @@ class DataSet:
         return detokenise(tokens, self.vocabulary)
 
     def describe(self) -> dict[str, Any]:
-        """Return the counts of every split (sequences, elements, shortest, longest) and of what was left out."""
+        """Return the counts of every split (sequences, elements, shortest, longest) and of data left out."""
         found: dict[str, Any] = {
             "name": self.name,
             "units": self.units,

@@ -1,6 +1,6 @@
-"""Sources over arrays: fixed rows of tokens, and ragged sequences cut out of one flat array.
+"""Read sequences from arrays: rows of tokens, and sequences of any length from one flat array.
 
-The flat array may be a memory map, so that hours of audio cost no memory and a piece costs one short read.
+The flat array may be a memory map, so that data need not fit in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zf_jax.typing import DataProtocol
 
 
 def token_example(tokens: np.ndarray, start_token: int) -> Example:
-    """Return the example of a sequence of tokens ``[T]``: the start token opens the inputs, every element is scored."""
+    """Return the example of a sequence of tokens ``[T]``; the first input is the start token, and all T are scored."""
     targets = np.asarray(tokens, np.int32)
     inputs = np.empty_like(targets)
     inputs[0] = start_token
@@ -27,8 +27,8 @@ def token_example(tokens: np.ndarray, start_token: int) -> Example:
 def frame_example(frames: np.ndarray, protocol: DataProtocol = "full") -> Example:
     """Return the example of a sequence of frames ``[T, D]``.
 
-    ``full``: a zero frame opens the inputs and all T frames are scored.  ``srnn``: the first frame is given and the
-    other T - 1 are scored, as the speech literature does.
+    ``full``: the first input is a zero frame, and all T frames are scored.  ``srnn``: the first frame is given, and the
+    other T - 1 frames are scored, as in the literature on speech.
     """
     frames = np.asarray(frames, np.float32)
     if protocol == "srnn":
@@ -41,7 +41,7 @@ def frame_example(frames: np.ndarray, protocol: DataProtocol = "full") -> Exampl
 
 
 class TokenRows:
-    """Sequences of equal length: the rows of an array ``[N, T]``."""
+    """Read sequences of equal length, the rows of an array ``[N, T]``."""
 
     def __init__(self, rows: np.ndarray, start_token: int):
         self._rows = rows
@@ -56,7 +56,7 @@ class TokenRows:
 
 
 class RaggedTokens:
-    """Sequences of tokens cut out of a flat array ``[total]`` at ``starts``, each ``lengths`` long.
+    """Read sequences of tokens from a flat array ``[total]``, which begin at ``starts`` and have ``lengths``.
 
     ``names`` are what the sequences are called, where that is known.
     """
@@ -84,9 +84,9 @@ class RaggedTokens:
 
 
 class RaggedFrames:
-    """Sequences of frames cut out of a flat array ``[total, D]`` at ``starts``, each ``sizes`` frames long.
+    """Read sequences of frames from a flat array ``[total, D]``, which begin at ``starts`` and have ``sizes`` frames.
 
-    Under ``srnn`` a sequence has one scored step less than it has frames.  ``names`` are what the sequences are called,
+    Under ``srnn`` a sequence has one scored step less than frames.  ``names`` are what the sequences are called,
     where that is known.
     """
 
@@ -114,7 +114,7 @@ class RaggedFrames:
 
 
 def some_of(source: Source, number: int) -> Source:
-    """Return ``number`` evenly spaced sequences of a split, in their order; all of them for 0."""
+    """Return a source of ``number`` evenly spaced sequences, in order; all sequences for 0."""
     return _Spaced(source, number) if 0 < number < len(source) else source
 
 
