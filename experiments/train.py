@@ -14,6 +14,7 @@ from experiments.lib.processes import define_distributed_flags, join_processes
 
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_INIT_FROM = flags.DEFINE_string("init_from", None, "A run whose best parameters a new run begins with.")
 _PROFILE = flags.DEFINE_bool("profile", False, "Write a trace of ten updates into WORKDIR/profile.")
 define_distributed_flags()
 flags.mark_flag_as_required("config")
@@ -24,7 +25,7 @@ def main() -> None:
     join_processes()
     from experiments.lib.training_loop import train
 
-    train(config_of(_CONFIG), _WORKDIR.value, profile=_PROFILE.value)
+    train(config_of(_CONFIG), _WORKDIR.value, init_from=_INIT_FROM.value, profile=_PROFILE.value)
 
 
 if __name__ == "__main__":

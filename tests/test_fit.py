@@ -12,7 +12,7 @@ import pytest
 import zf_jax
 from zf_jax.data import from_arrays
 from zf_jax.fitting import loop
-from zf_jax.fitting.loop import Diverged
+from zf_jax.fitting.result import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
 from zf_jax.runs.metrics import read_metrics

@@ -10,7 +10,7 @@ from zf_jax.evaluation import Totals, Units, evaluate_split, make_eval_step, sum
 from zf_jax.evaluation.latents import inspect
 from zf_jax.fitting.fit import fit
 from zf_jax.fitting.hooks import Report
-from zf_jax.fitting.loop import Fitted
+from zf_jax.fitting.result import Fitted
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.imputation import impute

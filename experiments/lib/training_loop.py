@@ -15,20 +15,28 @@ from experiments.lib.console import Console, say
 from experiments.lib.experiment import Experiment, build, check_memory, initial_state
 from experiments.lib.limits import check_rows
 from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
+from experiments.lib.starting_point import begin, starting_point
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
-from zf_jax.fitting.loop import Diverged, Fitted, Loop, NotFinite
+from zf_jax.fitting.loop import Loop
+from zf_jax.fitting.result import Diverged, Fitted, NotFinite
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.metrics import MetricWriter
 from zf_jax.training import TrainState
 
 
 def train(
-    config: Any, workdir: str, *, profile: bool = False, clock: Callable[[], float] = time.perf_counter
+    config: Any,
+    workdir: str,
+    *,
+    init_from: str | None = None,
+    profile: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Train what ``config`` names in ``workdir``, from its last checkpoint if it has one.
 
     Args:
+      init_from: the folder of a run whose best parameters a new run begins with; the config's model must be the same.
       profile: write a trace of ten updates into ``workdir/profile``, for TensorBoard or Perfetto.
       clock: seconds, by which updates a second are counted.
 
@@ -43,6 +51,7 @@ def train(
     check_memory(experiment)
     for size, split in (("batch_size", "train"), ("eval_batch_size", "valid")):
         check_rows(f"config.train.{size}", config.train[size], experiment.data, split)
+    point = starting_point(init_from, workdir, experiment)
     with (
         opened(workdir, config) as path,
         Checkpoints(path, warn=warn, keep_every=config.train.keep_every) as checkpoints,
@@ -53,6 +62,9 @@ def train(
         if saved is not None:
             state = saved[0]
             check_fingerprint(checkpoints.config(saved[1]), experiment.data)
+        elif point is not None:
+            state = begin(point, path, experiment, state)
+            say(f"begins with the parameters of {point.run}, step {point.step}")
         start = int(state.step)
         say(
             f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"

@@ -17,7 +17,8 @@ from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet
 from zf_jax.density import Density
 from zf_jax.fitting.hooks import Callback
-from zf_jax.fitting.loop import Fitted, Loop
+from zf_jax.fitting.loop import Loop
+from zf_jax.fitting.result import Fitted
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.models.base import Model
 from zf_jax.objective.loss import trainable

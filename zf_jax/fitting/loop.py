@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 from jax.sharding import Mesh
@@ -21,6 +21,7 @@ from zf_jax.evaluation.units import summarise, units_of
 from zf_jax.fitting.calls import grouped
 from zf_jax.fitting.hooks import Callback, Hooks, Report
 from zf_jax.fitting.rate import Rate
+from zf_jax.fitting.result import Diverged, Fitted, NotFinite
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.models.base import Model
 from zf_jax.objective.settings import Objective
@@ -31,32 +32,6 @@ from zf_jax.typing import Batch
 if TYPE_CHECKING:  # orbax is slow to import, and needed by runs with a folder alone
     from zf_jax.runs.checkpoints import Checkpoints
     from zf_jax.runs.metrics import MetricWriter
-
-
-class NotFinite(RuntimeError):
-    """Training came to nothing, since its updates were not finite."""
-
-
-class Diverged(NotFinite):
-    """Too many updates in a row were not finite."""
-
-
-class Fitted(NamedTuple):
-    """What training left.
-
-    Attributes:
-      state: after the last update.
-      history: the lines of metrics of this call, ``{"step", "split", ...}`` each, in the order of the steps.
-      ended_by: what ended it: ``"num_steps"``, ``"patience"``, a ``"callback"``, or a ``"signal"`` to the program.
-      best: step and ELBO of the best validation, in nats per sequence; None if there was none.
-      seconds_per_update: the median over the intervals between log lines; None where there was none.
-    """
-
-    state: TrainState
-    history: list[dict[str, Any]]
-    ended_by: Literal["num_steps", "patience", "callback", "signal"]
-    best: tuple[int, float] | None
-    seconds_per_update: float | None
 
 
 class Loop:
