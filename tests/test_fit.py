@@ -15,6 +15,7 @@ from zf_jax.fitting import loop
 from zf_jax.fitting.result import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
+from zf_jax.runs.held import held
 from zf_jax.runs.metrics import read_metrics
 
 OBSERVATION = zf_jax.Observation("tokens", 3)
@@ -226,3 +227,9 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     fit(settings(num_steps=2), workdir=tmp_path)
     with pytest.raises(ValueError, match="holds another training: seed was 0 and is now 1"):
         fit(workdir=tmp_path, seed=1)
+
+
+def test_a_folder_in_which_another_trains_is_refused(tmp_path):
+    with held(tmp_path), pytest.raises(ValueError, match="another training is in"):
+        fit(workdir=tmp_path)
+    assert not (tmp_path / "metrics.jsonl").exists()

@@ -17,8 +17,8 @@ from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
 from zf_jax.data.description import fingerprint
-from zf_jax.locks import lock
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
+from zf_jax.runs.held import held
 from zf_jax.sharding import any_process
 from zf_jax.training import TrainState, evaluated_params
 
@@ -56,31 +56,17 @@ def opened(workdir: str, config: Any) -> Iterator[Path]:
         refused = ""
         if jax.process_index() == 0:
             try:
-                stack.enter_context(_held(path))
+                stack.enter_context(held(path))
                 _write_config(path, config)
             except UserError as error:
                 refused = str(error)
+            except BlockingIOError:
+                refused = f"another run is training in {path}: wait for its end, or choose another --workdir"
+            except OSError as error:
+                refused = f"the workdir {path} cannot be made or written: {error.strerror}"
         if any_process(refused != ""):
             raise UserError(refused or f"process 0 was refused the workdir {workdir}, and says why")
         yield path
-
-
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Keep other runs out of the folder."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        file = open(path / ".training", "w", encoding="utf-8")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise UserError(f"the workdir {path} cannot be made or written: {error.strerror}") from error
-    with file:
-        try:
-            lock(file, wait=False)
-        except BlockingIOError:
-            raise UserError(
-                f"another run is training in {path}: wait for its end, or choose another --workdir"
-            ) from None
-        yield
 
 
 def _write_config(path: Path, config: Any) -> None:

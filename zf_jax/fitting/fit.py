@@ -23,7 +23,7 @@ from zf_jax.fitting.settings import FitSettings
 from zf_jax.models.base import Model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
-from zf_jax.sharding import check_batch_size, data_mesh, replicated
+from zf_jax.sharding import any_process, check_batch_size, data_mesh, replicated
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
 from zf_jax.typing import Params
 
@@ -94,6 +94,7 @@ def fit(
 
     saved = _record(model, data, settings, objective, seed)
     with contextlib.ExitStack() as stack:
+        _hold(stack, workdir)
         checkpoints = stack.enter_context(Checkpoints(workdir, keep_every=settings.keep_every))
         found = checkpoints.restore_newest(begin)
         if found is not None:
@@ -122,6 +123,20 @@ def _first_state(model: Model | Density, optimizer: Any, seed: int, params: Para
 def _copy(tree: Any, mesh: Mesh) -> Any:
     """A copy on every device, since the train step reuses the buffers of its state."""
     return jax.tree.map(lambda x: jnp.copy(jax.device_put(x, replicated(mesh))), tree)
+
+
+def _hold(stack: contextlib.ExitStack, workdir: Path) -> None:
+    """Keep other trainings out of the folder until the end of ``stack``; process 0 for all."""
+    from zf_jax.runs.held import held
+
+    refused = False
+    if jax.process_index() == 0:
+        try:
+            stack.enter_context(held(workdir))
+        except BlockingIOError:
+            refused = True
+    if any_process(refused):
+        raise ValueError(f"another training is in {workdir}: wait for its end, or choose another workdir")
 
 
 def _record(
