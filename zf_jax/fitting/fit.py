@@ -113,11 +113,21 @@ def _first_state(model: Model | Density, optimizer: Any, seed: int, params: Para
     state = begin(seed_key(seed))
     if params is None:
         return state
-    mine, given = jax.tree.map(jnp.shape, state.params), jax.tree.map(jnp.shape, params)
-    if mine != given:
-        raise ValueError("params are not of this model: take those that model.init draws as a pattern")
+    mine, given = _shapes(state.params), _shapes(params)
+    differing = sorted(name for name in mine.keys() | given.keys() if mine.get(name) != given.get(name))
+    if differing:
+        name = differing[0]
+        there, here = (shapes.get(name, "absent") for shapes in (given, mine))
+        raise ValueError(
+            f"params are not of this model: {len(differing)} arrays differ, as {name}, given {there}, here {here}"
+        )
     params = _copy(params, mesh)
     return state._replace(params=params, opt_state=jax.jit(optimizer.init, out_shardings=replicated(mesh))(params))
+
+
+def _shapes(params: Params) -> dict[str, list[int]]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): list(jnp.shape(leaf)) for path, leaf in leaves}
 
 
 def _copy(tree: Any, mesh: Mesh) -> Any:
