@@ -24,7 +24,7 @@ def get_config(variant: str = ""):
     config.train.update(eval_every=20_000, checkpoint_every=20_000, eval_sequences=256)
     if variant == "small":
         config.model.update(num_iterations=1, num_orderings=4)
-        config.train.update(num_steps=10_000, decay_steps=10_000, eval_every=2500, checkpoint_every=2500)
+        config.train.update(num_steps=3000, decay_steps=3000, eval_every=1500, checkpoint_every=1500)
         config.train.eval_sequences = 128
     if variant == "digits":
         config.model.update(mlp_dim=200, num_orderings=16)

@@ -19,7 +19,7 @@ def get_config(variant: str = ""):
     config.train.update(batch_size=100, learning_rate=1e-3, num_steps=100_000, decay_steps=100_000)
     if variant == "small":
         config.model.mlp_dim = 200
-        config.train.update(batch_size=32, learning_rate=4e-3, num_steps=6000, decay_steps=6000, eval_every=1000)
+        config.train.update(batch_size=32, learning_rate=4e-3, num_steps=1500, decay_steps=1500)
     if variant == "digits":
         config.model.mlp_dim = 200
         config.train.update(batch_size=32, learning_rate=5e-3, num_steps=2000, decay_steps=2000)
