@@ -347,7 +347,7 @@ def test_a_shape_that_is_none_is_refused(tmp_path, shape):
     ("name", "options", "sentence"),
     [
         ("text_folder", {"vocabulary_size": "abc"}, "vocabulary_size must be a whole number, not 'abc'"),
-        ("text_folder", {"valid_fraction": float("nan")}, "valid_fraction must be between 0 and 1, not nan"),
+        ("text_folder", {"valid_fraction": float("nan")}, "valid_fraction must be a finite number .* not nan"),
         ("audio_folder", {"frame_size": 2.5}, "frame_size must be a whole number, not 2.5"),
         ("digits", {"colour": 1}, "digits has no option 'colour'"),
     ],

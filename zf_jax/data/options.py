@@ -44,4 +44,4 @@ def _check_type(option: str, value: Any, default: Any) -> None:
     if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(default, bool)):
         raise DataError("", f"{option} must be {words}, not {value!r}")
     if not isinstance(value, str) and not -_LARGEST < value < _LARGEST:  # nor NaN
-        raise DataError("", f"{option} must be a number of ordinary size, not {value!r}")
+        raise DataError("", f"{option} must be a finite number between -2**63 and 2**63, not {value!r}")
