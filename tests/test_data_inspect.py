@@ -27,7 +27,7 @@ def config(name, variant):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_field_of_a_configs_data_is_an_option_of_its_loader(name, variant):
     fields = dict(config(name, variant).data)
-    loader = registry._loader(fields.pop("name"))
+    loader = registry._function(registry.DATA_SETS[fields.pop("name")].load)
     known = set(inspect.signature(loader).parameters)
     if name in layouts.LAYOUTS:
         known |= {"sample_rate", *inspect.signature(layouts.LAYOUTS[name]).parameters}

@@ -5,33 +5,53 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.options import check_arguments
 
-_SPEECH = ("timit", "blizzard", "librispeech", "ljspeech", "audio_folder")
-_MUSIC = ("jsb_chorales", "nottingham", "piano_midi", "muse_data")
-_TEXT = ("imdb", "text_folder")
 
-# For each name the room, its loader, and whether one loader serves several names.
-_LOADERS: dict[str, tuple[str, str, bool]] = {
-    "arrays": ("arrays_file", "load_arrays", False),
-    "digits": ("images", "load_digits", False),
-    "mnist": ("images", "load_mnist", False),
-    "images": ("images", "load_images", False),
-    **dict.fromkeys(_SPEECH, ("speech.dataset", "load_speech", True)),
-    **dict.fromkeys(_TEXT, ("text.dataset", "load_text", True)),
-    **dict.fromkeys(_MUSIC, ("music", "load_music", True)),
+class Entry(NamedTuple):
+    """How a data set is loaded and prepared; functions, or their places ``"room.function"`` in ``zf_jax.data``.
+
+    Attributes:
+      load: returns the ``DataSet``; its keyword arguments are the set's options, ``data_dir`` one of them.
+      prepare: stores the files of a folder as array_record, ``(folder, data_dir, *, name, ...) -> path``; None where
+        the set is read as it lies.
+      options: arguments of ``load`` that the entry itself gives, such as the name where one loader serves several.
+    """
+
+    load: str | Callable[..., DataSet]
+    prepare: str | Callable[..., str] | None = None
+    options: Mapping[str, Any] = {}
+
+
+def _shared(names: tuple[str, ...], load: str, prepare: str | None = None) -> dict[str, Entry]:
+    return {name: Entry(load, prepare, {"name": name}) for name in names}
+
+
+DATA_SETS: dict[str, Entry] = {
+    "arrays": Entry("arrays_file.load_arrays"),
+    "digits": Entry("images.load_digits"),
+    "mnist": Entry("images.load_mnist", "images.prepare_images"),
+    "images": Entry("images.load_images", "images.prepare_images"),
+    **_shared(
+        ("timit", "blizzard", "librispeech", "ljspeech", "audio_folder"),
+        "speech.dataset.load_speech",
+        "speech.dataset.prepare_speech",
+    ),
+    **_shared(("imdb", "text_folder"), "text.dataset.load_text", "text.dataset.prepare_text"),
+    **_shared(("jsb_chorales", "nottingham", "piano_midi", "muse_data"), "music.load_music"),
 }
-NAMES = tuple(sorted(_LOADERS))
+NAMES = tuple(sorted(DATA_SETS))
 
 
 def load(name: str, *, data_dir: str | None = None, **options) -> DataSet:
     """Return the data set called ``name``.
 
     Args:
-      name: one of ``NAMES``.
+      name: one of ``NAMES``, or of what was added to ``DATA_SETS``.
       data_dir: the folder that holds the original files, or TFDS's data directory where the set was prepared.
       **options: the settings of that set's loader, e.g. ``protocol`` or ``sample_rate``.  All accept
         ``skip_bad_files``, which means something for sets that are folders of files.
@@ -39,9 +59,9 @@ def load(name: str, *, data_dir: str | None = None, **options) -> DataSet:
     Raises:
       DataError: the name or an option is unknown, or the data are missing or bad; the sentence says what to do.
     """
-    loader = _loader(name)
-    if "skip_bad_files" not in inspect.signature(loader).parameters:
-        options.pop("skip_bad_files", None)  # every config may have it; these sets are no folders of files
+    entry = _entry(name)
+    loader = functools.partial(_function(entry.load), **entry.options)
+    options = _accepted(loader, options)
     check_arguments(name, loader, options)
     return loader(data_dir=data_dir, **options)
 
@@ -50,7 +70,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     """Prepare a set once as array_record under ``data_dir`` and return where; None where it is read as it lies.
 
     Args:
-      name: one of ``NAMES``.
+      name: as for ``load``.
       manual_dir: the folder of the original files; None fetches those that may be fetched.
       data_dir: TFDS's data directory, later ``load``'s ``data_dir``.
       **options: those of ``load`` that change what is stored.
@@ -58,27 +78,34 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     Raises:
       DataError: as ``load``; also where the files must be had from their owner, or cannot be fetched.
     """
-    if name not in _LOADERS:
-        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(NAMES)}")
-    room, function, _ = _LOADERS[name]
-    if room in ("music", "arrays_file") or name == "digits":
+    entry = _entry(name)
+    if entry.prepare is None:
         return None
     from zf_jax.data.prepared import downloads, folders
 
-    module = importlib.import_module(f"zf_jax.data.{room}")
-    if room == "images":
-        options.pop("skip_bad_files", None)
-        function = "load_images"
-    prepare_set = getattr(module, function.replace("load_", "prepare_"))
+    prepare_set = _function(entry.prepare)
+    options = _accepted(prepare_set, options)
     check_arguments(name, prepare_set, options)
     data_dir = folders.local(data_dir)
     folder = folders.need_folder(manual_dir, name) if manual_dir else downloads.fetch(name, data_dir)
     return prepare_set(folder, data_dir, name=name, **options)
 
 
-def _loader(name: str) -> Callable[..., DataSet]:
-    if name not in _LOADERS:
-        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(NAMES)}")
-    room, function, shared = _LOADERS[name]
-    loader = getattr(importlib.import_module(f"zf_jax.data.{room}"), function)
-    return functools.partial(loader, name=name) if shared else loader
+def _entry(name: str) -> Entry:
+    if name not in DATA_SETS:
+        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(sorted(DATA_SETS))}")
+    return DATA_SETS[name]
+
+
+def _function(place: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function, importing its room if it is given by its place."""
+    if callable(place):
+        return place
+    room, _, name = place.rpartition(".")
+    return getattr(importlib.import_module(f"zf_jax.data.{room}"), name)
+
+
+def _accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Leave out ``skip_bad_files``, which every config may have, for sets that are no folders of files."""
+    parameters = inspect.signature(function).parameters
+    return {k: v for k, v in options.items() if k != "skip_bad_files" or k in parameters}
