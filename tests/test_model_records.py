@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pickle
 
@@ -11,6 +12,7 @@ import pytest
 from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
 
 import zf_jax
+from zf_jax.emissions import build_emission
 from zf_jax.models import build_model
 from zf_jax.models.base import unroll
 from zf_jax.objective import Objective, trainable
@@ -36,6 +38,25 @@ def test_equal_models_are_equal_and_hash_and_pickle_alike(name):
     assert len(set(models)) == 1
     assert small(name, "frames", embed_dim=9) not in models
     assert len({small(other, "frames") for other in NAMES}) == len(NAMES)
+
+
+def test_new_bounds_of_the_emission_reach_a_head_that_is_built():
+    for emission, head in (("gaussian", lambda e: e), ("nade:gmm", lambda e: e.conditional)):
+        model = small("storn", "frames", emission=emission)
+        assert head(model.emission).log_std_bounds == model.emission_log_std_bounds == (-7.0, 5.0)
+        changed = dataclasses.replace(model, emission_log_std_bounds=(-1.0, 0.0))
+        assert head(changed.emission).log_std_bounds == changed.emission_log_std_bounds == (-1.0, 0.0)
+        assert dataclasses.replace(changed, emission_log_std_bounds=(-7.0, 5.0)) == model
+        assert dataclasses.replace(changed, latent_dim=4).emission == changed.emission
+    own = build_emission("gmm", KINDS["frames"][0], log_std_bounds=(-2.0, 1.0))
+    assert small("storn", "frames", emission=own).emission is own
+
+
+def test_a_model_with_an_emission_around_another_pickles():
+    model = small("storn", "frames", emission="made:dmol")
+    again = pickle.loads(pickle.dumps(model))
+    assert again == model
+    assert again.emission.conditional == model.emission.conditional
 
 
 def test_a_model_with_a_bag_of_words_is_a_value_too():

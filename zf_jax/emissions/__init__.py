@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from zf_jax.distributions import Bounds
 from zf_jax.emissions.autoregressive import MADE, NADE
 from zf_jax.emissions.defaults import EmissionDefaults, check_emission, member
 from zf_jax.emissions.mixtures import DiscretisedLogistics, GaussianMixture
@@ -69,6 +70,22 @@ def _by_name(name: str, observation: Observation, options: dict[str, Any]) -> An
             raise ValueError(f"{kind} is over 'bernoulli', 'gmm' or 'dmol' dimensions, not {conditional!r}")
         options = options | {"conditional": _by_name(conditional, observation, options | {"per_dimension": True})}
     return head(observation=observation, **{k: v for k, v in options.items() if k in known})
+
+
+def log_std_bounds_of(emission: Any) -> Bounds | None:
+    """Return the bounds of a head's scales, or of its conditional's; None if the head has no such field."""
+    if hasattr(emission, "conditional"):
+        return log_std_bounds_of(emission.conditional)
+    return getattr(emission, "log_std_bounds", None)
+
+
+def with_log_std_bounds(emission: Any, bounds: Bounds) -> Any:
+    """Return a head with other bounds of its scales, or of its conditional's; the head itself if it has none."""
+    if log_std_bounds_of(emission) in (None, bounds):
+        return emission
+    if hasattr(emission, "conditional"):
+        return dataclasses.replace(emission, conditional=with_log_std_bounds(emission.conditional, bounds))
+    return dataclasses.replace(emission, log_std_bounds=bounds)
 
 
 def init_emission(key: Array, emission: Emission, inputs: int, hidden_layers: tuple[int, ...] = ()) -> Params:
@@ -139,5 +156,7 @@ __all__ = [
     "emission_log_prob",
     "emission_values",
     "init_emission",
+    "log_std_bounds_of",
     "member",
+    "with_log_std_bounds",
 ]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_kl, gaussian_log_prob
-from zf_jax.emissions import build_emission, emission_log_prob
+from zf_jax.emissions import build_emission, emission_log_prob, log_std_bounds_of, with_log_std_bounds
 from zf_jax.nn.recurrence import scan_time, zero_lstm_state
 from zf_jax.typing import Array, ArrayLike, Batch, Observation, Params, StepTerms, clean
 
@@ -66,13 +66,13 @@ class Model:
 
     Attributes:
       observation: what one element of a sequence is.
-      emission: the head of p(y_t | .), by name or built; always built once the model is.
-      emission_log_std_bounds: smooth bounds of the scales of an emission given by name (rule A5).
+      emission: the head of p(y_t | .), a name or a ``zf_jax.protocols.Emission``; a head once the model is built.
+      emission_log_std_bounds: smooth bounds of the emission's scales (rule A5); None leaves the head's own.
     """
 
     observation: Observation
     emission: Any = "bernoulli"
-    emission_log_std_bounds: Bounds = (-7.0, 5.0)
+    emission_log_std_bounds: Bounds | None = None
 
     latent_dim = 0  # Z; a field of every model with latents
     has_auxiliary = False  # whether the score has auxiliary and reverse terms, eqs. (8) and (10)
@@ -87,10 +87,13 @@ class Model:
                 if any(size < 1 for size in sizes):
                     each = " each" if field.name == "emission_layers" else ""
                     raise ValueError(f"{field.name} must be at least 1{each}, not {value}")
-            if field.name.endswith("_log_std_bounds"):
+            if field.name.endswith("_log_std_bounds") and value is not None:
                 check_bounds(value)
-        emission = build_emission(self.emission, self.observation, log_std_bounds=self.emission_log_std_bounds)
+        emission, bounds = build_emission(self.emission, self.observation), self.emission_log_std_bounds
+        # So that dataclasses.replace, which hands on a head that is built, can change the bounds.
+        emission = emission if bounds is None else with_log_std_bounds(emission, bounds)
         object.__setattr__(self, "emission", emission)
+        object.__setattr__(self, "emission_log_std_bounds", log_std_bounds_of(emission) or bounds)
 
     def init(self, key: Array) -> Params:
         """Draw the parameters."""
