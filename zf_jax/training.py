@@ -114,8 +114,10 @@ def update(
 
     def taken():
         given = {"value": loss, "grad": gradients, "value_fn": of.value}
-        updates, opt_state = _updates(optimizer, gradients, state, given)
-        return optax.apply_updates(state.params, updates), opt_state
+        # Optax adds numbers of several types, also where the caller's strict promotion forbids that.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = _updates(optimizer, gradients, state, given)
+            return optax.apply_updates(state.params, updates), opt_state
 
     # A branch: a select between old and new would make XLA copy the parameters and the moments at every update.
     params, opt_state = jax.lax.cond(finite, taken, lambda: (state.params, state.opt_state))

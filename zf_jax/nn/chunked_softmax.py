@@ -61,7 +61,7 @@ def _forward(kernel: Array, bias: Array, rows: Array, targets: Array):
 def _gradients(kernel: Array, rows: Array, targets: Array, logits: Array, normaliser: Array, d: Array):
     """Return the gradients of kernel, bias and rows: d log p / d logits = one_hot(x) - softmax(logits)."""
     here = targets[:, None] == jnp.arange(logits.shape[-1])
-    d_logits = d[:, None] * (here - jnp.exp(logits - normaliser[:, None]))
+    d_logits = d[:, None] * (here.astype(logits.dtype) - jnp.exp(logits - normaliser[:, None]))
     return rows.T @ d_logits, jnp.sum(d_logits, axis=0), d_logits @ kernel.T
 
 
