@@ -80,7 +80,9 @@ def hidden_markov_model(chain):
     def initial_carry(params, like):
         return jnp.zeros(like.shape[0], jnp.int32), jnp.zeros(like.shape[0], bool)
 
-    return SimpleNamespace(latent_dim=1, encode=encode, step=step, score=score, initial_carry=initial_carry)
+    observation, init = Observation("tokens", chain.emission.shape[1]), lambda key: {}
+    methods = {"init": init, "encode": encode, "step": step, "score": score, "initial_carry": initial_carry}
+    return SimpleNamespace(observation=observation, latent_dim=1, **methods)
 
 
 @functools.cache
@@ -223,7 +225,7 @@ def test_wrong_arguments_are_refused():
     for options, words in (({}, "key"), ({"num_particles": 0}, "num_particles"), ({"chunk_size": 0}, "chunk_size")):
         key = None if words == "key" else jax.random.key(0)
         with pytest.raises(ValueError, match=words):
-            particle_bound(model, None, batch, key, **options)
+            particle_bound(model, random_params(model), batch, key, **options)
 
 
 def test_memory_is_bounded_by_the_chunk():

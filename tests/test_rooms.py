@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
     ("typing", "compiled", "extras", "locks"),
-    ("distributions", "memory", "sharding", "schedules", "averaging", "batch", "checks", "protocols"),
+    ("distributions", "memory", "sharding", "schedules", "averaging", "batch", "checks", "protocols", "shapes"),
     ("nn",),
     ("emissions",),
     ("models", "density"),

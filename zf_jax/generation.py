@@ -17,6 +17,7 @@ from zf_jax.density import Density, needs_steps
 from zf_jax.emissions import emission_values, member
 from zf_jax.models.base import Features, Model, Sites, unroll
 from zf_jax.nn.recurrence import scan_time
+from zf_jax.shapes import check_inputs, check_key, check_params, check_prefix, check_shape
 from zf_jax.typing import Array, Batch, Params
 
 P = ParamSpec("P")
@@ -100,10 +101,15 @@ def sample(
       carry: where earlier sequences ended, to go on from there; ``first`` is then given already.
     """
     _at_least_one(num_samples, length)
+    check_params(model, params)
+    check_key(key, num_samples)
     if isinstance(model, Density):
         if first is not None or noise is not None or carry is not None or temperature is not None or greedy:
             raise ValueError("a density draws whole items, without first, noise, carry, temperature and greedy")
         return _of_length(model.sample(params, required_key(key), num_samples), length)
+    if noise is not None:
+        check_shape("noise[0]", noise[0], "[B, T, Z]", num_samples, length, model.latent_dim)
+        check_prefix("noise[1]", noise[1], "[B, T, ...]", num_samples, length)
     if carry is None:
         carry = _start(model, params, num_samples, first)
     elif first is not None or carry.last.shape[0] != num_samples:
@@ -155,6 +161,7 @@ def continue_prefix(
     Returns:
       Each prefix and, right after its last real step, its continuation; zeros behind: ``[B, S + length, ...]``.
     """
+    check_inputs(model, params, prefix, key)
     rows = prefix.mask.shape[0]
     _at_least_one(rows, length)
     if isinstance(model, Density):
@@ -206,9 +213,14 @@ def interpolate(
       ``[N, T, ...]``.
     """
     needs_steps(model, "interpolate")
-    noise = jnp.zeros((*ends.mask.shape, model.latent_dim), jnp.result_type(float))
+    noise = jnp.zeros((*jnp.shape(ends.mask), model.latent_dim), jnp.result_type(float))
     latents = _infer(model, params, ends, None, noise)[1].latent
     weights = jnp.asarray(weights, jnp.result_type(float))
+    check_shape("ends.mask", ends.mask, "[2, T]", 2, None)
+    check_shape("weights", weights, "[N]", None)
+    if first is not None:
+        element = _first_input(model, 1).shape[1:]
+        check_shape("first", _as_drawn(model, first), "[D]" if element else "[]", *element)
     rows = weights.shape[0]
     shares = jnp.stack([1 - weights, weights], axis=1)[:, :, None]  # [N, 2, 1]
     is_data = jnp.full(rows, 0.0 if first is None else 1.0)
@@ -252,6 +264,7 @@ def _element(model: Model, values: Any, noise: Any, temperature: Array | float |
 def _infer(
     model: Model, params: Params, batch: Batch, key: Array | None, noise: Array | None
 ) -> tuple[Features, Sites, Any]:
+    check_inputs(model, params, batch, key)
     if noise is None:
         noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -264,8 +277,7 @@ def _start(model: Model, params: Params, rows: int, first: Array | None) -> Carr
     is_data = jnp.full(rows, 0.0 if first is None else 1.0)
     last = _first_input(model, rows) if first is None else _as_drawn(model, first)
     shape = _first_input(model, rows).shape
-    if last.shape != shape:
-        raise ValueError(f"first must have the shape {list(shape)}, a row for each sequence, not {list(last.shape)}")
+    check_shape("first", last, "[B]" if len(shape) == 1 else "[B, D]", *shape)
     like = jnp.zeros((rows, 1), jnp.result_type(float))
     return Carry(model.initial_carry(params, like), model.initial_memory(params, like), last, is_data)
 

@@ -16,6 +16,7 @@ from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
 from zf_jax.models.base import Model, unroll
+from zf_jax.shapes import check_inputs, check_shape
 from zf_jax.typing import Array, Batch, Params, StepTerms
 
 
@@ -31,6 +32,7 @@ def step_terms(
       noise: standard normal, ``[B, T, Z]``.
     """
     needs_steps(model, "step_terms")
+    check_inputs(model, params, batch, key)
     if noise is None:
         noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
@@ -74,7 +76,9 @@ def iwae_log_weights(
     chunk_size: int | None = None,
 ) -> Array:
     """Return K log importance weights per sequence, ``[K, B]``, nats; arguments as for ``iwae``."""
+    check_inputs(model, params, batch, key)
     if noise is not None:
+        check_shape("noise", noise, "[K, B, T, Z]", None, *batch.mask.shape, model.latent_dim)
         num_samples = noise.shape[0]
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, not {num_samples}")

@@ -16,6 +16,7 @@ from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.models.base import Features, Model
+from zf_jax.shapes import check_inputs, check_shape
 from zf_jax.typing import Array, Batch, Params
 
 
@@ -67,7 +68,11 @@ def particle_bound(
       ValueError: K or ``chunk_size`` is below 1; ``key`` and ``noise`` are both None; ``key`` is a legacy key.
     """
     needs_steps(model, "the particle bound")
-    num_particles = num_particles if noise is None else len(noise[0])
+    check_inputs(model, params, batch, key)
+    if noise is not None:
+        check_shape("noise[0]", noise[0], "[K, B, T, Z]", None, *batch.mask.shape, model.latent_dim)
+        check_shape("noise[1]", noise[1], "[B, T]", *batch.mask.shape)
+        num_particles = len(noise[0])
     if num_particles < 1:
         raise ValueError(f"num_particles must be at least 1, not {num_particles}")
     rows = int(batch.mask.shape[0])
@@ -138,7 +143,7 @@ def _filter(
         carry = jax.tree.map(lambda x: x[ancestors], carry)
         total = total + jnp.where(resample, log_mean_exp(log_weights), 0.0)
         log_weights = jnp.where(resample, 0.0, log_weights)
-        return (carry, log_weights, total, count + resample), None
+        return (carry, log_weights, total, count + resample.astype(count.dtype)), None
 
     state, _ = jax.lax.scan(step, initial, (features, goes_on, steps, noise))
     _, log_weights, total, count = state
@@ -159,7 +164,7 @@ def systematic_ancestors(log_weights: Array, uniform: Array, count: int | None =
     """
     count = log_weights.shape[0] if count is None else count
     ends = jnp.cumsum(_scaled(log_weights))
-    pointers = (jnp.arange(count) + uniform) / count * ends[-1]
+    pointers = (jnp.arange(count).astype(uniform.dtype) + uniform) / count * ends[-1]
     # Rounding may move the last pointer to the end of the cumulative weights, past every positive weight.
     pointers = jnp.minimum(pointers, jnp.nextafter(ends[-1], jnp.zeros_like(ends[-1])))
     return jnp.searchsorted(ends, pointers, side="right")

@@ -27,6 +27,7 @@ from zf_jax.nn.blocks import in_blocks
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.objective.word_dropout import drop_words
+from zf_jax.shapes import check_inputs
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
 
 RESAMPLING = 2**31 + 1  # folded into a key: the draws of ancestors, apart from those of latents
@@ -66,7 +67,7 @@ def trainable(model: Any, settings: Objective) -> Any:
 def sequence_mean(values: Array, batch: Batch) -> Array:
     """Return the mean of ``values`` ``[B]`` over sequences of at least one step (rule A8)."""
     real = batch.lengths > 0
-    return jnp.sum(jnp.where(real, values, 0.0)) / jnp.maximum(jnp.sum(real), 1)
+    return jnp.sum(jnp.where(real, values, 0.0)) / jnp.maximum(jnp.sum(real), 1).astype(values.dtype)
 
 
 def trajectory(
@@ -153,6 +154,7 @@ def loss_and_metrics(
       key: a PRNG key.  If ``noise`` is given, only word dropout and resampling read the key.
       noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` if the settings ask for K samples.
     """
+    check_inputs(model, params, batch, key)
     if isinstance(model, Density):
         check_settings(model, settings)
         if noise is not None:
