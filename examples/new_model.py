@@ -4,7 +4,8 @@
     q(z_t | z_{t-1}, y_t) = N(z_t; f_q(z_{t-1}, y_t))
     p(y_t | z_t) = emission(f_o(z_t))
 
-One file, and one line in ``zf_jax.models.MODELS``: bounds, objective, training, generation, diagnostics need no more.
+One file: bounds, objective, training, generation and diagnostics need no more.  A line in ``zf_jax.MODELS`` gives the
+class a name for ``build_model`` and for configs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The comparison: every model by the same evaluation, floors beside them, parameter counts matched on request."""
+"""The comparison: every model by the same evaluation, baselines beside them, parameter counts matched on request."""
 
 import json
 
@@ -41,14 +41,14 @@ def test_models_and_floors_stand_in_one_table(rows):
 def test_the_spread_over_seeds_and_the_standard_error_over_sequences_are_told_apart():
     figures = {"elbo.nats_per_sequence": -5.0, "elbo.nats_per_sequence_stderr": 0.25, "active_units": 3.0}
     spread = {"elbo.nats_per_sequence.spread": 0.5, "elbo.nats_per_sequence_stderr.spread": 0.125}
-    floor = {"model": "unigram", "parameters": None} | figures
-    several = table([{"model": "rnn", "seeds": [0, 1, 2]} | figures | spread, floor])
+    baseline = {"model": "unigram", "parameters": None} | figures
+    several = table([{"model": "rnn", "seeds": [0, 1, 2]} | figures | spread, baseline])
     assert "-5.0000 ± 0.5000" in several.splitlines()[4]
     assert "-5.0000 ± 0.2500" in several.splitlines()[5]
     legend = several.splitlines()[0]
     assert "mean of 3 seeds is the standard deviation over the seeds" in legend
     assert legend.index("standard deviation") < legend.index("baseline") < legend.index("standard error")
-    single = table([{"model": "rnn", "seeds": [0]} | figures, floor])
+    single = table([{"model": "rnn", "seeds": [0]} | figures, baseline])
     assert "-5.0000 ± 0.2500" in single.splitlines()[4]
     assert "standard deviation" not in single
     assert "3.0000 ±" not in several + single, "a count of units has no standard error"

@@ -12,7 +12,6 @@ from scipy import stats
 import zf_jax
 from zf_jax import Observation, plotting
 from zf_jax.data import DataError, eval_batches, from_arrays, load, train_batches
-from zf_jax.evaluation.baselines import floors
 from zf_jax.runs.build import build_config_emission
 from zf_jax.sharding import data_mesh
 

@@ -191,7 +191,7 @@ def test_share_of_scales_below_the_quantisation_step(name, options):
     log_std = np.array([-3.0, 1.0, -1.0, -4.0]) if name == "gmm" else np.array([-3.0, 1.0])
     logits = np.log([0.9, 0.1]) if not options.get("per_dimension") else np.log([0.9, 0.1, 0.6, 0.4])
     values = {"mean": jnp.zeros(log_std.shape), "log_std": jnp.asarray(log_std), "logits": jnp.asarray(logits)}
-    share = head.share_of_scales_below(values, np.exp(-2.0), None)
+    share = head.small_scale_share(values, np.exp(-2.0), None)
     expected = {"gaussian": 0.5, "gmm": (0.9 + (0.4 if options.get("per_dimension") else 0.1)) / 2}[name]
     np.testing.assert_allclose(share, expected)
 

@@ -61,7 +61,7 @@ def many_sequences(count):
         bound=lengths * rate,
         kl=lengths * rng.gamma(2.0, 0.2, count),
         lengths=lengths,
-        small_scales=rng.uniform(0, 1, count) * lengths / 30,
+        small_scale_share=rng.uniform(0, 1, count) * lengths / 30,
         num_resampled=rng.binomial(lengths, 0.4),
     )
 
@@ -122,7 +122,7 @@ def test_figures_per_sample_are_over_the_samples_of_all_sequences():
 
 
 def test_the_share_of_small_scales_is_over_steps_not_a_mean_of_shares():
-    totals = TOTALS._replace(small_scales=np.asarray([0.5, 0.125]))
+    totals = TOTALS._replace(small_scale_share=np.asarray([0.5, 0.125]))
     found = summarise(totals, Units("frame", frame_size=1))
     assert found["share_of_scales_below_one_step"] == pytest.approx((0.5 * 2 + 0.125 * 4) / 6)
 

@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from zf_jax import bounds
 from zf_jax.evaluation.latents import inspect, summarise_latents
-from zf_jax.evaluation.mutual_information import Information, mutual_information, places_long_enough
+from zf_jax.evaluation.mutual_information import Information, long_enough_indices, mutual_information
 from zf_jax.models.base import replay, unroll
 from zf_jax.typing import Observation
 
@@ -85,7 +85,7 @@ def test_mutual_information_is_over_the_steps_that_all_sequences_have():
 
 def test_sequences_to_compare_are_no_shorter_than_the_median():
     lengths = np.array([40, 1, 60, 50, 55, 70, 45])
-    assert places_long_enough(lengths, 64).tolist() == [2, 3, 4, 5]
-    assert places_long_enough(lengths, 2).tolist() == [2, 5]
-    assert places_long_enough(np.full(9, 7), 3).tolist() == [0, 4, 8]
-    assert places_long_enough(np.array([3, 8]), 64).tolist() == [0, 1], "two are compared wherever there are two"
+    assert long_enough_indices(lengths, 64).tolist() == [2, 3, 4, 5]
+    assert long_enough_indices(lengths, 2).tolist() == [2, 5]
+    assert long_enough_indices(np.full(9, 7), 3).tolist() == [0, 4, 8]
+    assert long_enough_indices(np.array([3, 8]), 64).tolist() == [0, 1], "two are compared wherever there are two"

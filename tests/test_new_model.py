@@ -1,4 +1,4 @@
-"""A new model is one file and one registry line: everything else is handed a ``Model`` and never knows which."""
+"""A new model is one file: everything else is handed a ``Model`` and never knows which."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ from examples import new_model
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.evaluation.latents import inspect, summarise_latents
-from zf_jax.models import MODELS
 from zf_jax.typing import Observation
 
 BITS = Observation("tokens", 2)
 
 
 @pytest.fixture
-def model(monkeypatch):
-    monkeypatch.setitem(MODELS, "markov", new_model.Markov)  # the one line
-    return zf_jax.build_model("markov", BITS, latent_dim=3, mlp_dim=4, embed_dim=3)
+def model():
+    return new_model.Markov(BITS, latent_dim=3, mlp_dim=4, embed_dim=3)
 
 
 def test_it_trains_and_every_bound_agrees_with_the_others(model):

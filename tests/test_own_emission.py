@@ -99,7 +99,7 @@ def traced_generation(model, batch):
 def test_an_own_head_runs_in_every_model(name):
     found = traced(small(name, "frames", emission=Laplace(FRAMES)), random_batch(FRAMES))
     assert found["sample"].values.shape == (2, 4, 2)
-    assert found["inspect"].small_scales is None  # the head names no scales
+    assert found["inspect"].small_scale_share is None  # the head names no scales
 
 
 def test_sequences_are_reconstructed_and_evaluated_with_an_own_head():
@@ -110,7 +110,7 @@ def test_sequences_are_reconstructed_and_evaluated_with_an_own_head():
     assert found["reconstruct"].values.dtype == found["interpolate"].values.dtype == jnp.int32
     step = make_eval_step(frames, data_mesh(jax.devices()[:1]), quantisation_step=0.1)
     params = jax.eval_shape(frames.init, KEY)
-    assert "small_scales" not in jax.eval_shape(step, params, random_batch(FRAMES), KEY, jnp.arange(3))
+    assert "small_scale_share" not in jax.eval_shape(step, params, random_batch(FRAMES), KEY, jnp.arange(3))
 
 
 def test_the_log_probability_is_the_head_s_and_so_are_samples():

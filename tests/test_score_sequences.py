@@ -13,7 +13,7 @@ import zf_jax
 from experiments.lib.cli import UserError
 from experiments.lib.rows_file import RowsFile
 from experiments.lib.sequence_scoring import score, sequences
-from zf_jax.data import DataError, from_arrays, some_of
+from zf_jax.data import DataError, from_arrays, subsample
 from zf_jax.data.description import DataDescription
 from zf_jax.data.foreign import foreign_source
 from zf_jax.evaluation.features import encode_means, encode_source
@@ -57,7 +57,7 @@ def test_names_follow_their_sequences_into_splits_and_subsets(place, run):
         for index, name in enumerate(source.names):
             whole = values[names.index(name), : lengths[names.index(name)]]
             np.testing.assert_allclose(run.data.to_own_unit(source[index].targets), whole, rtol=1e-4)
-    few = some_of(sequences(run, "train", None), 3)
+    few = subsample(sequences(run, "train", None), 3)
     assert few.names == [sequences(run, "train", None).names[place] for place in (0, 7, 15)]
     unnamed = from_arrays(values, lengths)
     assert sorted(name for split in unnamed.splits for name in unnamed.split(split).names) == sorted(

@@ -6,7 +6,7 @@ from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
 from zf_jax.densities import DENSITIES, build_density
 from zf_jax.density import Density
 from zf_jax.emissions import EMISSIONS, build_emission
-from zf_jax.evaluation import Totals, Units, evaluate_split, make_eval_step, summarise
+from zf_jax.evaluation import Totals, Units, evaluate, evaluate_split, make_eval_step, summarise, units_of
 from zf_jax.evaluation.latents import inspect
 from zf_jax.fitting.fit import fit
 from zf_jax.fitting.hooks import Report
@@ -71,10 +71,12 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     # evaluation
     "Totals",
     "Units",
+    "evaluate",
     "evaluate_split",
     "inspect",
     "make_eval_step",
     "summarise",
+    "units_of",
     # runs
     "Run",
     "open_run",

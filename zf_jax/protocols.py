@@ -1,4 +1,4 @@
-"""What the library asks of objects that a user may write: an emission head, a source of sequences.
+"""What the library asks of objects that a user may write: an emission head, a source of sequences, a bound.
 
 Any object with these members will do; nothing needs to be inherited.  A head that inherits ``EmissionDefaults``
 (``zf_jax.emissions``) is also shown the optional members.  A model inherits ``zf_jax.Model``.
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from zf_jax.typing import Array, Observation
+from zf_jax.typing import Array, Batch, Observation, Params
 
 Values = Mapping[str, Any]  # the parameters of a distribution, by name; each ``[..., size]``
 
@@ -83,3 +83,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Example: ...
+
+
+class Bound(Protocol):
+    """A lower bound of log p(x), as a function: ``functools.partial(zf_jax.iwae, num_samples=100)`` is one."""
+
+    def __call__(self, model: Any, params: Params, batch: Batch, key: Array, /) -> Array:
+        """Return the bound of each sequence, ``[B]``, nats.
+
+        Args:
+          key: a PRNG key for each sequence, ``[B]``, so that the bound does not depend on the batch.
+        """
+        ...

@@ -21,10 +21,10 @@ from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import some_of, train_batches
+from zf_jax.data import subsample, train_batches
 from zf_jax.densities import of
 from zf_jax.density import Density
-from zf_jax.evaluation.baselines import floors
+from zf_jax.evaluation.baselines import baselines
 from zf_jax.evaluation.units import summarise
 from zf_jax.sharding import global_batch
 
@@ -102,7 +102,7 @@ def compare(
             "num_samples": num_samples,
         }
         rows.append(facts | _over_seeds(found))
-    rows += _floors(experiments[0], **scored)
+    rows += _baselines(experiments[0], **scored)
     _write(rows, workdir)  # timing needs memory for all models at once, and may fail
     for row, seconds in zip(rows, seconds_per_update(experiments), strict=False):
         row["seconds_per_update"] = seconds
@@ -180,10 +180,10 @@ def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:
     return row
 
 
-def _floors(experiment: Experiment, split: str, num_sequences: int) -> list[dict[str, Any]]:
+def _baselines(experiment: Experiment, split: str, num_sequences: int) -> list[dict[str, Any]]:
     """Return one row per baseline, on the same sequences."""
     data, rows = experiment.data, []
-    for name, totals in floors(data.split("train"), some_of(data.split(split), num_sequences), data).items():
+    for name, totals in baselines(data.split("train"), subsample(data.split(split), num_sequences), data).items():
         if not experiment.model.emission.is_density and data.normalisation is not None:
             # Baselines are densities of normalised samples; a bin's probability is about the density times the width.
             shift = totals.samples(data.observation.size) * math.log(experiment.model.emission.step)

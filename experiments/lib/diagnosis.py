@@ -15,10 +15,10 @@ from experiments.lib.cli import UserError, finite, progress, warn, write_json
 from experiments.lib.experiment import eval_batch_size
 from experiments.lib.run_folder import RestoredRun, restore
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import eval_batches, pad, some_of
+from zf_jax.data import eval_batches, pad, subsample
 from zf_jax.density import Density
 from zf_jax.evaluation.latents import ACTIVE_VARIANCE, inspect, summarise_latents
-from zf_jax.evaluation.mutual_information import mutual_information, places_long_enough
+from zf_jax.evaluation.mutual_information import long_enough_indices, mutual_information
 from zf_jax.plotting import save
 
 
@@ -85,7 +85,7 @@ def latent_figures(
         raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
     experiment, params = run.experiment, run.state.params
     model, data, key = experiment.model, experiment.data, seed_key(seed)
-    source = some_of(data.split(split), num_sequences)
+    source = subsample(data.split(split), num_sequences)
 
     look = jax.jit(partial(inspect, model), static_argnames="quantisation_step")
 
@@ -96,7 +96,7 @@ def latent_figures(
 
     information = None
     if model.latent_dim and num_mutual and len(source) > 1:
-        few = [source[int(place)] for place in places_long_enough(source.lengths, num_mutual)]
+        few = [source[int(place)] for place in long_enough_indices(source.lengths, num_mutual)]
         batch = pad(few, max(len(example.targets) for example in few))
         information = jax.jit(partial(mutual_information, model))(params, batch, jax.random.fold_in(key, 2**31))
     return summarise_latents(inspections(), information)

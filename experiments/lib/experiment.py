@@ -180,13 +180,8 @@ def initial_state(experiment: Experiment) -> TrainState:
 
 
 def units(experiment: Experiment) -> Units:
-    """How this experiment's log-likelihoods are compared."""
+    """Return how this experiment's log-likelihoods are reported."""
     return units_of(experiment.data, experiment.model)
-
-
-def quantisation_step(experiment: Experiment) -> float | None:
-    """One integer step of the data in normalised units, where a density is put on them (rule A11)."""
-    return experiment.data.quantisation_step if experiment.model.emission.is_density else None
 
 
 def eval_batch_size(experiment: Experiment) -> int:

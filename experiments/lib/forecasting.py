@@ -14,7 +14,7 @@ from experiments.lib.cli import UserError, finite, progress, warn, write_json
 from experiments.lib.sequence_scoring import opened_run, sequences
 from zf_jax import plotting
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import pad, some_of
+from zf_jax.data import pad, subsample
 from zf_jax.data.sources import names_of
 from zf_jax.density import Density
 from zf_jax.evaluation.crps import covered, crps
@@ -76,7 +76,7 @@ def forecast_run(
     run = opened_run(workdir, checkpoint, data_dir)
     if isinstance(run.model, Density):
         raise UserError(f"{run.config['model']['name']} is a density of whole items, which has no steps to forecast")
-    source = some_of(sequences(run, split, data_dir), num_sequences)
+    source = subsample(sequences(run, split, data_dir), num_sequences)
     found = draw(run, source, prefix, steps, num_samples, num_particles, seed)
     bound = run.score(source, seed=seed)
     result: dict[str, Any] = {

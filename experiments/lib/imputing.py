@@ -13,7 +13,7 @@ from experiments.lib.cli import UserError, progress
 from experiments.lib.experiment import eval_batch_size
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import eval_batches, some_of
+from zf_jax.data import eval_batches, subsample
 from zf_jax.imputation import impute
 from zf_jax.typing import is_observed
 
@@ -45,7 +45,7 @@ def impute_split(
     model, data = experiment.model, experiment.data
     if not model.observation.missing:
         raise UserError(f"nothing is missing in {data.name}: train on data with gaps, with --config.data.missing=True")
-    source = some_of(data.split(split), num_sequences)
+    source = subsample(data.split(split), num_sequences)
     lengths = np.asarray(source.lengths)
     shape = (len(source), int(lengths.max()), *source[0].targets.shape[1:])
     values, observed = np.zeros((num_samples, *shape)), np.zeros(shape, bool)

@@ -10,15 +10,15 @@ from typing import Any
 
 import jax
 
+import zf_jax
 from experiments.lib.cli import UserError, finite, progress, write_json
-from experiments.lib.experiment import eval_batch_size, prepared, quantisation_step, units
+from experiments.lib.experiment import eval_batch_size, prepared
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import GENERATOR, seed_key
-from zf_jax.data import eval_batches, some_of
-from zf_jax.densities import of
-from zf_jax.emissions import member
-from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
-from zf_jax.evaluation.units import summarise
+from zf_jax.data import subsample
+from zf_jax.density import needs_steps
+from zf_jax.evaluation.scoring import BOUNDS
+from zf_jax.evaluation.units import units_of
 
 DEFAULT_SAMPLES = 25
 
@@ -51,36 +51,29 @@ def evaluate(
             raise UserError(f"--{name} must be at least 1, not {value}")
     run = restore(workdir, checkpoint, data_dir)
     experiment, state = run.experiment, run.state
-    source = some_of(experiment.data.split(split), num_sequences)
-    kind = of(experiment.model).kind
-    exact = kind == "exact"
-    if exact or bound == "elbo":
-        num_samples = 1
-    try:
-        step = make_eval_step(
-            experiment.model, experiment.mesh, bound, num_samples, chunk_size, quantisation_step(experiment)
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    batches = eval_batches(
-        source,
+    if bound not in BOUNDS:
+        raise UserError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
+    if bound == "particle":
+        try:
+            needs_steps(experiment.model, "the particle bound")
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    found = zf_jax.evaluate(
+        experiment.model,
+        prepared(experiment, state.params),
+        subsample(experiment.data.split(split), num_sequences),
+        bound=bound,
+        num_samples=num_samples,
+        chunk_size=chunk_size,
         batch_size=eval_batch_size(experiment),
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        units=units_of(experiment.data),
+        key=seed_key(seed),
+        mesh=experiment.mesh,
+        progress=progress,
     )
-    params = prepared(experiment, state.params)
-    totals = evaluate_split(step, params, progress(batches), seed_key(seed), experiment.mesh)
-    levels = member(experiment.model.emission, "levels")
     result: dict[str, Any] = {
         "split": split,
-        "bound": bound,
-        "num_samples": num_samples,
-        "exact": exact,
-        "kind": kind,
-        "density": experiment.model.emission.is_density,
-        # A probability is that of an integer of so many; of fewer than the data's own, the data were rounded to them.
-        **({} if levels is None else {"levels": levels}),
-        **summarise(totals, units(experiment)),
+        **found,
         "model": experiment.config.model.name,
         "data": experiment.config.data.name,
         "protocol": experiment.data.protocol,
@@ -92,7 +85,7 @@ def evaluate(
     result = finite(result)
     report(result)
     if jax.process_index() == 0:
-        samples = DEFAULT_SAMPLES if exact or bound == "elbo" else num_samples  # which these do not have
+        samples = DEFAULT_SAMPLES if found["exact"] or bound == "elbo" else num_samples  # which these do not have
         settings = {"num_sequences": num_sequences, "seed": seed, "checkpoint": checkpoint, "data_dir": data_dir}
         name = result_name(split, bound, num_samples=samples, **settings)
         write_json(Path(run.path, name), result)

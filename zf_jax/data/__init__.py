@@ -6,7 +6,7 @@ from zf_jax.data.arrays import from_arrays
 from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.pipeline import eval_batches, pad, train_batches
 from zf_jax.data.registry import NAMES, load, prepare
-from zf_jax.data.sources import some_of
+from zf_jax.data.sources import subsample
 from zf_jax.protocols import Example, Source
 
 __all__ = [
@@ -20,6 +20,6 @@ __all__ = [
     "load",
     "pad",
     "prepare",
-    "some_of",
+    "subsample",
     "train_batches",
 ]

@@ -113,7 +113,7 @@ class RaggedFrames:
         return frame_example(self._flat[start : start + self._sizes[index]], self._protocol)
 
 
-def some_of(source: Source, number: int) -> Source:
+def subsample(source: Source, number: int) -> Source:
     """Return a source of ``number`` evenly spaced sequences, in order; all sequences for 0."""
     return _Spaced(source, number) if 0 < number < len(source) else source
 

@@ -30,7 +30,7 @@ def of(
     Args:
       settings: of the objective that ``loss`` is.
       length: steps of what ``sample`` draws.
-      quantisation_step: the step of integer data under a density.  If given, ``elbo`` also has ``small_scales``, the
+      quantisation_step: the step of integer data under a density.  If given, ``elbo`` also has ``small_scale_share``, the
         share of the emission's scales below one step (rule A11).
     """
     return model if isinstance(model, Density) else Stepwise(model, settings, length, quantisation_step)
@@ -94,10 +94,10 @@ class Stepwise(Density):
         if self.quantisation_step is not None:
             values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
             seen = features.observed
-            share = member(model.emission, "share_of_scales_below")(values, self.quantisation_step, seen.targets)
+            share = member(model.emission, "small_scale_share")(values, self.quantisation_step, seen.targets)
             if share is not None:
                 steps = jnp.maximum(jnp.sum(seen.mask, axis=1), 1)
-                found["small_scales"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
+                found["small_scale_share"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
         return found
 
     def loss(

@@ -169,10 +169,10 @@ class NADE(EmissionDefaults):
         """
         return self._walk(values, lambda values, _: self._one.mean(values), None)
 
-    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array | None:
+    def small_scale_share(self, values: Values, threshold: float, x: Array) -> Array | None:
         """Return the share of the scales, given ``x``, that are below ``threshold``: ``[...]``; None without scales."""
         x = without_missing(x)
-        return member(self.conditional, "share_of_scales_below")(self.conditionals(values, x), threshold, x)
+        return member(self.conditional, "small_scale_share")(self.conditionals(values, x), threshold, x)
 
     @property
     def _one(self) -> Any:

@@ -61,7 +61,7 @@ class EmissionDefaults:
         """Return parameters and noise at a temperature, for ``sample``; this default raises ``ValueError``."""
         raise ValueError(f"the {type(self).__name__} emission has no temperature: leave it out")
 
-    def share_of_scales_below(self: Any, values: Values, threshold: float, x: Array) -> Array | None:
+    def small_scale_share(self: Any, values: Values, threshold: float, x: Array) -> Array | None:
         """Return the share of a frame's scales that are below ``threshold``, ``[...]``; None if there are none."""
         return None
 

@@ -103,11 +103,12 @@ class GaussianMixture(EmissionDefaults):
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
         return jnp.sum(weights * components.mean, axis=-1)
 
-    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
+    def small_scale_share(self, values: Values, threshold: float, x: Array) -> Array:
         """Return the weighted share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
         log_weights, components = self._mixture(values)
         weights = jnp.exp(log_weights if self.per_dimension else log_weights[..., None, :])
-        return jnp.mean(jnp.sum(weights * (components.log_std < math.log(threshold)), axis=-1), axis=-1)
+        below = jnp.where(components.log_std < math.log(threshold), weights, 0.0)
+        return jnp.mean(jnp.sum(below, axis=-1), axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -161,6 +161,6 @@ class DiagonalGaussian(EmissionDefaults):
         """Return E[x] ``[..., D]``."""
         return values["mean"]
 
-    def share_of_scales_below(self, values: Values, threshold: float, x: Array) -> Array:
+    def small_scale_share(self, values: Values, threshold: float, x: Array) -> Array:
         """Return the share of a frame's standard deviations that are below ``threshold``: ``[...]``."""
         return jnp.mean(self._gaussian(values).log_std < math.log(threshold), axis=-1)

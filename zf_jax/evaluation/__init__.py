@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
+from zf_jax.evaluation.scoring import evaluate, evaluate_split, make_eval_step
 from zf_jax.evaluation.statistics import Totals
-from zf_jax.evaluation.units import Units, summarise
+from zf_jax.evaluation.units import Units, summarise, units_of
 
-__all__ = ["Totals", "Units", "evaluate_split", "make_eval_step", "summarise"]
+__all__ = ["Totals", "Units", "evaluate", "evaluate_split", "make_eval_step", "summarise", "units_of"]

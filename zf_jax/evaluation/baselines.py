@@ -23,7 +23,7 @@ from zf_jax.typing import is_observed
 _PREDICTOR_ORDER = 32
 
 
-def floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
+def baselines(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     """Return the baselines for this kind of data, by name, with log-likelihoods of each sequence of ``scored``."""
     found = _floors(train, scored, data)
     return {k: _with_counts(v, scored) for k, v in found.items()} if data.observation.missing else found

@@ -21,6 +21,7 @@ from zf_jax.emissions import emission_values, member
 from zf_jax.evaluation.mutual_information import Information
 from zf_jax.evaluation.statistics import ratio_of_sums, with_stderr
 from zf_jax.models.base import Features, Model, Sites, replay, unroll
+from zf_jax.shapes import check_inputs
 from zf_jax.typing import Array, Batch, Params
 
 ACTIVE_VARIANCE = 0.01  # of the posterior's mean over data: Burda, Grosse and Salakhutdinov, 2016, section 5.1
@@ -49,7 +50,7 @@ class Inspection(NamedTuple):
       mean: sum of the posterior mean, ``[T, Z]``.
       mean_squared: sum of the squared posterior mean, ``[T, Z]``.
       ablations: log p(y | z) of each row.
-      small_scales: share of the emission's scales below the quantisation step, summed over the steps of each row,
+      small_scale_share: share of the emission's scales below the quantisation step, summed over the steps of each row,
         ``[B]``; None without a quantisation step, or if the emission is no density or names no scales.
       lengths: steps of each row, ``[B]``.
     """
@@ -62,7 +63,7 @@ class Inspection(NamedTuple):
     mean: Array
     mean_squared: Array
     ablations: Ablations
-    small_scales: Array | None
+    small_scale_share: Array | None
     lengths: Array
 
 
@@ -76,6 +77,7 @@ def inspect(
       key: a PRNG key, or one key per sequence, ``[B]``.
       quantisation_step: one integer step in the units of the targets; None if the data are not integers.
     """
+    check_inputs(model, params, batch, key)
     noise = draw_noise(key, batch, model.latent_dim)
     features = model.encode(params, batch)
     mask = features.observed.mask[..., None]
@@ -90,7 +92,7 @@ def inspect(
     small = None
     if quantisation_step is not None and model.emission.is_density:
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-        share = member(model.emission, "share_of_scales_below")(values, quantisation_step, features.observed.targets)
+        share = member(model.emission, "small_scale_share")(values, quantisation_step, features.observed.targets)
         small = None if share is None else jnp.sum(jnp.where(mask[..., 0] > 0, share, 0.0), axis=1)
     return Inspection(
         count=jnp.sum(mask[..., 0], axis=0),
@@ -101,7 +103,7 @@ def inspect(
         mean=total(sites.proposal.mean),
         mean_squared=total(jnp.square(sites.proposal.mean)),
         ablations=ablate(model, params, features, sites, noise),
-        small_scales=small,
+        small_scale_share=small,
         lengths=batch.lengths,
     )
 
@@ -157,8 +159,8 @@ def summarise_latents(inspections: Iterable[Inspection], information: Informatio
         "num_sequences": int(real.sum()),
         "num_steps": int(lengths.sum()),
     }
-    if parts[0].small_scales is not None:
-        result |= with_stderr("small_scale_share", _rows(parts, "small_scales")[real], lengths[real])
+    if parts[0].small_scale_share is not None:
+        result |= with_stderr("small_scale_share", _rows(parts, "small_scale_share")[real], lengths[real])
     row_kl = _rows(parts, "row_kl")[real]
     if row_kl.shape[1] == 0:
         return result

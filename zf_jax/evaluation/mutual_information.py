@@ -28,7 +28,7 @@ class Information(NamedTuple):
     num_steps: Array
 
 
-def places_long_enough(lengths: np.ndarray, number: int) -> np.ndarray:
+def long_enough_indices(lengths: np.ndarray, number: int) -> np.ndarray:
     """Return the indices of at most ``number`` sequences no shorter than the median, evenly spaced, ascending.
 
     ``mutual_information`` compares only the steps that all given sequences have, so that one very short sequence would
@@ -50,7 +50,7 @@ def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -
     from the prior carry information too, so that the estimate can be above 0 where the KL is 0: report both.
 
     Args:
-      batch: N non-empty sequences, chosen by ``places_long_enough``.  The trajectories are cut to the shortest, so
+      batch: N non-empty sequences, chosen by ``long_enough_indices``.  The trajectories are cut to the shortest, so
         that all have one length; the sequences that they are conditioned on are not cut.
     """
     noise = draw_noise(key, batch, model.latent_dim)

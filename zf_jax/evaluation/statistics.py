@@ -17,7 +17,7 @@ class Totals(NamedTuple):
       bound: ``[N]`` nats.
       kl: ``[N]`` nats.
       lengths: ``[N]`` steps.
-      small_scales: ``[N]``, the share of a density's scales below one quantisation step; None if not computed.
+      small_scale_share: ``[N]``, the share of a density's scales below one quantisation step; None if not computed.
       num_resampled: ``[N]``, the number of steps with resampling; None for bounds other than the particle bound.
       observed_steps: ``[N]``, steps of which something was observed; None if nothing can be missing.
       observed_elements: ``[N]``, tokens or numbers that were observed; None if nothing can be missing.
@@ -26,7 +26,7 @@ class Totals(NamedTuple):
     bound: np.ndarray
     kl: np.ndarray
     lengths: np.ndarray
-    small_scales: np.ndarray | None = None
+    small_scale_share: np.ndarray | None = None
     num_resampled: np.ndarray | None = None
     observed_steps: np.ndarray | None = None
     observed_elements: np.ndarray | None = None

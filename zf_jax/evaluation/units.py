@@ -24,6 +24,7 @@ class Units(NamedTuple):
       std: the training standard deviation that real data were divided by, in raw units; None for discrete
         likelihoods, which do not change with the unit.
       integers: whether the raw data are integers, so that bits per sample are defined.
+      quantisation_step: one integer step in the model's units; None if the data are not integers, or not known to be.
     """
 
     element: str = "step"
@@ -31,6 +32,11 @@ class Units(NamedTuple):
     frame_size: int = 0
     std: float | None = None
     integers: bool = False
+    quantisation_step: float | None = None
+
+    def under(self, is_density: bool) -> Units:
+        """Return the units for a density, or for probabilities, which do not change with the unit of the data."""
+        return self if is_density else self._replace(std=None, quantisation_step=None)
 
 
 def units_of(data: DataSet | DataDescription, model: Model | Density | None = None) -> Units:
@@ -42,9 +48,9 @@ def units_of(data: DataSet | DataDescription, model: Model | Density | None = No
         frame_size=data.observation.size if continuous else 0,
         std=data.normalisation["std"] if data.normalisation is not None else None,
         integers=data.quantisation_step is not None,
+        quantisation_step=data.quantisation_step,
     )
-    # The probability of an integer does not change with the unit.
-    return found if model is None or model.emission.is_density else found._replace(std=None)
+    return found if model is None else found.under(model.emission.is_density)
 
 
 def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
@@ -82,8 +88,8 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
         samples = totals.samples(units.frame_size).astype(np.float64)
         raw = bound - samples * math.log(units.std or 1.0)
         result |= with_stderr("raw_nats_per_sequence", raw) | with_stderr("nats_per_sample", bound, samples)
-        if totals.small_scales is not None:
-            result |= with_stderr("share_of_scales_below_one_step", totals.small_scales * steps, steps)
+        if totals.small_scale_share is not None:
+            result |= with_stderr("share_of_scales_below_one_step", totals.small_scale_share * steps, steps)
         if units.integers:
             result |= with_stderr("bits_per_sample", -raw / math.log(2.0), samples)
     return result

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from zf_jax.bounds.noise import seed_key
 from zf_jax.checks import check_batch
-from zf_jax.data import DataSet, eval_batches, some_of, train_batches
+from zf_jax.data import DataSet, eval_batches, subsample, train_batches
 from zf_jax.data.description import DataDescription
 from zf_jax.densities.stepwise import of
 from zf_jax.density import Density
@@ -201,7 +201,7 @@ class Loop:
     def _validate(self, state: TrainState) -> dict[str, Any]:
         """Score the validation split, with the parameters' average where the optimiser keeps one."""
         batches = eval_batches(
-            some_of(self.data.split("valid"), self.settings.eval_sequences),
+            subsample(self.data.split("valid"), self.settings.eval_sequences),
             batch_size=rows_for(self.settings.eval_batch_size, self.mesh),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
