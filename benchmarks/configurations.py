@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zf_jax.batch import batch_of
 from zf_jax.models import build_model
 from zf_jax.models.base import Model
 from zf_jax.typing import Batch, Observation
@@ -64,23 +65,11 @@ def model_of(configuration: Configuration) -> Model:
 def random_batch(configuration: Configuration, seed: int = 0) -> Batch:
     """Full-length sequences of random data, the first input a start token."""
     c, rng = configuration, np.random.default_rng(seed)
-    shape = (c.B, c.T)
     if c.observation.kind == "tokens":
-        targets = rng.integers(0, c.observation.size, shape).astype(np.int32)
-        start = np.full((c.B, 1), c.observation.start_token, np.int32)
+        targets = rng.integers(0, c.observation.size, (c.B, c.T))
     else:
-        targets = rng.normal(size=(*shape, c.observation.size)).astype(np.float32)
-        start = np.zeros((c.B, 1, c.observation.size), np.float32)
-    input_mask = np.ones(shape, np.float32)
-    input_mask[:, 0] = 0.0
-    batch = Batch(
-        inputs=np.concatenate([start, targets[:, :-1]], axis=1),
-        targets=targets,
-        mask=np.ones(shape, np.float32),
-        input_mask=input_mask,
-        lengths=np.full((c.B,), c.T, np.int32),
-    )
-    return jax.tree.map(jnp.asarray, batch)
+        targets = rng.normal(size=(c.B, c.T, c.observation.size))
+    return jax.tree.map(jnp.asarray, batch_of(targets, observation=c.observation))
 
 
 def multiply_adds(configuration: Configuration) -> dict[str, int]:

@@ -24,7 +24,7 @@ def rows(tmp_path_factory):
     return {row["model"]: row for row in found}
 
 
-def test_models_and_floors_stand_in_one_table(rows):
+def test_models_and_baselines_stand_in_one_table(rows):
     assert set(rows) == {"zforcing", "rnn", "independent pixels"}
     text = table(list(rows.values())).splitlines()
     legend, blank, *ruled = text
@@ -104,7 +104,7 @@ def test_a_run_of_another_length_is_no_part_of_the_comparison(rows, tmp_path):
         comparison.compare(shorter, tmp_path, **short)
 
 
-def test_a_mass_stands_beside_floors_of_masses_and_not_beside_densities(audio, tmp_path):
+def test_a_mass_stands_beside_baselines_of_masses_and_not_beside_densities(audio, tmp_path):
     config, data = audio[0].copy_and_resolve_references(), audio[1]
     config.model.update(rnn_dim=4, latent_dim=2, mlp_dim=4, embed_dim=4, num_components=2, levels=256)
     config.train.update(num_steps=2, decay_steps=0, log_every=1, eval_every=2, checkpoint_every=2)

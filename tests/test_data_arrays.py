@@ -11,7 +11,8 @@ from scipy import stats
 
 import zf_jax
 from zf_jax import Observation, plotting
-from zf_jax.data import DataError, eval_batches, from_arrays, load, train_batches
+from zf_jax.data import DataError, eval_batches, from_arrays, load, prepare, registry, train_batches
+from zf_jax.evaluation.baselines import baselines
 from zf_jax.runs.build import build_config_emission
 from zf_jax.sharding import data_mesh
 
@@ -232,7 +233,7 @@ def test_gaps_train_and_are_evaluated_by_what_was_observed(tmp_path):
     assert found["raw_nats_per_sequence"] == pytest.approx((totals.bound.sum() - count * np.log(2.0)) / len(valid))
     assert found["nats_per_step"] == pytest.approx(totals.bound.sum() / observed_steps.sum())
     assert found["kl_nats_per_step"] == pytest.approx(totals.kl.sum() / totals.lengths.sum())
-    ((name, unit),) = floors(valid, valid, data).items()
+    ((name, unit),) = baselines(valid, valid, data).items()
     seen = np.concatenate([target[np.isfinite(target)] for target in all_targets(data, "valid")])
     assert (name, unit.bound.sum()) == ("unit Gaussian", pytest.approx(stats.norm.logpdf(seen).sum()))
     assert unit.samples(2).sum() == count
@@ -250,3 +251,22 @@ def test_marks_beside_the_arrays_are_marks_in_them():
             from_arrays({"train": rows}, observed={"train": wrong}, observation=TOKENS)
     with pytest.raises(DataError, match="all elements of the valid split are missing"):
         from_arrays({"train": rows, "valid": [[-1]]}, missing=True, observation=TOKENS)
+
+
+def test_a_data_set_of_ones_own_is_loaded_by_name(monkeypatch):
+    def load_mine(*, data_dir: str | None = None, name: str, number: int = 20):
+        assert data_dir == "here"
+        return from_arrays(some_frames(number), name=name)
+
+    monkeypatch.setitem(registry.DATA_SETS, "mine", registry.Entry(load_mine, options={"name": "mine"}))
+    data = load("mine", data_dir="here", number=10, skip_bad_files=True)
+    assert (data.name, sum(map(len, data.splits.values()))) == ("mine", 10)
+    for options, words in (
+        ({"wide": 3}, "mine has no option 'wide': it takes number"),
+        ({"number": "3"}, "whole number"),
+    ):
+        with pytest.raises(DataError, match=words):
+            load("mine", data_dir="here", **options)
+    assert prepare("mine", manual_dir=None, data_dir="here") is None
+    with pytest.raises(DataError, match=r"no data set 'yours': choose one of .*mine"):
+        load("yours")

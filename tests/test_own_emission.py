@@ -15,7 +15,15 @@ from scipy import stats
 import zf_jax
 from zf_jax import generation
 from zf_jax.data import from_arrays
-from zf_jax.emissions import EMISSIONS, EmissionDefaults, build_emission, emission_values, init_emission, member
+from zf_jax.emissions import (
+    EMISSIONS,
+    EmissionDefaults,
+    build_emission,
+    emission_log_prob,
+    emission_values,
+    init_emission,
+    member,
+)
 from zf_jax.evaluation.latents import inspect
 from zf_jax.evaluation.scoring import make_eval_step
 from zf_jax.models.base import unroll
@@ -78,10 +86,12 @@ def traced(model, batch):
     state = jax.eval_shape(functools.partial(zf_jax.init_state, model, optimizer), KEY)
     calls = {
         "update": (functools.partial(zf_jax.update, model, optimizer), state, batch, KEY),
+        "elbo": (functools.partial(zf_jax.elbo, model), params, batch, KEY),
         "iwae": (functools.partial(zf_jax.iwae, model, num_samples=2), params, batch, KEY),
         "particle_bound": (functools.partial(zf_jax.particle_bound, model, num_particles=2), params, batch, KEY),
         "inspect": (functools.partial(inspect, model, quantisation_step=0.1), params, batch, KEY),
         "sample": (functools.partial(zf_jax.sample, model, num_samples=2, length=4), params, KEY),
+        "reconstruct": (functools.partial(zf_jax.reconstruct, model), params, batch, KEY),
     }
     return {name: jax.eval_shape(*call) for name, call in calls.items()}
 
@@ -96,8 +106,9 @@ def traced_generation(model, batch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_own_head_runs_in_every_model(name):
-    found = traced(small(name, "frames", emission=Laplace(FRAMES)), random_batch(FRAMES))
+def test_an_own_head_runs_in_every_model_also_where_types_are_promoted_by_hand_alone(name):
+    with jax.numpy_dtype_promotion("strict"):
+        found = traced(small(name, "frames", emission=Laplace(FRAMES)), random_batch(FRAMES))
     assert found["sample"].values.shape == (2, 4, 2)
     assert found["inspect"].small_scale_share is None  # the head names no scales
 
@@ -185,3 +196,21 @@ def test_an_optional_member_takes_the_place_of_the_default():
     np.testing.assert_allclose(moved[1], moved[0] + 1.0)
     assert member(plain, "levels") is None
     assert member(build_emission("made:dmol", FRAMES, levels=16), "levels") == 16
+
+
+@pytest.mark.parametrize("name", [*EMISSIONS, "nade:gmm", "made:dmol"])
+def test_registered_heads_run_where_types_are_promoted_by_hand_alone(name):
+    observation = zf_jax.Observation("tokens", 5) if name == "categorical" else FRAMES
+    head, hidden = build_emission(name, observation, levels=16, num_components=2, head_dim=4), jnp.ones((3, 4))
+    x = jnp.zeros(3, jnp.int32) if name == "categorical" else jnp.zeros((3, 2))
+
+    def run(key):
+        params = init_emission(key, head, 4, (5,))
+        values = emission_values(params, head, hidden)
+        drawn = head.sample(values, head.noise(key, (3,)))
+        share = member(head, "small_scale_share")(values, 0.1, x)
+        gradient = jax.grad(lambda p: emission_log_prob(p, head, hidden, x).sum())(params)
+        return gradient, drawn, head.mean(values), member(head, "likeliest")(values), share
+
+    with jax.numpy_dtype_promotion("strict"):
+        assert jax.eval_shape(run, KEY)[1].shape == x.shape

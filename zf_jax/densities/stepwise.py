@@ -30,8 +30,8 @@ def of(
     Args:
       settings: of the objective that ``loss`` is.
       length: steps of what ``sample`` draws.
-      quantisation_step: the step of integer data under a density.  If given, ``elbo`` also has ``small_scale_share``, the
-        share of the emission's scales below one step (rule A11).
+      quantisation_step: the step of integer data under a density.  If given, ``elbo`` also has
+        ``small_scale_share``, the share of the emission's scales below one step (rule A11).
     """
     return model if isinstance(model, Density) else Stepwise(model, settings, length, quantisation_step)
 

@@ -25,11 +25,11 @@ _PREDICTOR_ORDER = 32
 
 def baselines(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     """Return the baselines for this kind of data, by name, with log-likelihoods of each sequence of ``scored``."""
-    found = _floors(train, scored, data)
+    found = _by_name(train, scored, data)
     return {k: _with_counts(v, scored) for k, v in found.items()} if data.observation.missing else found
 
 
-def _floors(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
+def _by_name(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     if data.normalisation is not None:
         found = {"unit Gaussian": _totals(scored, unit_gaussian)}
         if not data.observation.missing:  # the predictor needs every sample before

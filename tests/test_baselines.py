@@ -1,4 +1,4 @@
-"""The floors, against sums written out and against scipy."""
+"""The baselines, against sums written out and against scipy."""
 
 import types
 
@@ -70,20 +70,20 @@ def test_a_given_first_frame_is_history():
     )
 
 
-def test_every_kind_of_data_has_its_floors():
+def test_every_kind_of_data_has_its_baselines():
     tokens = types.SimpleNamespace(kind="tokens", size=2)
     for description, expected in [
         ({"observation": tokens, "image_shape": (1, 2), "normalisation": None}, {"independent pixels"}),
         ({"observation": tokens, "image_shape": None, "normalisation": None}, {"unigram"}),
     ]:
         data = types.SimpleNamespace(**description)
-        assert set(baselines.floors(source([0, 1]), source([0, 1]), data)) == expected
+        assert set(baselines.baselines(source([0, 1]), source([0, 1]), data)) == expected
 
 
 def test_images_row_by_row_have_the_baseline_of_their_pixels():
     digits = load("digits", view="rows")
     train, test = (np.stack([s[i].targets for i in range(len(s))]) for s in map(digits.split, ("train", "test")))
-    found = baselines.floors(digits.split("train"), digits.split("test"), digits)
+    found = baselines.baselines(digits.split("train"), digits.split("test"), digits)
     probability = (1 + train.sum(axis=0)) / (len(train) + 2)
     expected = stats.bernoulli.logpmf(test.astype(int), probability).sum(axis=(1, 2))
     np.testing.assert_allclose(found["independent pixels"].bound, expected, rtol=1e-6)
