@@ -71,7 +71,7 @@ def test_a_given_first_frame_is_history():
 
 
 def test_every_kind_of_data_has_its_baselines():
-    tokens = types.SimpleNamespace(kind="tokens", size=2)
+    tokens = types.SimpleNamespace(kind="tokens", size=2, missing=False)
     for description, expected in [
         ({"observation": tokens, "image_shape": (1, 2), "normalisation": None}, {"independent pixels"}),
         ({"observation": tokens, "image_shape": None, "normalisation": None}, {"unigram"}),

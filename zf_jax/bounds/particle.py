@@ -164,7 +164,7 @@ def systematic_ancestors(log_weights: Array, uniform: Array, count: int | None =
     """
     count = log_weights.shape[0] if count is None else count
     ends = jnp.cumsum(_scaled(log_weights))
-    pointers = (jnp.arange(count).astype(uniform.dtype) + uniform) / count * ends[-1]
+    pointers = (jnp.arange(count).astype(jnp.result_type(uniform)) + uniform) / count * ends[-1]
     # Rounding may move the last pointer to the end of the cumulative weights, past every positive weight.
     pointers = jnp.minimum(pointers, jnp.nextafter(ends[-1], jnp.zeros_like(ends[-1])))
     return jnp.searchsorted(ends, pointers, side="right")
