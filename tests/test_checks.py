@@ -176,10 +176,16 @@ def test_transformations_of_a_batch_pass_the_door():
     assert np.isfinite(slopes[1]).all()
 
 
-def test_an_emission_that_cannot_be_hashed_is_asked_all_the_same():
-    class Own:
-        observation, emission = Observation("frames", 2), NOTES.emission
-        __hash__ = None  # pyright: ignore[reportAssignmentType]
+class Unhashable:
+    """A head of one's own that is no value."""
 
-    with pytest.raises(ValueError, match=r"targets\[0, 3, 1\] is 2.0"):
-        check_batch(Own(), jax.tree.map(jnp.asarray, put("targets", (0, 3, 1), 2)(good(NOTES))))
+    outside = staticmethod(NOTES.emission.outside)
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+def test_an_emission_that_cannot_be_hashed_is_asked_all_the_same():
+    own = type("Own", (), {"observation": Observation("frames", 2), "emission": Unhashable()})()
+    wrong = put("targets", (0, 3, 1), 2)(good(NOTES))
+    for batch in (wrong, jax.tree.map(jnp.asarray, wrong)):
+        with pytest.raises(ValueError, match=r"targets\[0, 3, 1\] is 2.0: the Unhashable emission"):
+            check_batch(own, batch)
