@@ -94,3 +94,24 @@ def test_forecast_holds_its_draws_against_what_came(moved, tmp_path):
     assert float(table[1]["mean"]) == pytest.approx(mean[0, 0, 1])
     picture = (tmp_path / workdir / "forecast" / "all.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+def test_tokens_without_an_order_are_forecast_as_draws_and_the_share_that_is_right(tmp_path):
+    rng = np.random.default_rng(0)
+    values, lengths = rng.integers(0, 3, (20, 6)), rng.integers(2, 7, 20)
+    np.savez(tmp_path / "arrays.npz", values=values, lengths=lengths)
+    save_run(tmp_path / "run", arrays_config(tmp_path / "arrays.npz", name="rnn"))
+    found = forecast_run(str(tmp_path / "run"), prefix=0.5, steps=2, split="train", num_samples=30, num_particles=1)
+    assert "crps" not in found
+    with np.load(tmp_path / "run" / "forecast" / "train.npz") as written:
+        draws, truth, given, names = written["draws"], written["truth"], written["given"], written["names"]
+    assert draws.shape == (found["num_sequences"], 30, 2)
+    right, count = 0, 0
+    for row, name in enumerate(names):
+        whole = values[int(name), : lengths[int(name)]]
+        assert given[row] == max(1, len(whole) // 2)
+        came = whole[given[row] :][:2]
+        assert truth[row].tolist() == [*came, *[-1] * (2 - len(came))]
+        right += sum(np.sum(draws[row, :, ahead] == token) for ahead, token in enumerate(came))
+        count += 30 * len(came)
+    assert found["share_of_draws_right"] == pytest.approx(right / count)
