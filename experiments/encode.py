@@ -1,8 +1,8 @@
-"""Take a run's posterior means as features: python -m experiments.encode --workdir=runs/digits --out=features.npz
+"""Write a run's posterior means as features: zf_jax encode --workdir=runs/digits --out=features.npz
 
-For every sequence one array [T, Z], the mean of the posterior at each step, each given the means before it.  FILE.npz
-holds them as "0", "1", ... in the order of the split, and what the sequences are called as "names", where the data keep
-names.  A folder gets 0.npy, 1.npy, ... and names.txt.  --data_dir is as for experiments.score.
+A sequence gives one array [T, Z]: the posterior mean at each step, given the means of earlier steps.  FILE.npz has the
+arrays "0", "1", ... in the order of the split, and "names" if the data have names.  A folder gets 0.npy, 1.npy, ... and
+names.txt.  --data_dir is as for zf_jax score.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from absl import flags
 from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_OUT = flags.DEFINE_string("out", None, "FILE.npz, or a folder for one npy file a sequence.", required=True)
-_SPLIT = flags.DEFINE_string("split", None, "Which split to encode: test by default, all with --data_dir.")
+_OUT = flags.DEFINE_string("out", None, "FILE.npz, or a folder for one npy file per sequence.", required=True)
+_SPLIT = flags.DEFINE_string("split", None, "Split to encode: test by default, all with --data_dir.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to encode; the run's own by default.")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences encoded at once.", 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 
 
 def main() -> None:
-    """Encode and say where."""
+    """Encode the sequences, and print the path."""
     from experiments.lib.encoding import encode
 
     number, path = encode(

@@ -1,13 +1,13 @@
-"""Forecast what comes after a beginning: python -m experiments.forecast --workdir=runs/mine --prefix=0.5 --steps=20
+"""Forecast the steps after a prefix: zf_jax forecast --workdir=runs/mine --prefix=0.5 --steps=20
 
-Reads the beginning of each sequence by a particle filter, which proposes from the prior and from the posterior of the
-beginning alone, and draws --steps steps after it from the model.  Prints the CRPS and the share of the truth inside
-central intervals, beside the model's ELBO per step of the same sequences, as one JSON object on the last line, and
-writes the draws' mean and quantiles and the truth into WORKDIR/forecast, or --out, as SPLIT.npz and SPLIT.csv, with a
-fan chart in SPLIT.png.
+Run a particle filter over the prefix of each sequence, with proposals from the prior and from the posterior of the
+prefix alone, and draw the next --steps steps from the model.  Print the CRPS, the share of true values inside central
+intervals, and the ELBO per step of the same sequences, as one JSON object on the last line.  Write mean and quantiles
+of the draws and the true values into WORKDIR/forecast, or into --out, as SPLIT.npz, SPLIT.csv and a fan chart,
+SPLIT.png.
 
-All numbers are in the data's own unit; of two tokens they are 0 and 1.  More tokens than two have no order: then the
-draws are written, as text where the data are text, with the share of draws that are the token that came.
+Numbers are in the unit of the data; two tokens are the numbers 0 and 1.  More than two tokens have no order: the draws
+are written instead (text data as text), with the share of draws that equal the true token.
 """
 
 from __future__ import annotations
@@ -19,16 +19,18 @@ from absl import flags
 from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_PREFIX = flags.DEFINE_string("prefix", "0.5", "Steps given of each sequence, as 20, or their share, as 0.5.")
-_OUT = flags.DEFINE_string("out", None, "Folder of what is written; WORKDIR/forecast by default.")
+_PREFIX = flags.DEFINE_string(
+    "prefix", "0.5", "Length of the prefix: a number of steps, such as 20, or a share of the sequence, such as 0.5."
+)
+_OUT = flags.DEFINE_string("out", None, "Folder to write into; WORKDIR/forecast by default.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps to forecast.", 1)
-_SPLIT = flags.DEFINE_string("split", None, "Which split to forecast: test by default, all with --data_dir.")
+_SPLIT = flags.DEFINE_string("split", None, "Split to forecast: test by default, all with --data_dir.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data; the run's own by default.")
-_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 64, "How many sequences, evenly spaced; 0 for all.", 0)
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 100, "Draws of each sequence.", 2)
-_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Particles of the filter.", 1)
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 64, "Number of evenly spaced sequences; 0 for all.", 0)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 100, "Number of draws per sequence.", 2)
+_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of particles of the filter.", 1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 
 
 def main() -> None:

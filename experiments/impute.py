@@ -1,9 +1,9 @@
-"""Fill the gaps of a split: python -m experiments.impute --workdir=runs/mine --split=test --num_samples=10
+"""Draw the missing elements of a split: zf_jax impute --workdir=runs/mine --split=test --num_samples=10
 
-For a run whose data have missing elements.  Each missing element is drawn given all that was observed of its sequence,
-before and after.  Writes WORKDIR/imputed_SPLIT.npz, or --out: ``values`` [S, N, T, ...] in the units of the data, 0
-behind an end; ``observed`` [N, T, ...]; ``lengths`` [N]; and ``effective_sample_size`` [N], of --num_particles.  Where
-that is near 1, all draws have nearly the same latents, and more particles are needed.
+The run's data must have missing elements.  A missing element is drawn given all observed elements of the sequence,
+earlier and later.  Write WORKDIR/imputed_SPLIT.npz, or --out, with ``values`` [S, N, T, ...] in the units of the data
+and 0 on padding, ``observed`` [N, T, ...], ``lengths`` [N], and ``effective_sample_size`` [N], out of --num_particles.
+An effective sample size near 1 means that all draws have nearly equal latents: use more particles.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File to write; WORKDIR/imputed_SPLIT.npz by default.")
-_SPLIT = flags.DEFINE_string("split", "test", "Which split to fill.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 10, "Draws of each sequence.")
-_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Latent trajectories to resample from.")
-_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Evenly spaced sequences of the split; 0 for all.")
+_SPLIT = flags.DEFINE_string("split", "test", "Split to read.")
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 10, "Number of draws per sequence.")
+_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of latent trajectories to resample from.")
+_NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences; 0 for all.")
 _CHUNK_SIZE = flags.DEFINE_integer("chunk_size", 8, "Trajectories in memory at once, per sequence.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if they moved since the run was trained.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
 
 
 def main() -> None:
-    """Draw and say where."""
+    """Draw the missing elements, and print the path."""
     from experiments.lib.imputing import impute_split
 
     written = impute_split(

@@ -1,13 +1,12 @@
-"""Score sequences one by one: python -m experiments.score --workdir=runs/digits --split=test --lowest=10
+"""Score every sequence: zf_jax score --workdir=runs/digits --split=test --lowest=10
 
-Prints one JSON object a line for each sequence: its index in the split, its name where the data keep names, its length,
-its bound in nats and, where they apply, in bits per sample or as perplexity.  --lowest=N prints the N sequences that
-are least likely per step, which are those to look at for anomalies.  The JSON's nats are of the model's own unit;
-raw_nats_per_sequence is of the data's.
+Print one line of JSON per sequence: the index in the split, the name if the data have names, the length, and the bound
+in nats, with bits per sample for audio and perplexity for text.  --lowest=N prints the N sequences of the lowest bound
+per step, for the search for anomalies.  Nats are of the model's unit; raw_nats_per_sequence is of the data's unit.
 
---data_dir=DIR scores other data than the run's own, scaled by the run's statistics and read with its vocabulary: a
-folder of recordings, text, or an npz file of arrays.  All their sequences are scored; --split reads DIR as a set like
-the run's own, such as the run's data where they lie now.
+--data_dir=DIR scores other data, normalised with the run's statistics or read with the run's vocabulary: a folder of
+recordings, text, or an npz file of arrays.  All sequences of DIR are scored.  With --split, DIR is read as a set like
+the run's data, for data that have moved.
 """
 
 from __future__ import annotations
@@ -17,17 +16,19 @@ from absl import flags
 from experiments.lib import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_SPLIT = flags.DEFINE_string("split", None, "Which split to score: test by default, all with --data_dir.")
+_SPLIT = flags.DEFINE_string("split", None, "Split to score: test by default, all with --data_dir.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to score; the run's own by default.")
 _BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 25, "Samples K of the iwae bound, or particles; the elbo takes one.")
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", 25, "Samples K of the IWAE bound, or particles; the ELBO takes one sample."
+)
 _CHUNK = flags.DEFINE_integer("chunk_size", 8, "Samples held in memory at once.")
-_BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences scored at once; the scores do not depend on it.")
-_PER_STEP = flags.DEFINE_bool("per_step", False, "Also list what every step adds to the elbo, in nats.")
+_BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences scored at once, without effect on the scores.")
+_PER_STEP = flags.DEFINE_bool("per_step", False, "Add a list of the ELBO's terms per step, in nats.")
 _LOWEST = flags.DEFINE_integer("lowest", 0, "Print the N sequences that are least likely per step; 0 prints all.", 0)
 _OUT = flags.DEFINE_string("out", None, "Write all sequences to FILE.jsonl or FILE.parquet.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
-_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Which checkpoint to read.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 
 
 def main() -> None:
