@@ -29,7 +29,7 @@ from zf_jax.typing import Observation
 SIZES = Configuration(Observation("frames", 200), "gaussian", H=256, Z=64, M=256, E=256, T=100, B=32)
 TINY = Configuration(Observation("frames", 4), "gaussian", H=8, Z=3, M=8, E=8, T=5, B=4)
 SAMPLES, PARTICLES = 25, (64, 1024)
-LENGTHS, BLOCKS = (100, 400, 1600), (0, 20)
+LENGTHS, BLOCKS = (100, 400), (0, 20)
 
 
 def measure(sizes: Configuration) -> list[dict]:

@@ -43,7 +43,7 @@ def with_average(optimizer: optax.GradientTransformation, decay: float) -> optax
         average = jax.tree.map(lambda x: jnp.array(x, jnp.promote_types(x.dtype, jnp.float32)), params)  # a copy
         return Averaged(jnp.zeros((), jnp.int32), average, inner.init(params))
 
-    def update(updates: Any, state: Averaged, params: Any = None, **extra: Any):
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any):
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         taken = state.taken + 1
         # decay (1 - decay^(t-1)) / (1 - decay^t): 0 at the first update, and decay in the end.
