@@ -14,7 +14,9 @@ WRONG = {bool: [3, "yes", None], int: ["abc", 1.5, True, 2**63], float: ["abc", 
 def wrong_options():
     """Every option with a default of each set's loader, with values of other types."""
     for name in NAMES:
-        for option, parameter in inspect.signature(registry._loader(name)).parameters.items():
+        for option, parameter in inspect.signature(
+            registry._function(registry.DATA_SETS[name].load)
+        ).parameters.items():
             if option != "name":
                 yield from ((name, option, value) for value in WRONG.get(type(parameter.default), ()))
 
@@ -70,3 +72,9 @@ def test_an_address_of_a_store_is_refused_and_no_folder_of_its_name_is_made(tmp_
     with pytest.raises(DataError, match="gs://cache is no folder"):
         load("text_folder", data_dir=str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_digits_are_not_taken_for_the_data_of_a_folder():
+    with pytest.raises(DataError, match="/data/mine is not read: digits are scikit-learn's: leave out the folder"):
+        load("digits", data_dir="/data/mine")
+    assert len(load("digits").split("test")) == 250

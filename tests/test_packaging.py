@@ -30,7 +30,7 @@ IMPORTED_AS = {
     "tensorflow-datasets": "tensorflow_datasets",
 }
 # Required and imported by no line here: jax's compiled half, and what tensorflow-datasets imports without saying so.
-INDIRECT = {"jaxlib", "importlib_resources", "chex"}
+INDIRECT = {"jaxlib", "importlib_resources"}
 CORE = ("models", "bounds", "objective", "training", "fitting", "generation", "evaluation")
 EXTRA_OF_ROOM = {"zf_jax/data": "data", "zf_jax/plotting.py": "plots", "zf_jax/runs": "experiments"}
 

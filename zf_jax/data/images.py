@@ -33,10 +33,14 @@ def load_digits(*, data_dir: str | None = None, view: View = "pixels") -> DataSe
     A grey value of 8 or more, of 16, is 1.  The split is the same on every machine.
 
     Args:
-      data_dir: ignored.
+      data_dir: None; other data are not read as digits.
       view: ``pixels``, 64 steps of one pixel, or ``rows``, 8 steps of 8 pixels.
+
+    Raises:
+      DataError: ``data_dir`` is given.
     """
-    del data_dir
+    if data_dir is not None:
+        raise DataError(data_dir, "is not read: digits are scikit-learn's", "leave out the folder")
     with needs("data"):
         from sklearn.datasets import load_digits as sklearn_digits
 
