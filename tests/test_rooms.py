@@ -16,7 +16,7 @@ LEVELS = (
     ("emissions",),
     ("models", "density"),
     ("bounds",),
-    ("objective", "generation", "imputation"),
+    ("objective", "generation"),
     ("densities",),
     ("training",),
     ("data",),

@@ -13,7 +13,7 @@ from zf_jax.fitting.hooks import Report
 from zf_jax.fitting.result import Fitted
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.generation import continue_prefix, reconstruct, sample
-from zf_jax.imputation import impute
+from zf_jax.generation.imputation import impute
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
 from zf_jax.runs.open import Run, open_run

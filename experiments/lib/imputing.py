@@ -14,7 +14,7 @@ from experiments.lib.experiment import eval_batch_size
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, subsample
-from zf_jax.imputation import impute
+from zf_jax.generation.imputation import impute
 from zf_jax.typing import is_observed
 
 
