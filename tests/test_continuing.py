@@ -167,7 +167,7 @@ class Bare:
         ({"temperature": 0.0}, "temperature must be above 0 and finite, not 0.0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
         ({"temperature": 2.0, "greedy": True}, "give one of the two"),
-        ({"first": jnp.zeros((3, 2))}, r"first must have the shape \[2, 2\]"),
+        ({"first": jnp.zeros((3, 2))}, r"first must have the shape \[B, D\] = \[2, 2\]"),
         ({"first": jnp.array([[0.0, 1.0], [0.0, jnp.inf]])}, r"first\[1, 1\] is inf"),
         ({"carry": "of three"}, "the carry has 3 sequences"),
     ],
