@@ -183,8 +183,8 @@ def _check_flags() -> None:
         value = flags.FLAGS[name].value
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise UserError(f"--{name}={value} is beyond 64 bits")
-        given = isinstance(value, str) and (value or not flags.FLAGS[name].using_default_value)
-        if given and (name in _PATHS or name.endswith("_dir")):
+        path = name in _PATHS or name.endswith("_dir")
+        if path and isinstance(value, str) and (value or not flags.FLAGS[name].using_default_value):
             flags.FLAGS[name].value = check_path(f"--{name}", value)
 
 
