@@ -23,7 +23,7 @@ from experiments.lib.tables import table
 from zf_jax.data import load
 from zf_jax.densities import DENSITIES
 
-CONFIGS = ("pixel_rnn", "nade", "eonade")
+CONFIGS = ("pixel_rnn", "nade", "eonade", "pixel_cnn", "pixel_vae", "draw")
 SIZES = {"model.mlp_dim": 8, "model.num_orderings": 2, "train.num_steps": 4, "train.log_every": 2}
 
 

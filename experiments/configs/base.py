@@ -28,6 +28,10 @@ def get_base() -> Any:
     config.model.head_dim = 128  # nade and made: hidden units
     config.model.num_iterations = 1  # eonade: k
     config.model.num_orderings = 1  # eonade: of the ensemble
+    config.model.filter_size = 5  # pixel_cnn, pixel_vae: sides of a convolution
+    config.model.num_glimpses = 64  # draw: T
+    config.model.read_size = 2  # draw: N of a read
+    config.model.write_size = 5  # draw: N of a write
     config.model.prior_input = False  # rule A4
     config.model.posterior_input = False
     config.model.aux_input = "latent"  # rule A2; or hidden_and_latent

@@ -16,6 +16,9 @@ from zf_jax.densities.images import PIXEL, Autoregressive
 SIZES = {
     "pixel_rnn": {"rnn_dim": 3, "num_layers": 2, "mlp_dim": 6},
     "nade": {"mlp_dim": 5},
+    "pixel_cnn": {"mlp_dim": 4, "num_layers": 2, "filter_size": 3},
+    "pixel_vae": {"latent_dim": 2, "mlp_dim": 3, "num_layers": 2, "filter_size": 3},
+    "draw": {"rnn_dim": 4, "latent_dim": 2, "num_glimpses": 3, "read_size": 2, "write_size": 3},
     "eonade": {"mlp_dim": 4, "num_layers": 2, "num_iterations": 2, "num_orderings": 3},
 }
 NAMES = tuple(DENSITIES)
@@ -31,6 +34,11 @@ def built(name, image_shape=(2, 3), **sizes) -> tuple[Any, Any]:
     for name, layer in params.items():
         if name.startswith("hidden") and isinstance(layer, dict):  # a rectifier follows: most units are to be above 0
             layer["bias"] = 1.0 + abs(layer["bias"])
+    if "log_std" in params:  # a raw random posterior is far from the prior, or narrow: its weights have heavy tails
+        params |= {part: jax.tree.map(lambda x: 0.03 * x, params[part]) for part in ("mean", "log_std")}
+        params["log_std"]["bias"] += 0.2
+    if name == "pixel_cnn":  # whose raw random images are all of one colour
+        params["output"] = jax.tree.map(lambda x: 0.3 * x, params["output"])
     return density, density.prepare(params, jax.random.key(5))
 
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from zf_jax.densities.draw import DRAW
 from zf_jax.densities.eonade import EoNADE
 from zf_jax.densities.images import BinaryImages
 from zf_jax.densities.nade import NADE
+from zf_jax.densities.pixel_cnn import PixelCNN
 from zf_jax.densities.pixel_rnn import PixelRNN
+from zf_jax.densities.pixel_vae import PixelVAE
 from zf_jax.densities.stepwise import of
 
 DENSITIES: dict[str, type[BinaryImages]] = {
     "pixel_rnn": PixelRNN,
     "nade": NADE,
     "eonade": EoNADE,
+    "pixel_cnn": PixelCNN,
+    "pixel_vae": PixelVAE,
+    "draw": DRAW,
 }
 
 
