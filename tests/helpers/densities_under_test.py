@@ -31,14 +31,14 @@ def built(name, image_shape=(2, 3), **sizes) -> tuple[Any, Any]:
     """A tiny density and random parameters, ready for an evaluation."""
     density = build_density(name, image_shape, **SIZES[name] | sizes)
     params = random_params(density)
-    for name, layer in params.items():
-        if name.startswith("hidden") and isinstance(layer, dict):  # a rectifier follows: most units are to be above 0
+    for part, layer in params.items():
+        if part.startswith("hidden") and isinstance(layer, dict):  # a rectifier follows: most units are to be above 0
             layer["bias"] = 1.0 + abs(layer["bias"])
     if "log_std" in params:  # a raw random posterior is far from the prior, or narrow: its weights have heavy tails
         params |= {part: jax.tree.map(lambda x: 0.03 * x, params[part]) for part in ("mean", "log_std")}
         params["log_std"]["bias"] += 0.2
     if name == "pixel_cnn":  # whose raw random images are all of one colour
-        params["output"] = jax.tree.map(lambda x: 0.3 * x, params["output"])
+        params["output"] = jax.tree.map(lambda x: x - x.mean(), params["output"])
     return density, density.prepare(params, jax.random.key(5))
 
 
