@@ -38,7 +38,7 @@ def built(name, image_shape=(2, 3), **sizes) -> tuple[Any, Any]:
         params |= {part: jax.tree.map(lambda x: 0.03 * x, params[part]) for part in ("mean", "log_std")}
         params["log_std"]["bias"] += 0.2
     if name == "pixel_cnn":  # whose raw random images are all of one colour
-        params["output"] = jax.tree.map(lambda x: x - x.mean(), params["output"])
+        params["output"] = jax.tree.map(lambda x: 0.1 * (x - x.mean()), params["output"])
     return density, density.prepare(params, jax.random.key(5))
 
 
