@@ -9,7 +9,7 @@ from helpers.models_under_test import random_params, small, targets_batch
 from scipy import stats
 
 from zf_jax.evaluation.crps import covered, crps
-from zf_jax.evaluation.forecast import forecast
+from zf_jax.evaluation.forecast import _filtered, forecast
 from zf_jax.typing import Batch, Observation
 
 LENGTHS, AHEAD, DRAWS = (4, 1), 2, 20_000
@@ -43,6 +43,23 @@ def test_draws_have_the_exact_predictive_mean_and_deviation(name):
         mean, std = predictive(name, matrices, targets[row, :length])
         np.testing.assert_allclose(np.mean(drawn[row], axis=0), mean, atol=0.05 * std.max())
         np.testing.assert_allclose(np.std(drawn[row], axis=0), std, rtol=0.05)
+
+
+@pytest.mark.x64
+def test_weights_without_resampling_have_the_exact_evidence_as_their_mean_however_wrong_the_posterior():
+    matrices, length, number = linear.random_linear(), 3, 100_000
+    targets = np.random.default_rng(0).normal(size=(1, length, D))
+    params = linear.parameters("zforcing", matrices)
+    params["posterior"]["mean"]["bias"] = params["posterior"]["mean"]["bias"] + 1.0
+    model = linear.build("zforcing")
+    features = model.encode(params, targets_batch(Observation("frames", D), targets, (length,)))
+    one = jax.tree.map(lambda x: x[0], features)
+    weights = np.asarray(_filtered(model, params, one, jax.random.key(0), number, threshold=0.0)[2])
+    mean, cov, _, places = linear.joint("zforcing", matrices, length)
+    seen = places.ravel()
+    exact = stats.multivariate_normal(mean[seen], cov[np.ix_(seen, seen)]).logpdf(targets.ravel())
+    shares = np.exp(weights - exact)
+    assert abs(shares.mean() - 1.0) < 5.0 * shares.std() / number**0.5 < 0.1
 
 
 def test_draws_of_a_sequence_depend_on_neither_its_place_nor_the_padding():

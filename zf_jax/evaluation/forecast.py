@@ -32,10 +32,11 @@ def forecast(
 ) -> Array:
     """Draw from p(y_{S+1}, ..., y_{S+length} | y_1, ..., y_S) for sequences of S steps each of its own.
 
-    A particle filter goes over the prefix.  It draws every second particle from the prior, the others from the model's
-    posterior of the prefix alone, and weighs each by p(y, z) / q(z), q being the mixture of both: no weight exceeds
-    twice that of the prior's particles, however wrong the posterior is.  As their number grows, the particles stand for
-    p(z_{1:S} | y_{1:S}).  ``num_samples`` of them are drawn by their weights and continued by the prior.
+    A particle filter goes over the prefix.  At every step it draws a random half of the particles from the prior, the
+    others from the model's posterior of the prefix alone, and weighs each by p(y, z) / q(z), q being the mixture of
+    both: no weight exceeds twice that of the prior's particles, however wrong the posterior is.  As their number grows,
+    the particles stand for p(z_{1:S} | y_{1:S}).  ``num_samples`` of them are drawn by their weights and continued by
+    the prior.
 
     Args:
       prefix: sequences of at least one real step, ``[B, S]``, padded at the end.
@@ -99,14 +100,16 @@ def _filtered(
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (num_particles, *jnp.shape(x)[1:])), tree)
 
     mask = jnp.asarray(features.observed.mask)
-    from_prior = jnp.arange(num_particles) % 2 == 1
+    half = jnp.arange(num_particles) % 2 == 1
     share = jnp.asarray(num_particles // 2 / num_particles, jnp.result_type(float))  # of the prior's; 0 of one particle
     like = jnp.zeros((num_particles, 1), jnp.result_type(float))
 
     def step(state, xs):
         before, features_t, t = state, jax.tree.map(lambda x: jnp.asarray(x)[None], xs[0]), xs[1]
         carry, memory, log_weights = before
-        key_latent, key_uniform = jax.random.split(jax.random.fold_in(key, t))
+        key_latent, key_uniform, key_half = jax.random.split(jax.random.fold_in(key, t), 3)
+        # Another half at every step: a trajectory's proposal is then the product of the steps' mixtures.
+        from_prior = jax.random.permutation(key_half, half)
         # Before a step, so that the weights after the last one choose what is continued.
         resample = effective_sample_size(log_weights) < threshold * num_particles
         ancestors = systematic_ancestors(log_weights, jax.random.uniform(key_uniform))
