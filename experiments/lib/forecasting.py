@@ -19,9 +19,11 @@ from zf_jax.data.sources import names_of
 from zf_jax.density import Density
 from zf_jax.evaluation.crps import covered, crps
 from zf_jax.evaluation.forecast import forecast
+from zf_jax.evaluation.units import summarise
 from zf_jax.memory import physical_memory
 from zf_jax.protocols import Example, Source
 from zf_jax.runs.open import Run
+from zf_jax.typing import is_observed
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _ROWS = 16  # sequences at once
@@ -87,7 +89,7 @@ def forecast_run(
         "too_short": len(source) - len(found.places),
         "num_samples": num_samples,
         "num_particles": num_particles,
-        "elbo_nats_per_step": float(bound.bound.sum() / bound.lengths.sum()),
+        "elbo_nats_per_step": summarise(bound.totals)["nats_per_step"],
         **(scores(found) if _is_ordered(run) else token_scores(found)),
         "model": run.config["model"]["name"],
         "data": run.data.name,
@@ -144,9 +146,10 @@ def draw(
         )
         draws.append(run.data.to_own_unit(jax.device_get(drawn)[: len(rows)]))
         for example, row in zip(examples, rows, strict=True):
-            came = run.data.to_own_unit(example.targets[given[row] : given[row] + steps])
+            targets = example.targets[given[row] : given[row] + steps]
+            came = run.data.to_own_unit(targets)
             truth = np.full((steps, *came.shape[1:]), missing, number)
-            truth[: len(came)] = came
+            truth[: len(came)] = np.where(is_observed(targets), came, missing)
             truths.append(truth)
             begun.append(run.data.to_own_unit(example.targets[: given[row]]))
     names = names_of(source)
