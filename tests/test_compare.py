@@ -28,7 +28,7 @@ def test_models_and_baselines_stand_in_one_table(rows):
     assert set(rows) == {"zforcing", "rnn", "independent pixels"}
     text = table(list(rows.values())).splitlines()
     legend, blank, *ruled = text
-    assert "single run" in legend and "standard error over the sequences" in legend and blank == ""
+    assert "single run" in legend and "standard error over the scored sequences" in legend and blank == ""
     assert len(ruled) == 5
     assert len({len(line) for line in ruled}) == 1
     assert "IWAE-2" in ruled[0]

@@ -15,6 +15,7 @@ from helpers.runs import tiny_config
 from experiments.lib import training_loop
 from experiments.lib.cli import UserError
 from experiments.lib.diagnosis import diagnose, latent_figures
+from experiments.lib.run_folder import RestoredRun
 from zf_jax.data import Example
 from zf_jax.sharding import data_mesh
 
@@ -70,8 +71,8 @@ def test_one_very_short_sequence_does_not_spoil_the_mutual_information():
         config=SimpleNamespace(train=SimpleNamespace(eval_batch_size=4)),
         mesh=data_mesh(jax.devices()[:1]),
     )
-    restored = (experiment, SimpleNamespace(params=random_params(model)), Path())
-    found = latent_figures(restored, split="test")  # type: ignore[arg-type]
+    restored = RestoredRun(experiment, SimpleNamespace(params=random_params(model)), Path())  # type: ignore[arg-type]
+    found = latent_figures(restored, split="test")
     assert found["num_sequences"] == 7
     assert found["mutual_information_num_sequences"] == 4
     assert found["mutual_information_num_steps"] == 9, "the median length, not the shortest"
