@@ -66,6 +66,9 @@ def check_batch(model: Any, batch: Batch) -> None:
     Raises:
       ValueError: the sentence names the field, the index and the value.
     """
+    if not isinstance(batch, Batch):
+        made = "make one with zf_jax.batch_of(targets, lengths)"
+        raise TypeError(f"batch must be a zf_jax.Batch, not {type(batch).__name__}: {made}")
     _check_shapes(batch, model.observation)
     leaves = jax.tree.leaves(batch)
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
@@ -189,7 +192,8 @@ def _faults(
         if scored is None:
             continue
         if outside is not None:
-            rule = f"the {head} emission has no such value"
+            other = "build_model(..., emission='gaussian') is for real numbers"
+            rule = f"the {head} emission has no such value; {other}"
             yield name, scored[..., None] & outside(frames) & is_observed(frames), rule
         if observation.missing and not getattr(emission, "scores_parts", False):
             present = is_observed(frames)

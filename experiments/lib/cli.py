@@ -82,13 +82,16 @@ def seeds_of(flag: flags.FlagHolder) -> list[int]:
     return seeds
 
 
+_PLACES = {"folder": "DIR", "npz file": "FILE"}
+
+
 def config_flags_for(remedy: Remedy) -> str:
     """A remedy of the library's in the flags of the programs that take a config."""
     match remedy:
         case Option(name, value, then):
             return f"pass --config.data.{name}={'VALUE' if value is None else value}{then and ' ' + then}"
-        case Folder(name, then):
-            return f"pass the folder of {name} with --config.data.dir=DIR{then and ' ' + then}"
+        case Folder(name, then, _, kind):
+            return f"pass the {kind} of {name} with --config.data.dir={_PLACES[kind]}{then and ' ' + then}"
         case Prepare(name, fetches):
             does = "fetches it" if fetches else "prepares it"
             return f"python -m experiments.prepare_data --name={name} --data_dir=DIR {does}"
@@ -102,8 +105,8 @@ def run_flags_for(remedy: Remedy) -> str:
     match remedy:
         case Option(name, value, _):
             return f"train another run with --config.data.{name}={'VALUE' if value is None else value}"
-        case Folder(name, then):
-            return f"pass the folder of {name} with --data_dir=DIR{then and ' ' + then}"
+        case Folder(name, then, _, kind):
+            return f"pass the {kind} of {name} with --data_dir={_PLACES[kind]}{then and ' ' + then}"
         case Directory():
             return "choose another folder with the environment variable ZF_JAX_CACHE"
     return config_flags_for(remedy)
@@ -116,8 +119,8 @@ def prepare_flags_for(remedy: Remedy) -> str:
             return f"pass --skip_bad_files{then and ' ' + then}"
         case Option(name, value, then):
             return f"pass --options={name}={'VALUE' if value is None else value}{then and ' ' + then}"
-        case Folder(name, then):
-            return f"pass the folder of {name} with --manual_dir=DIR{then and ' ' + then}"
+        case Folder(name, then, _, kind):
+            return f"pass the {kind} of {name} with --manual_dir={_PLACES[kind]}{then and ' ' + then}"
         case Prepare(_, fetches):
             return "leave out --manual_dir to fetch it" if fetches else ""
         case Directory():

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import sys
 import traceback
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -105,6 +106,9 @@ def _of_python(path: Path, variant: list[str]) -> Any:
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:  # last, so that a module beside the config never stands in for an installed one
+        sys.path.append(folder)
     try:
         loader.exec_module(module)
         if not hasattr(module, "get_config"):

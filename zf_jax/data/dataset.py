@@ -31,6 +31,7 @@ class Folder(NamedTuple):
     name: str
     then: str = ""
     parameter: str = "data_dir"
+    kind: str = "folder"
 
 
 class Prepare(NamedTuple):
@@ -52,8 +53,8 @@ def in_python(remedy: Remedy) -> str:
     match remedy:
         case Option(name, value, then):
             return f"{f'set {name}' if value is None else f'pass {name}={value!r}'}{then and ' ' + then}"
-        case Folder(name, then, parameter):
-            return f"pass the folder of {name} as {parameter}{then and ' ' + then}"
+        case Folder(name, then, parameter, kind):
+            return f"pass the {kind} of {name} as {parameter}{then and ' ' + then}"
         case Prepare(name, fetches):
             if fetches:
                 return f"download the set with zf_jax.data.prepare({name!r}, manual_dir=None, data_dir=DIR)"

@@ -57,7 +57,11 @@ def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tupl
     count = len(values)
     weights = np.ones(count) if weights is None else np.asarray(weights, np.float64)
     weights = weights.reshape((count,) + (1,) * (values.ndim - 1))
-    ratio = values.sum(axis=0) / weights.sum(axis=0)
+    total = weights.sum(axis=0)
+    if not np.all(total > 0):  # nothing was observed: no mean
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing
+    ratio = values.sum(axis=0) / total
     if count < 2:
         return ratio, np.full_like(ratio, np.nan)
     return ratio, (values - ratio * weights).std(axis=0, ddof=1) / math.sqrt(count) / weights.mean(axis=0)

@@ -70,6 +70,12 @@ def fit(
       NotFinite: the updates were not finite.
       DataError: the data cannot be read.
     """
+    for name, value, kind in (("model", model, (Model, Density)), ("data", data, DataSet)):
+        if not isinstance(value, kind):
+            made = "zf_jax.build_model" if name == "model" else "zf_jax.data.load or zf_jax.data.from_arrays"
+            raise TypeError(f"{name} must be what {made} returns, not {type(value).__name__}")
+    if callable(callbacks):
+        raise TypeError("callbacks must be a list of functions: give [callback]")
     if state is not None and (params is not None or workdir is not None):
         raise ValueError("give a state to go on from, or params, or a workdir, whose checkpoint has its own state")
     if workdir is not None:

@@ -52,7 +52,11 @@ def build_config_model(settings: Mapping[str, Any], data: Data) -> Model | Densi
         return _density(name, settings, data)
     if name not in MODELS:
         names = ", ".join(sorted([*MODELS, *DENSITIES]))
-        raise ConfigError("model.name", f"is the unknown model {name!r}: choose one of {names}")
+        raise ConfigError(
+            "model.name",
+            f"is the unknown model {name!r}: choose one of {names}; or register a model of your own first, with "
+            f"zf_jax.MODELS[{name!r}] = ..., or give one to zf_jax.open_run(DIR, model=...)",
+        )
     known = {field.name for field in dataclasses.fields(MODELS[name])}
     options = {k: _hashable(v) for k, v in settings.items() if k in known}
     return build_model(name, data.observation, **options | {"emission": build_config_emission(settings, data)})
