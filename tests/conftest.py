@@ -21,6 +21,8 @@ os.environ["XLA_FLAGS"] = " ".join([*_FLAGS, os.environ.get("XLA_FLAGS", "")])
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
+_MOST_MEMORY = 3 * 2**30
+
 
 @pytest.fixture(scope="session")
 def audio(tmp_path_factory):
@@ -49,3 +51,14 @@ def _double_precision(request):
             yield
     else:
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _bounded_memory():
+    """Forget compiled programs after a module once they fill the memory: a worker would else hold 5 GiB at the end."""
+    yield
+    statm = Path("/proc/self/statm")
+    if statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > _MOST_MEMORY:
+        import jax
+
+        jax.clear_caches()
