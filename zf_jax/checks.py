@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from zf_jax.compiled import cannot_change
 from zf_jax.typing import Batch, Observation, is_observed
 
 P = ParamSpec("P")
@@ -75,7 +76,7 @@ def check_batch(model: Any, batch: Batch) -> None:
     if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(leaf.is_fully_addressable for leaf in arrays):
         return
     kind = (model.observation, getattr(model, "emission", None), getattr(model, "has_auxiliary", False))
-    if arrays and _hashable(kind):
+    if arrays and cannot_change(kind):
         with jax.ensure_compile_time_eval():  # known values are looked at also while another function is traced
             if not _any_fault(batch, kind):
                 return
@@ -132,14 +133,6 @@ def _check_shapes(batch: Batch, observation: Observation) -> None:
             f"lengths must be integers [B] = {list(rows_and_steps[:1])}, "
             f"not {batch.lengths.dtype} {list(batch.lengths.shape)}"
         )
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 @functools.partial(jax.jit, static_argnames="kind")

@@ -37,7 +37,7 @@ def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             rest = {name: value for name, value in given.arguments.items() if name not in static}
-            fixed = all(_cannot_change(given.arguments[name]) for name in static)
+            fixed = all(cannot_change(given.arguments[name]) for name in static)
             if fixed and all(map(_is_concrete, jax.tree.leaves(rest))):
                 return jitted(*given.args, **given.kwargs)
             return function(*args, **kwargs)
@@ -47,14 +47,14 @@ def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _cannot_change(value: Any) -> bool:
+def cannot_change(value: Any) -> bool:
     """Whether a value is None, a number, a string, a function, or a tuple or frozen dataclass of these."""
     if isinstance(value, tuple):
-        return all(map(_cannot_change, value))
+        return all(map(cannot_change, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         frozen = value.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
-        return frozen and all(_cannot_change(getattr(value, field.name)) for field in fields)
+        return frozen and all(cannot_change(getattr(value, field.name)) for field in fields)
     return value is None or isinstance(value, (str, int, float, np.generic, types.FunctionType))
 
 

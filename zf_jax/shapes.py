@@ -14,6 +14,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from zf_jax.compiled import cannot_change
 from zf_jax.typing import Batch, Params
 
 
@@ -49,7 +50,7 @@ def check_inputs(model: Any, params: Params, batch: Batch, key: Any = None) -> N
 
 def check_params(model: Any, params: Params) -> None:
     """Refuse parameters that are not of ``model``: one missing, or of another shape.  Parameters beside are allowed."""
-    expected = _parameter_shapes(model) if _is_value(model) else _parameter_shapes.__wrapped__(model)
+    expected = _parameter_shapes(model) if cannot_change(model) else _parameter_shapes.__wrapped__(model)
     given = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     for name, shape in expected.items():
         if name not in given:
@@ -69,14 +70,6 @@ def check_key(key: Any, rows: int) -> None:
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     if typed and key.shape not in ((), (rows,)):  # what is no typed key is refused where it is used
         raise ValueError(f"key must be one PRNG key or one a sequence, [B] = [{rows}], not {list(jnp.shape(key))}")
-
-
-def _is_value(model: Any) -> bool:
-    try:
-        hash(model)
-    except TypeError:
-        return False
-    return type(model).__hash__ is not object.__hash__
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from zf_jax.data import DataSet, load
 from zf_jax.densities import of
 from zf_jax.density import Density
 from zf_jax.evaluation.units import Units, units_of
-from zf_jax.fitting.settings import FitSettings
+from zf_jax.fitting.settings import AT_LEAST_ONE, AT_LEAST_ZERO, FitSettings
 from zf_jax.memory import physical_memory
 from zf_jax.models import Model
 from zf_jax.objective.loss import trainable
@@ -28,17 +28,6 @@ from zf_jax.sharding import check_batch_size, data_mesh, replicated, rows_for
 from zf_jax.training import Schedules, TrainState, init_state, make_optimizer, make_train_step, make_train_steps
 from zf_jax.typing import Array, Batch
 
-_AT_LEAST_ONE = (
-    "num_steps",
-    "batch_size",
-    "accumulate",
-    "log_every",
-    "eval_every",
-    "checkpoint_every",
-    "eval_batch_size",
-    "max_skipped_in_a_row",
-    "updates_per_call",
-)
 _OBJECTIVE = (
     "aux_gradient",
     "free_nats",
@@ -79,7 +68,7 @@ class Experiment(NamedTuple):
 
     def fit_settings(self) -> FitSettings:
         """The numbers of the training loop."""
-        return FitSettings(**{field.name: self.config.train[field.name] for field in dataclasses.fields(FitSettings)})
+        return fit_settings(self.config)
 
 
 def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
@@ -112,6 +101,11 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     )
     optimizer = make_optimizer(rate, config.train.clip_norm, config.train.ema_decay)
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
+
+
+def fit_settings(config: Any) -> FitSettings:
+    """The numbers of the training loop, checked."""
+    return FitSettings(**{field.name: config.train[field.name] for field in dataclasses.fields(FitSettings)})
 
 
 def build_config_model(config: Any, data: DataSet) -> Model | Density:
@@ -192,10 +186,10 @@ def eval_batch_size(experiment: Experiment) -> int:
 def check(config: Any) -> None:
     """Refuse values that make no sense, each with a sentence of its own."""
     train = config.train
-    for name in _AT_LEAST_ONE:
+    for name in AT_LEAST_ONE:
         if train[name] < 1:
             raise UserError(f"config.train.{name} must be at least 1, not {train[name]}")
-    for name in ("warmup_steps", "decay_steps", "eval_sequences", "patience", "keep_every", "remat"):
+    for name in ("warmup_steps", "decay_steps", *AT_LEAST_ZERO):
         if train[name] < 0:
             raise UserError(f"config.train.{name} must not be negative, and is {train[name]}")
     for name in ("learning_rate", "clip_norm"):
@@ -203,20 +197,13 @@ def check(config: Any) -> None:
             raise UserError(f"config.train.{name} must be a finite number above 0, not {train[name]}")
     if not 0 <= train.ema_decay < 1:
         raise UserError(f"config.train.ema_decay must be at least 0 and below 1, not {train.ema_decay}")
-    if train.keep_every % train.checkpoint_every:
-        raise UserError(
-            f"config.train.keep_every={train.keep_every} must be a multiple of config.train.checkpoint_every="
-            f"{train.checkpoint_every}"
-        )
+    try:
+        fit_settings(config)
+    except ValueError as error:
+        raise UserError(f"config.train.{error}") from error
     for name, value in config.objective.items():
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")
-    for name in ("log_every", "eval_every", "checkpoint_every"):
-        if train.updates_per_call > train[name]:
-            raise UserError(
-                f"config.train.updates_per_call={train.updates_per_call} cannot be above config.train.{name}="
-                f"{train[name]}: no call runs past a step at which something is due"
-            )
     for name in ("aux_weight_steps", "reverse_weight_steps"):
         if config.objective[name] < 0:
             raise UserError(f"config.objective.{name} must be at least 0, not {config.objective[name]}")

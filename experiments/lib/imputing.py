@@ -14,6 +14,7 @@ from experiments.lib.experiment import eval_batch_size
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, subsample
+from zf_jax.data.description import DataDescription
 from zf_jax.generation.imputation import impute
 from zf_jax.typing import is_observed
 
@@ -61,7 +62,7 @@ def impute_split(
         observed[rows, :steps] = (is_observed(batch.targets) & _like(batch.mask > 0, batch.targets))[real]
         sizes[rows] = found.effective_sample_size[real]
     if data.normalisation is not None:
-        values = values * data.normalisation["std"] + data.normalisation["mean"]
+        values = DataDescription.of(data).to_own_unit(values)
         values *= _like(np.arange(shape[1]) < lengths[:, None], values[0])
     target = Path(path, f"imputed_{split}.npz") if out is None else Path(out)
     arrays = {"values": values, "observed": observed, "lengths": lengths, "effective_sample_size": sizes}

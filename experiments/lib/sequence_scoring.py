@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from experiments.lib.cli import UserError, warn
 from zf_jax.data import DataError, Source, load
 from zf_jax.data.description import DataDescription
@@ -11,19 +13,12 @@ from zf_jax.runs.open import Run, open_run
 
 
 def score(
-    workdir: str,
-    *,
-    split: str | None = None,
-    data_dir: str | None = None,
-    bound: str = "elbo",
-    num_samples: int = 25,
-    chunk_size: int = 8,
-    batch_size: int = 64,
-    seed: int = 0,
-    per_step: bool = False,
-    checkpoint: str = "best",
+    workdir: str, *, split: str | None = None, data_dir: str | None = None, checkpoint: str = "best", **options: Any
 ) -> SequenceScores:
     """Score the sequences of a split of the run's own data, or of other data in ``data_dir``.
+
+    Args:
+      options: of ``Run.score``: the bound, its samples and their seed, the sizes held in memory, ``per_step``.
 
     Raises:
       UserError, RunError, DataError: there is no run, no such split or bound, or data of another shape.
@@ -31,15 +26,7 @@ def score(
     run = opened_run(workdir, checkpoint, data_dir)
     source = sequences(run, split, data_dir)
     try:
-        return run.score(
-            source,
-            bound=bound,
-            num_samples=num_samples,
-            chunk_size=chunk_size,
-            batch_size=batch_size,
-            seed=seed,
-            per_step=per_step,
-        )
+        return run.score(source, **options)
     except ValueError as error:
         raise UserError(str(error)) from error
 

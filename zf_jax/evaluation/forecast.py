@@ -12,7 +12,7 @@ from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
-from zf_jax.emissions import emission_values
+from zf_jax.generation.steps import Carry, draw_steps
 from zf_jax.models.base import Features, Model, Sites
 from zf_jax.typing import Array, Batch, Params
 
@@ -73,19 +73,8 @@ def forecast(
         last = jnp.asarray(features.observed.targets)[prefix_length - 1]
         last = last.astype(jnp.int32 if tokens else jnp.result_type(float))
         last = jnp.broadcast_to(last, (num_samples, *last.shape))
-
-        def draw(state, key):
-            carry, memory, inputs = state
-            key_latent, key_emission = jax.random.split(key)
-            noise = jax.random.normal(key_latent, (num_samples, model.latent_dim), jnp.result_type(float))
-            memory, features = model.observe(params, memory, inputs, jnp.ones(num_samples))
-            carry, sites = model.step(params, carry, features, noise)
-            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            drawn = model.emission.sample(values, model.emission.noise(key_emission, (num_samples,)))
-            return (carry, memory, drawn.astype(inputs.dtype)), drawn
-
-        _, drawn = jax.lax.scan(draw, (carry, memory, last), jax.random.split(key_rest, length))
-        return jnp.swapaxes(drawn, 0, 1)
+        begin = Carry(carry, memory, last, jnp.ones(num_samples))
+        return draw_steps(model, params, begin, length, key_rest, None, None, False).values
 
     chunk_size = rows if chunk_size is None else max(1, min(chunk_size, rows))
     return jax.lax.map(one, (features, jnp.asarray(prefix.lengths), keys), batch_size=chunk_size)

@@ -144,11 +144,6 @@ class Loop:
             )
         return Fitted(state, self.history, ended_by, self.best, self.rate.seconds_per_update)
 
-    def note(self, step: int, elbo: float) -> None:
-        """Remember the best validation, as the checkpoints do."""
-        if math.isfinite(elbo) and (self.best is None or elbo >= self.best[1]):
-            self.best = step, elbo
-
     def _has_settled(self, step: int) -> bool:
         """Whether the validation right after update ``step`` was the last that patience waits for."""
         patience = self.settings.patience
@@ -193,7 +188,8 @@ class Loop:
         found = self._validate(state)
         elbo = found["elbo_nats_per_sequence"]
         self._write(step, "valid", {name: value for name, value in found.items() if value is not None})
-        self.note(step, elbo)
+        if math.isfinite(elbo) and (self.best is None or elbo >= self.best[1]):  # as the checkpoints choose theirs
+            self.best = step, elbo
         self.hooks.validated(step, found, state)
         self._save(state, elbo)
         self._report("valid", step, found, state)

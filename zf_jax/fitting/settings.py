@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-_AT_LEAST_ONE = (
+AT_LEAST_ONE = (
     "num_steps",
     "batch_size",
     "accumulate",
@@ -15,7 +15,7 @@ _AT_LEAST_ONE = (
     "eval_batch_size",
     "max_skipped_in_a_row",
 )
-_AT_LEAST_ZERO = ("eval_sequences", "patience", "keep_every", "remat")
+AT_LEAST_ZERO = ("eval_sequences", "patience", "keep_every", "remat")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class FitSettings:
     max_skipped_in_a_row: int = 100
 
     def __post_init__(self):
-        for least, names in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
+        for least, names in ((1, AT_LEAST_ONE), (0, AT_LEAST_ZERO)):
             for name in names:
                 value = getattr(self, name)
                 if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -98,9 +98,8 @@ class Gradient:
         """The mean of ``function(batch, key, noise)`` over the pieces, each weighed by its number of real rows."""
         count = self.accumulate
 
-        def cut(
-            x,
-        ):  # piece i has the rows i, i + count, ...: where devices share the rows, each has some of every piece
+        def cut(x):
+            # Piece i has the rows i, i + count, ...: where devices share the rows, each has some of every piece.
             return jnp.moveaxis(jnp.reshape(x, (x.shape[0] // count, count, *x.shape[1:])), 1, 0)
 
         batch = jax.tree.map(cut, self.batch)
