@@ -160,7 +160,7 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
     restored = restore(folder, "best")
-    if isinstance(restored[0].model, Density):
+    if isinstance(restored.experiment.model, Density):
         active = None
     else:
         found = latent_figures(restored, split=scored["split"], num_sequences=few, num_mutual=0)

@@ -14,6 +14,7 @@ from experiments.lib.midi import write_midi
 from zf_jax import generation, plotting
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
+from zf_jax.data.description import DataDescription
 from zf_jax.density import Density
 from zf_jax.typing import Batch, Params
 
@@ -89,11 +90,12 @@ class Gallery:
         params = prepared(self.experiment, params)
         samples, reconstructed, completed = jax.device_get(self._generate(params, seed_key(seed)))
         folder.mkdir(exist_ok=True)
-        arrays: dict[str, Any] = {"samples": self._raw(samples.values), "real": self._raw(self.real.targets)}
+        raw = DataDescription.of(self.data).to_own_unit
+        arrays: dict[str, Any] = {"samples": raw(samples.values), "real": raw(self.real.targets)}
         if reconstructed is not None:
-            arrays["reconstructions"] = self._raw(reconstructed.values)
+            arrays["reconstructions"] = raw(reconstructed.values)
         if completed:
-            arrays["completions"] = np.stack([self._raw(one.values) for one in completed])
+            arrays["completions"] = np.stack([raw(one.values) for one in completed])
         np.savez(folder / "samples.npz", lengths=np.asarray(self.lengths), given=np.asarray(self.given), **arrays)
         real = self._cut(np.asarray(self.real.targets))
         drawn = self._cut_samples(samples.values)
@@ -130,11 +132,6 @@ class Gallery:
             write_midi(drawn[:4], folder / "samples.mid")
             write_midi(rows["completions"]["completed, draw 1"][:4], folder / "completions.mid")
         return images
-
-    def _raw(self, values: np.ndarray) -> np.ndarray:
-        """Return values in the units of the data, without normalisation."""
-        moments = self.data.normalisation
-        return np.asarray(values) if moments is None else np.asarray(values) * moments["std"] + moments["mean"]
 
     def _cut(self, values: np.ndarray) -> list[np.ndarray]:
         return [row[:length] for row, length in zip(values, self.lengths, strict=True)]

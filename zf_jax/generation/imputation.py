@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.importance import iwae_log_weights
-from zf_jax.bounds.noise import fold, required_key
+from zf_jax.bounds.noise import draw_noise, fold, required_key
 from zf_jax.bounds.particle import effective_sample_size
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
@@ -76,11 +76,7 @@ def impute(
     def one(xs):
         index, sample = xs  # [B], []
         # The trajectory that has the weight: ``iwae_log_weights`` folds the number of a sample into its key.
-        noise = jax.vmap(
-            lambda key, k: jax.random.normal(
-                jax.random.fold_in(key, k), (steps, model.latent_dim), jnp.result_type(float)
-            )
-        )(key_latent, index)
+        noise = draw_noise(jax.vmap(jax.random.fold_in)(key_latent, index), batch, model.latent_dim)
         sites = unroll(model, params, features, noise)[1]
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         noise = jax.vmap(lambda key: model.emission.noise(jax.random.fold_in(key, sample), (steps,)))(key_emission)
