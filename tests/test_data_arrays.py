@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from scipy import stats
 import zf_jax
 from zf_jax import Observation, plotting
 from zf_jax.data import DataError, eval_batches, from_arrays, load, prepare, registry, train_batches
+from zf_jax.data.arrays import source_of
+from zf_jax.data.description import DataDescription
 from zf_jax.evaluation.baselines import baselines
 from zf_jax.runs.build import build_config_emission
 from zf_jax.sharding import data_mesh
@@ -39,6 +42,34 @@ def test_frames_are_normalised_by_the_training_split_alone():
         np.testing.assert_allclose(seen, (row * 100 - train.mean()) / train.std(), rtol=1e-6)
         assert seen.dtype == np.float32
     assert (data.observation, data.default_emission) == (Observation("frames", 2), "gaussian")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_dimensions_of_several_units_are_normalised_each_and_scored_in_their_own(missing):
+    rows = [row * [1.0, 1e4] - [0.0, 5e5] for row in some_frames()]
+    if missing:
+        for row in rows:
+            row[0, 1] = np.nan
+    data = from_arrays(
+        {"train": rows[:15], "test": rows[15:]}, missing=missing, normalise="dimension", columns=["depth", "price"]
+    )
+    train = np.concatenate(rows[:15])
+    mean, std = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    assert data.normalisation == {"mean": pytest.approx(mean), "std": pytest.approx(std)}
+    described = DataDescription.from_json(json.loads(json.dumps(DataDescription.of(data).as_json())))
+    assert described == DataDescription.of(data)
+    assert described.columns == ("depth", "price")
+    for row, seen in zip(rows[15:], all_targets(data, "test"), strict=True):
+        np.testing.assert_allclose(described.to_own_unit(seen), row, rtol=1e-5)
+        np.testing.assert_array_equal(described.normalise(row), seen)
+        np.testing.assert_array_equal(source_of([row], None, described)[0].targets, seen)
+    # A unit Gaussian of the normalised numbers is, by the change of variables, this density of the numbers themselves.
+    unit = baselines(data.split("train"), data.split("test"), data)["unit Gaussian"]
+    found = zf_jax.summarise(unit, zf_jax.units_of(described))
+    own = [np.nansum(stats.norm.logpdf(row, mean, std)) for row in rows[15:]]
+    assert found["raw_nats_per_sequence"] == pytest.approx(np.mean(own), rel=1e-5)
+    alone = zf_jax.summarise(jax.tree.map(lambda values: values[1:2], unit), zf_jax.units_of(data))
+    assert alone["raw_nats_per_sequence"] == pytest.approx(own[1], rel=1e-5)
 
 
 def test_a_padded_array_is_the_list_of_its_rows():
@@ -125,6 +156,14 @@ def test_two_updates():
         (dict(values=[ONE, ONE]), "cannot be divided"),
         (dict(values=[ONE] * 9, valid_fraction=0.5, test_fraction=0.5), "leave nothing to train on"),
         (dict(values={"train": [ONE * 0]}), "nothing to learn"),
+        (dict(values={"train": [ONE * [1, 0]]}, normalise="dimension"), "all numbers of dimension 1 of the training"),
+        (
+            dict(values={"train": [ONE * [1, np.nan]]}, missing=True, normalise="dimension", columns=["a", "b"]),
+            "no number of dimension 'b' of the training split was observed",
+        ),
+        (dict(values=[ONE], normalise="row"), "'all' or 'dimension', not 'row'"),
+        (dict(values=[ONE], columns=["a", "b"]), "2 columns and 1 dimensions"),
+        (dict(values=[[0, 1]], observation=TOKENS, normalise="dimension"), "tokens have no dimensions"),
     ],
 )
 def test_what_is_no_data_set_is_refused_by_name(arguments, match):

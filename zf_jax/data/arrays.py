@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,12 +31,11 @@ def from_arrays(
     test_fraction: float = 0.1,
     seed: int = 0,
     protocol: DataProtocol = "full",
+    normalise: Literal["all", "dimension"] = "all",
+    columns: Sequence[str] | None = None,
     name: str = "arrays",
 ) -> DataSet:
-    """Return the data set of some sequences, held in memory.
-
-    Frames are normalised by one mean and one standard deviation, of all numbers of the training split: every figure in
-    raw units divides by a single one.  Where dimensions have scales of their own, bring them to a common one first.
+    """Return the data set of some sequences, held in memory, and normalised by the training split.
 
     Args:
       values: sequences, a list of integers ``[T_i]`` (tokens) or of real numbers ``[T_i, D]`` (frames), or one padded
@@ -53,6 +52,9 @@ def from_arrays(
       seed: of that division, which depends on it and on the number of sequences alone.
       protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
         gives the first frame and scores the others.
+      normalise: by one mean and standard deviation of ``all`` numbers of frames, or by those of each ``dimension``,
+        where dimensions have units of their own.
+      columns: what each dimension of a frame is called.
       name: what the data set is called.
 
     Raises:
@@ -60,6 +62,8 @@ def from_arrays(
     """
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
+    if normalise not in ("all", "dimension"):
+        raise DataError("", f"normalise must be 'all' or 'dimension', not {normalise!r}")
     splits = _by_split(values, lengths)
     called = _names_by_place(names, splits, isinstance(values, Mapping))
     observation = observation or _observation(*next(iter(splits["train"].items())))
@@ -69,6 +73,11 @@ def from_arrays(
         splits = _marked(splits, _by_split(observed, lengths))
     if observation.kind == "tokens" and protocol == "srnn":
         raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
+    tokens = observation.kind == "tokens"
+    if tokens and (normalise == "dimension" or columns is not None):
+        raise DataError("", "tokens have no dimensions to normalise or to name")
+    if columns is not None and len(columns) != observation.size:
+        raise DataError("", f"there are {len(columns)} columns and {observation.size} dimensions of a frame")
     for rows in splits.values():
         for where, row in rows.items():
             _check_row(where, row, observation, protocol)
@@ -79,22 +88,22 @@ def from_arrays(
         for (where, row), split in zip(found.items(), chosen, strict=True):
             splits.setdefault(split, {})[where] = row
     by_split = {split: list(splits[split].values()) for split in sorted(splits, key=_order)}
-    tokens = observation.kind == "tokens"
     for split, rows in by_split.items():
         if not any(is_observed(row).any() for row in rows):
             raise DataError("", f"all elements of the {split} split are missing: there is nothing to score")
-    mean, std = (0.0, 1.0) if tokens else _moments(by_split["train"])
+    normalisation = None if tokens else _moments(by_split["train"], normalise == "dimension", columns)
     gone = sum(int((~is_observed(row)).sum()) for rows in by_split.values() for row in rows)
     return DataSet(
         name=name,
         observation=observation,
         default_emission="categorical" if tokens else "gaussian",
         splits={
-            split: _source(rows, observation, protocol, mean, std, [called[where] for where in splits[split]])
+            split: _source(rows, observation, protocol, normalisation, [called[where] for where in splits[split]])
             for split, rows in by_split.items()
         },
         protocol=protocol,
-        normalisation=None if tokens else {"mean": mean, "std": std},
+        normalisation=normalisation,
+        columns=None if columns is None else tuple(columns),
         counts={"missing": gone} if observation.missing else {},
     )
 
@@ -119,8 +128,7 @@ def source_of(
         _check_row(where, row, data.observation, data.protocol)
     if names is not None and len(names) != len(rows):
         raise DataError("", f"there are {len(names)} names and {len(rows)} sequences", "give one name a sequence")
-    moments = data.normalisation or {"mean": 0.0, "std": 1.0}
-    return _source(list(rows.values()), data.observation, data.protocol, moments["mean"], moments["std"], names)
+    return _source(list(rows.values()), data.observation, data.protocol, data.normalisation, names)
 
 
 def _order(split: str) -> tuple[int, str]:
@@ -237,21 +245,33 @@ def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: 
         raise DataError("", f"{where}[{step}] is {what}", *remedies)
 
 
-def _moments(rows: list[np.ndarray]) -> tuple[float, float]:
-    """Mean and standard deviation of all observed numbers of some sequences."""
+def _moments(rows: list[np.ndarray], by_dimension: bool, columns: Sequence[str] | None) -> dict[str, Any]:
+    """Mean and standard deviation of the observed numbers of some sequences, of all or of each dimension."""
     flat = np.concatenate(rows).astype(np.float64)
-    flat = flat[is_observed(flat)]
-    if flat.min() == flat.max():
-        raise DataError("", f"all numbers of the training split are {flat.flat[0]}: there is nothing to learn")
-    return float(flat.mean()), float(flat.std())
+    if not by_dimension:
+        mean, std = _mean_and_std(flat, "")
+        return {"mean": mean, "std": std}
+    each = [
+        _mean_and_std(flat[:, d], f" of dimension {d if columns is None else repr(columns[d])}")
+        for d in range(flat.shape[1])
+    ]
+    return {"mean": [mean for mean, _ in each], "std": [std for _, std in each]}
+
+
+def _mean_and_std(numbers: np.ndarray, of: str) -> tuple[float, float]:
+    seen = numbers[is_observed(numbers)]
+    if not seen.size:
+        raise DataError("", f"no number{of} of the training split was observed", "leave it out")
+    if seen.min() == seen.max():
+        raise DataError("", f"all numbers{of} of the training split are {seen[0]}: there is nothing to learn")
+    return float(seen.mean()), float(seen.std())
 
 
 def _source(
     rows: list[np.ndarray],
     observation: Observation,
     protocol: DataProtocol,
-    mean: float,
-    std: float,
+    normalisation: Mapping[str, Any] | None,
     names: Sequence[str] | None = None,
 ) -> Source:
     sizes = np.array([len(row) for row in rows], np.int64)
@@ -259,4 +279,6 @@ def _source(
     flat = np.concatenate(rows)
     if observation.kind == "tokens":
         return RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token, names)
-    return RaggedFrames(((flat.astype(np.float64) - mean) / std).astype(np.float32), starts, sizes, protocol, names)
+    if normalisation is not None:
+        flat = (flat.astype(np.float64) - np.asarray(normalisation["mean"])) / normalisation["std"]
+    return RaggedFrames(flat.astype(np.float32), starts, sizes, protocol, names)

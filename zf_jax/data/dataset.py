@@ -118,12 +118,14 @@ class DataSet:
       default_emission: the family of densities that fits the observation.
       splits: ``"train"``, ``"valid"``, ``"test"`` and, for long recordings, ``"test_chunks"`` (rule A12).
       protocol: ``"full"`` scores every element; ``"srnn"`` conditions on the first frame.
-      normalisation: mean and standard deviation of the training split, in raw (integer) units; None for discrete data.
+      normalisation: ``mean`` and ``std`` of the training split in raw (integer) units, one of all numbers or a list
+        with one of each dimension; None for discrete data.
       sample_rate: the sample rate of audio, in Hz.
       quantisation_step: the width of one integer step in normalised units, for audio.
       units: the name of one element: "pixel", "frame", "word".
       image_shape: (rows, columns) of one sequence, for images.
       vocabulary: the word of every token, by token.
+      columns: the name of each dimension of a frame, where the data name them.
       counts: counts of data read and left out: files, words outside the vocabulary, samples after the last frame.
     """
 
@@ -132,12 +134,13 @@ class DataSet:
     default_emission: Literal["bernoulli", "categorical", "gaussian"]
     splits: Mapping[str, Source]
     protocol: DataProtocol = "full"
-    normalisation: Mapping[str, float] | None = None
+    normalisation: Mapping[str, Any] | None = None
     sample_rate: int | None = None
     quantisation_step: float | None = None
     units: str = "step"
     image_shape: tuple[int, int] | None = None
     vocabulary: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
     counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -180,6 +183,8 @@ class DataSet:
                 "shortest": int(lengths.min()),
                 "longest": int(lengths.max()),
             }
+        if self.columns is not None:
+            found["columns"] = list(self.columns)
         if self.normalisation is not None:
             found["normalisation"] = dict(self.normalisation)
         for name in ("sample_rate", "quantisation_step"):

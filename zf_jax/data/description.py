@@ -21,12 +21,13 @@ class DataDescription:
     observation: Observation
     default_emission: str
     protocol: DataProtocol = "full"
-    normalisation: Mapping[str, float] | None = None
+    normalisation: Mapping[str, Any] | None = None
     sample_rate: int | None = None
     quantisation_step: float | None = None
     units: str = "step"
     image_shape: tuple[int, int] | None = None
     vocabulary: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, data: DataSet | DataDescription) -> DataDescription:
@@ -38,7 +39,7 @@ class DataDescription:
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["observation"] = dataclasses.asdict(self.observation)
         found["normalisation"] = None if self.normalisation is None else dict(self.normalisation)
-        for name in ("image_shape", "vocabulary"):
+        for name in ("image_shape", "vocabulary", "columns"):
             found[name] = None if found[name] is None else list(found[name])
         return found
 
@@ -53,7 +54,7 @@ class DataDescription:
         try:
             values = {name: value for name, value in found.items() if name in known}
             values["observation"] = Observation(**found["observation"])
-            for name in ("image_shape", "vocabulary"):
+            for name in ("image_shape", "vocabulary", "columns"):
                 values[name] = None if values.get(name) is None else tuple(values[name])
             return cls(**values)
         except (AttributeError, KeyError, TypeError) as error:
@@ -63,14 +64,14 @@ class DataDescription:
         """Return numbers in the data's own unit as the model reads them; tokens and binary frames unchanged."""
         if self.normalisation is None:
             return np.asarray(raw)
-        scaled = (np.asarray(raw, np.float64) - self.normalisation["mean"]) / self.normalisation["std"]
+        scaled = (np.asarray(raw, np.float64) - np.asarray(self.normalisation["mean"])) / self.normalisation["std"]
         return scaled.astype(np.float32)
 
     def to_own_unit(self, values: Any) -> np.ndarray:
         """Return numbers of the model in the data's own unit; tokens and binary frames unchanged."""
         if self.normalisation is None:
             return np.asarray(values)
-        return np.asarray(values, np.float64) * self.normalisation["std"] + self.normalisation["mean"]
+        return np.asarray(values, np.float64) * np.asarray(self.normalisation["std"]) + self.normalisation["mean"]
 
     def detokenise(self, tokens: Any) -> str:
         """Return readable text for the tokens of one sentence, ``[T]``; ``DataError`` where there are no words."""

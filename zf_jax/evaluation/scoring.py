@@ -52,9 +52,9 @@ def make_eval_step(
       quantisation_step: the step of integer data under a density.  If given, ``small_scale_share`` is returned too: the
         share of the emission's scales below one step, which shows how far the density is spikes on the grid (rule A11).
 
-    The result holds ``bound`` and ``kl`` and, if elements may be missing, ``observed_steps`` and ``observed_elements``.
-    For every bound ``kl`` is the KL of the one-sample ELBO, since the IWAE and particle bounds have no KL.  The
-    particle bound adds ``num_resampled``, the number of steps with resampling.
+    The result holds ``bound`` and ``kl`` and, if elements may be missing, ``observed_steps`` and
+    ``observed_by_dimension`` ``[B, D]``.  For every bound ``kl`` is the KL of the one-sample ELBO, since the IWAE and
+    particle bounds have no KL.  The particle bound adds ``num_resampled``, the number of steps with resampling.
 
     The noise of a sequence depends only on ``key`` and the sequence's index, so that results do not depend on the
     batch size, the order of the sequences or the padding (rule A8).

@@ -20,7 +20,8 @@ class Totals(NamedTuple):
       small_scale_share: ``[N]``, the share of a density's scales below one quantisation step; None if not computed.
       num_resampled: ``[N]``, the number of steps with resampling; None for bounds other than the particle bound.
       observed_steps: ``[N]``, steps of which something was observed; None if nothing can be missing.
-      observed_elements: ``[N]``, tokens or numbers that were observed; None if nothing can be missing.
+      observed_by_dimension: ``[N, D]``, how many numbers of each dimension were observed, or tokens with D = 1; None if
+        nothing can be missing.
     """
 
     bound: np.ndarray
@@ -29,17 +30,29 @@ class Totals(NamedTuple):
     small_scale_share: np.ndarray | None = None
     num_resampled: np.ndarray | None = None
     observed_steps: np.ndarray | None = None
-    observed_elements: np.ndarray | None = None
+    observed_by_dimension: np.ndarray | None = None
+
+    @property
+    def observed_elements(self) -> np.ndarray | None:
+        """Tokens or numbers of each sequence that were observed, ``[N]``; None if nothing can be missing."""
+        return None if self.observed_by_dimension is None else self.observed_by_dimension.sum(axis=1)
 
     def samples(self, frame_size: int) -> np.ndarray:
         """Return the number of observed numbers of each sequence of frames, ``[N]``."""
         return self.lengths * frame_size if self.observed_elements is None else self.observed_elements
 
+    def log_volume(self, frame_size: int, std: float | tuple[float, ...]) -> np.ndarray:
+        """Return the sum of log std over the observed numbers of each sequence, ``[N]``; ``std`` of all or of each."""
+        if isinstance(std, tuple):
+            ones = self.lengths[:, None] * np.ones(frame_size, np.int64)
+            return (ones if self.observed_by_dimension is None else self.observed_by_dimension) @ np.log(std)
+        return self.samples(frame_size).astype(np.float64) * math.log(std)
+
 
 def count_observed(targets: Any, mask: Any) -> dict[str, Any]:
-    """Return how many steps of each row have an observed element, and how many elements were observed: ``[B]`` each."""
+    """Return how many steps of each row have an observed element ``[B]``, and how many elements of each dimension."""
     present = is_observed(targets).reshape(*mask.shape, -1) & (mask > 0)[..., None]
-    return {"observed_steps": present.any(axis=2).sum(axis=1), "observed_elements": present.sum(axis=(1, 2))}
+    return {"observed_steps": present.any(axis=2).sum(axis=1), "observed_by_dimension": present.sum(axis=1)}
 
 
 def ratio_of_sums(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[Any, Any]:

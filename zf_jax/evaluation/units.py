@@ -21,8 +21,8 @@ class Units(NamedTuple):
       element: the name of one step: "pixel", "frame", "word".
       perplexity: whether to report perplexity, as for words.
       frame_size: D of a real-valued frame, 0 for discrete data.
-      std: the training standard deviation that real data were divided by, in raw units; None for discrete
-        likelihoods, which do not change with the unit.
+      std: the training standard deviation that real data were divided by, in raw units, or that of each dimension; None
+        for discrete likelihoods, which do not change with the unit.
       integers: whether the raw data are integers, so that bits per sample are defined.
       quantisation_step: one integer step in the model's units; None if the data are not integers, or not known to be.
     """
@@ -30,7 +30,7 @@ class Units(NamedTuple):
     element: str = "step"
     perplexity: bool = False
     frame_size: int = 0
-    std: float | None = None
+    std: float | tuple[float, ...] | None = None
     integers: bool = False
     quantisation_step: float | None = None
 
@@ -42,11 +42,12 @@ class Units(NamedTuple):
 def units_of(data: DataSet | DataDescription, model: Model | Density | None = None) -> Units:
     """Return how log-likelihoods of these data compare: those of ``model``, or of any density if there is none."""
     continuous = data.normalisation is not None
+    std = None if data.normalisation is None else data.normalisation["std"]
     found = Units(
         element=data.units,
         perplexity=data.vocabulary is not None,
         frame_size=data.observation.size if continuous else 0,
-        std=data.normalisation["std"] if data.normalisation is not None else None,
+        std=tuple(std) if isinstance(std, list) else std,
         integers=data.quantisation_step is not None,
         quantisation_step=data.quantisation_step,
     )
@@ -57,10 +58,11 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
     """Average over sequences and convert to all units that apply; standard errors are ``<name>_stderr``.
 
     ``nats_per_sequence`` is the mean bound, higher is better.  ``perplexity`` is exp(minus the total bound / total
-    words) over the corpus (rule A13).  ``raw_nats_per_sequence`` undoes the normalisation.  ``bits_per_sample`` is
-    minus the raw log-likelihood in bits per integer sample; unless the emission is discretised, both are of a density
-    (rule A11).  If elements may be missing, ``nats_per_step`` and ``perplexity`` are per step of which something was
-    observed, ``nats_per_sample`` and ``bits_per_sample`` per observed number; the KL, which every step has, per step.
+    words) over the corpus (rule A13).  ``raw_nats_per_sequence`` undoes the normalisation: minus log std, that of its
+    dimension, for every observed number.  ``bits_per_sample`` is minus the raw log-likelihood in bits per integer
+    sample; unless the emission is discretised, both are of a density (rule A11).  If elements may be missing,
+    ``nats_per_step`` and ``perplexity`` are per step of which something was observed, ``nats_per_sample`` and
+    ``bits_per_sample`` per observed number; the KL, which every step has, per step.
 
     Standard errors are over the draw of sequences, and include the noise of the bound, which is independent between
     sequences: see ``ratio_of_sums``.  For one sequence standard errors are None.
@@ -86,7 +88,7 @@ def summarise(totals: Totals, units: Units = Units()) -> dict[str, Any]:
         result |= {"perplexity": perplexity, "perplexity_stderr": None if error is None else perplexity * error}
     if units.frame_size:
         samples = totals.samples(units.frame_size).astype(np.float64)
-        raw = bound - samples * math.log(units.std or 1.0)
+        raw = bound - totals.log_volume(units.frame_size, units.std or 1.0)
         result |= with_stderr("raw_nats_per_sequence", raw) | with_stderr("nats_per_sample", bound, samples)
         if totals.small_scale_share is not None:
             result |= with_stderr("share_of_scales_below_one_step", totals.small_scale_share * steps, steps)
