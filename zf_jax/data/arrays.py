@@ -11,6 +11,7 @@ import numpy as np
 from zf_jax.batch import mark_missing
 from zf_jax.data.dataset import DataError, DataSet, Option
 from zf_jax.data.description import DataDescription
+from zf_jax.data.pieces import Piece, in_pieces, in_time
 from zf_jax.data.prepared.splits import three_way
 from zf_jax.data.sources import RaggedFrames, RaggedTokens
 from zf_jax.protocols import Source
@@ -30,6 +31,8 @@ def from_arrays(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
+    split_by: Literal["sequence", "time"] = "sequence",
+    piece_steps: int = 0,
     protocol: DataProtocol = "full",
     normalise: Literal["all", "dimension"] = "all",
     columns: Sequence[str] | None = None,
@@ -50,6 +53,9 @@ def from_arrays(
       valid_fraction: of the sequences, for the validation split, where ``values`` is no dict.
       test_fraction: likewise; the rest is for training.
       seed: of that division, which depends on it and on the number of sequences alone.
+      split_by: ``time`` divides the steps of every sequence instead: the first are for training, the last for testing.
+      piece_steps: sequences of the training split are cut into pieces of so many steps, and those of the other splits
+        are whole; their pieces are splits too, ``valid_chunks`` and ``test_chunks`` (rule A12).  0 cuts none.
       protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
         gives the first frame and scores the others.
       normalise: by one mean and standard deviation of ``all`` numbers of frames, or by those of each ``dimension``,
@@ -64,6 +70,12 @@ def from_arrays(
         raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
     if normalise not in ("all", "dimension"):
         raise DataError("", f"normalise must be 'all' or 'dimension', not {normalise!r}")
+    if split_by not in ("sequence", "time") or (split_by == "time" and isinstance(values, Mapping)):
+        known = "'sequence' where values are given by split" if split_by == "time" else "'sequence' or 'time'"
+        raise DataError("", f"split_by must be {known}, not {split_by!r}")
+    shortest = 2 if protocol == "srnn" else 1
+    if piece_steps and piece_steps < shortest:
+        raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
     splits = _by_split(values, lengths)
     called = _names_by_place(names, splits, isinstance(values, Mapping))
     observation = observation or _observation(*next(iter(splits["train"].items())))
@@ -81,25 +93,42 @@ def from_arrays(
     for rows in splits.values():
         for where, row in rows.items():
             _check_row(where, row, observation, protocol)
-    if not isinstance(values, Mapping):
-        found = splits.pop("train")
+    pieces = {split: [Piece(called[where], row) for where, row in rows.items()] for split, rows in splits.items()}
+    if split_by == "time":
+        cut = [
+            in_time(piece, valid_fraction, test_fraction, shortest, where)
+            for where, piece in zip(splits["train"], pieces["train"], strict=True)
+        ]
+        pieces = {split: [parts[split] for parts in cut] for split in ("train", "valid", "test")}
+    elif not isinstance(values, Mapping):
+        found = pieces.pop("train")
         keys = [str(index) for index in range(len(found))]
         chosen = three_way(keys, valid_fraction, test_fraction, seed, what="sequences")
-        for (where, row), split in zip(found.items(), chosen, strict=True):
-            splits.setdefault(split, {})[where] = row
-    by_split = {split: list(splits[split].values()) for split in sorted(splits, key=_order)}
+        for piece, split in zip(found, chosen, strict=True):
+            pieces.setdefault(split, []).append(piece)
+    by_split = {split: [piece.values for piece in pieces[split]] for split in sorted(pieces, key=_order)}
     for split, rows in by_split.items():
         if not any(is_observed(row).any() for row in rows):
             raise DataError("", f"all elements of the {split} split are missing: there is nothing to score")
     normalisation = None if tokens else _moments(by_split["train"], normalise == "dimension", columns)
     gone = sum(int((~is_observed(row)).sum()) for rows in by_split.values() for row in rows)
+    if piece_steps:
+        for split in list(pieces):
+            chunks = in_pieces(pieces[split], piece_steps, shortest)
+            pieces["train" if split == "train" else f"{split}_chunks"] = chunks
     return DataSet(
         name=name,
         observation=observation,
         default_emission="categorical" if tokens else "gaussian",
         splits={
-            split: _source(rows, observation, protocol, normalisation, [called[where] for where in splits[split]])
-            for split, rows in by_split.items()
+            split: _source(
+                [piece.values for piece in pieces[split]],
+                observation,
+                protocol,
+                normalisation,
+                [piece.name for piece in pieces[split]],
+            )
+            for split in sorted(pieces, key=_order)
         },
         protocol=protocol,
         normalisation=normalisation,
@@ -132,7 +161,7 @@ def source_of(
 
 
 def _order(split: str) -> tuple[int, str]:
-    known = ("train", "valid", "test")
+    known = ("train", "valid", "test", "valid_chunks", "test_chunks")
     return (known.index(split) if split in known else len(known), split)
 
 
