@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +69,43 @@ def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
     return jax.tree.map(lambda a, x: a.astype(x.dtype), found["opt_state"]["average"], found["params"]), checked
 
 
+@contextlib.contextmanager
+def _all_reads_end() -> Iterator[None]:
+    """Make event loops that are opened in this context end their tasks before they close.
+
+    Orbax reads all arrays at once and closes its loop at the first error.  The other reads would find the loop closed,
+    and each would print a traceback from a thread of its own.
+    """
+    open_loop = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        loop = open_loop()
+        close = loop.close
+
+        def end_and_close() -> None:
+            while left := asyncio.all_tasks(loop):  # a task may begin others
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            close()
+
+        loop.set_exception_handler(lambda *_: None)  # of the reads of one checkpoint the first error is told
+        with contextlib.suppress(AttributeError):  # a loop of another library may be sealed
+            loop.close = end_and_close
+        return loop
+
+    asyncio.new_event_loop = new_event_loop
+    try:
+        yield
+    finally:
+        asyncio.new_event_loop = open_loop
+
+
 def _keeps_average(folder: Path) -> bool:
     """Whether the parameters have an average; False also where that cannot be read, which the reading will say."""
     try:
         record = read_record(folder)
-        return any(name.startswith(_AVERAGE) for name in (_stored(folder) if record is None else record["arrays"]))
+        with _all_reads_end():
+            names = _stored(folder) if record is None else record["arrays"]
+        return any(name.startswith(_AVERAGE) for name in names)
     except Exception:  # orbax raises many kinds
         return False
 
@@ -80,12 +115,13 @@ def _read(folder: Path, like: Any, read: Any, prefixes: tuple[str, ...], step_of
     found, record, reason = None, None, ""
     try:
         record = read_record(folder)
-        _check_names(folder, record, like, prefixes)
-        try:
-            found = read()
-        except Exception as error:
-            _check_structure(folder, record, error)
-            raise
+        with _all_reads_end():
+            _check_names(folder, record, like, prefixes)
+            try:
+                found = read()
+            except Exception as error:
+                _check_structure(folder, record, error)
+                raise
         changed = [] if record is None else changed_arrays(_part(record, prefixes), found)
         reason = f"{', '.join(changed[:3])}: not the values that were saved" if changed else ""
         step = int(step_of(found))
