@@ -12,7 +12,7 @@ import pytest
 from zf_jax import data
 from zf_jax.data.prepared import downloads, shards, store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WORDS = ["the", "a", "cat", "dog", "tree", "sees", "likes", "finds", "old", "small", "red", "house"]
 
 

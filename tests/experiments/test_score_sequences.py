@@ -140,7 +140,7 @@ def test_a_table_is_refused_before_and_written_after_the_scores(tmp_path):
 
 
 def test_the_code_of_the_page_about_runs_runs(place):
-    page = (Path(__file__).parents[1] / "docs" / "answers.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     assert len(blocks) == 4
     exec(compile("\n".join(blocks).replace("runs/mine", str(place / "run")), "answers.md", "exec"), {})

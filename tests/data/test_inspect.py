@@ -14,7 +14,7 @@ from zf_jax import data
 from zf_jax.data import registry
 from zf_jax.data.speech import layouts
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SPEECH = ["timit", "blizzard", "librispeech", "ljspeech", "audio_folder"]
 CONFIGS = ["mnist", *SPEECH, "imdb", "text_folder", "music", "arrays"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "quickstart.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "quickstart.ipynb"
 
 
 def test_the_notebook_runs(monkeypatch, capsys):

@@ -212,7 +212,7 @@ def test_options_of_a_mixture_that_make_no_sense_are_refused_with_a_sentence(aud
 def test_an_option_that_an_error_of_speech_names_is_a_field_of_a_config():
     called = [
         node
-        for path in (Path(__file__).parents[1] / "zf_jax" / "data" / "speech").glob("*.py")
+        for path in (Path(__file__).parents[2] / "zf_jax" / "data" / "speech").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Option"
     ]

@@ -28,7 +28,7 @@ def faults_of(environment):
         subprocess.run(
             [sys.executable, "-c", PROGRAM],
             env=environment,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
             check=True,

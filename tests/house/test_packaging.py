@@ -19,7 +19,7 @@ import pytest
 import experiments
 from zf_jax.extras import MissingExtra, needs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OWN = ("zf_jax", "experiments", "benchmarks")
 # The name that a requirement is imported by, where the two differ.
 IMPORTED_AS = {
