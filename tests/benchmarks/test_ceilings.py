@@ -50,7 +50,7 @@ def test_the_gpu_command_writes_floors_and_goes_on_where_it_was(tmp_path, monkey
 def test_a_flag_that_xla_refuses_is_a_recorded_failure(monkeypatch):
     monkeypatch.setitem(gpu.COMMAND_BUFFERS, "off", "--xla_no_such_flag=1")
     items = [gpu.Item("ours", size, 4, "tf32", "off") for size in gpu.SIZES]
-    found = list(gpu.measured(items, True, float("inf"), 120.0))
+    found = list(gpu.run_group(items, True, float("inf"), 120.0))
     assert [one["size"] for one in found] == list(gpu.SIZES)
     assert all("xla_no_such_flag" in one["failed"] for one in found)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from zf_jax.nn.deferred_scan import vary_like
+from zf_jax.nn.varying import vary_like
 from zf_jax.typing import Array, Params
 
 CHUNK = 2**20  # logits of a chunk, for each sample of those that vmap holds side by side

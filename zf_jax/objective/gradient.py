@@ -12,7 +12,7 @@ from zf_jax.bounds.noise import fold
 from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.nn.blocks import rematerialised
-from zf_jax.nn.deferred_scan import vary_like
+from zf_jax.nn.varying import vary_like
 from zf_jax.objective.loss import draw_samples, loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Array, Batch, Params
