@@ -10,23 +10,19 @@ can be seen or heard.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import flags
 
 from experiments.lib import cli
 from experiments.lib.config_flag import config_of, define_config
+from experiments.lib.left_out import left_out
 from zf_jax import data, plotting
 
 _CONFIG = define_config("The config of the data set, as for zf_jax train.")
 _OUT = flags.DEFINE_string("out", "runs/inspect", "Folder to write into.")
 flags.mark_flags_as_required(["config"])
-_SHOWN = 10
-_LEFT_OUT = re.compile("left_out|not_read|not_scored|too_short|skipped|clipped|outside|without|copies")
 
 
 def main() -> None:
@@ -53,19 +49,6 @@ def main() -> None:
     for name, count in left_out(found.describe()):
         print(f"{name:<60} {count}")
     print(cli.as_json(found.describe()))
-
-
-def left_out(counts: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the name and value of every count of data left out or clipped, and the names of the first bad files."""
-    for name, value in counts.items():
-        if isinstance(value, Mapping):
-            yield from left_out(value, f"{of}{name}: ")
-        elif name == "bad_files":
-            yield from ((f"{of}bad file", file) for file in value[:_SHOWN])
-            if len(value) > _SHOWN:
-                yield f"{of}further bad files", len(value) - _SHOWN
-        elif value and _LEFT_OUT.search(name):
-            yield of + name.replace("_", " "), value
 
 
 def _sentences(sequences: list[np.ndarray], found: data.DataSet, path: Path) -> Path:

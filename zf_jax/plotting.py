@@ -21,7 +21,7 @@ Panels = dict[str, list[np.ndarray]]  # sequences without padding, by title
 
 
 def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: int | None = None) -> None:
-    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, as an image, a text, a waveform or a piano roll.
+    """Draw one sequence, ``[T]`` or ``[T, D]`` without padding, as an image, a text, a piano roll, or lines over time.
 
     Args:
       axes: matplotlib axes.
@@ -39,8 +39,9 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
     elif data.vocabulary is not None:
         axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)
     elif data.normalisation is not None:
-        axes.plot(np.ravel(values), linewidth=0.4)
-        axes.set(xlim=(0, length * data.observation.size), ylim=(-5, 5))
+        sound = data.sample_rate is not None
+        axes.plot(_lines(values, sound), linewidth=0.4)
+        axes.set(xlim=(0, length * (data.observation.size if sound else 1)), ylim=(-5, 5))
     else:
         axes.imshow(np.atleast_2d(values.T), aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
         axes.set(xlim=(-0.5, length - 0.5))

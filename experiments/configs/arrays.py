@@ -1,13 +1,20 @@
-"""Train on your own arrays: an npz file of padded ``values`` and of ``lengths``, the number of steps of each row.
+"""Train on your own arrays: an npz file, or CSV or Parquet files with named columns.
 
     zf_jax train --config=arrays:small --config.data.dir=FILE --workdir=runs/mine
     zf_jax evaluate --workdir=runs/mine --split=test --bound=elbo
 
-Files: FILE, written by ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds arrays.npz.
-``values`` are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, which are normalised by the mean and
-standard deviation of the training split).  The split is 80 / 10 / 10 of the sequences by seed.  An array ``split`` in
-the file, the word train, valid or test for each sequence, replaces the split by seed.  With
---config.data.missing=True, a NaN or a token -1 is an unobserved element.
+Files: a CSV or Parquet file for each sequence, in one folder, or one file whose --config.data.sequence_column says to
+which sequence a row belongs.  A column is a dimension (--config.data.columns=a,b chooses), a row is a step.  Each
+column is normalised by its mean and standard deviation of the training split.
+
+Or FILE, written by ``numpy.savez(FILE, values=values, lengths=lengths)``, or a folder that holds arrays.npz: ``values``
+are integers ``[N, T]`` (tokens) or real numbers ``[N, T, D]`` (frames, which are normalised by the mean and standard
+deviation of the training split), ``lengths`` the number of steps of each row.  An array ``split`` in the file, the word
+train, valid or test for each sequence, replaces the split by seed.
+
+The split is 80 / 10 / 10 of the sequences by seed; --config.data.split_by=time gives the first steps of every sequence
+to training and the last to the test.  --config.data.piece_steps=N cuts the training split into pieces of N steps.  With
+--config.data.missing=True, an empty cell, a NaN or a token -1 is an unobserved element.
 
 Protocol: every step is scored (``full``).
 """
@@ -23,10 +30,16 @@ def get_config(variant: str = ""):
     config.data.name = "arrays"
     config.data.protocol = "full"
     config.data.num_tokens = 0  # 0: one more than the largest token in the file
-    config.data.missing = False  # whether NaN, or a token -1, is an unobserved element
+    config.data.missing = False  # whether an empty cell, NaN, or a token -1, is an unobserved element
     config.data.valid_fraction = 0.1
     config.data.test_fraction = 0.1
     config.data.split_seed = 0
+    config.data.split_by = "sequence"  # or time
+    config.data.piece_steps = 0  # steps of a training piece; 0 for whole sequences
+    config.data.normalise = ""  # all or dimension; "" for dimension of tables, all of an npz
+    config.data.columns = ""  # of tables, separated by commas; "" for all columns of numbers
+    config.data.sequence_column = ""  # says to which sequence a row belongs; "" for one sequence a file
+    config.data.order_column = ""  # must rise from row to row of a sequence, such as a date; "" for no check
     config.data.skip_bad_files = False
 
     small = variant == "small"

@@ -82,7 +82,7 @@ def seeds_of(flag: flags.FlagHolder) -> list[int]:
     return seeds
 
 
-_PLACES = {"folder": "DIR", "npz file": "FILE"}
+_PLACES = {"folder": "DIR", "file or folder": "PATH"}
 
 
 def config_flags_for(remedy: Remedy) -> str:

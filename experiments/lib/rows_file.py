@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.lib.cli import UserError, as_json, warn
-from zf_jax.extras import needs
 
 
 class RowsFile:
@@ -26,18 +25,16 @@ class RowsFile:
         if not os.access(self.path.parent, os.W_OK | os.X_OK) or self.path.is_dir():
             raise UserError(f"--out={path} cannot be written: {self.path.parent} is no folder that can be written")
         if self.path.suffix == ".parquet":
-            with needs("experiments"):
-                import pyarrow  # noqa: F401
+            from zf_jax.data import arrow  # noqa: F401
 
     def write(self, rows: list[dict[str, Any]]) -> bool:
         """Write the rows and return whether that went well; if not, warn."""
         unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
             if self.path.suffix == ".parquet":
-                import pyarrow
-                import pyarrow.parquet
+                from zf_jax.data.arrow import write_rows
 
-                pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), unfinished)
+                write_rows(rows, unfinished)
             else:
                 unfinished.write_text("".join(as_json(row) + "\n" for row in rows), encoding="utf-8")
             os.replace(unfinished, self.path)

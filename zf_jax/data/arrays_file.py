@@ -1,20 +1,26 @@
-"""Sequences out of one npz file: ``values``, a padded array, its ``lengths`` and, where wanted, each one's ``split``.
+"""Sequences out of one npz file, or out of tables: CSV or Parquet files with named columns.
 
-All are read whole and need no preparing.  ``values`` are integers ``[N, T]`` or real numbers ``[N, T, D]``, ``lengths``
-``[N]`` whole numbers, and ``split`` ``[N]`` the words train, valid and test; without it a share is drawn by seed.
-``names`` ``[N]`` are words too: what the sequences are called.
+An npz file has ``values``, a padded array, its ``lengths`` and, where wanted, each one's ``split``.  ``values`` are
+integers ``[N, T]`` or real numbers ``[N, T, D]``, ``lengths`` ``[N]`` whole numbers, and ``split`` ``[N]`` the words
+train, valid and test; without it a share is drawn by seed.  ``names`` ``[N]`` are words too: what the sequences are
+called.  All are read whole and need no preparing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from zf_jax.data.arrays import from_arrays
-from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.dataset import DataError, DataSet, Folder
 from zf_jax.data.prepared.folders import need_folder
 from zf_jax.data.prepared.npz import open_npz
+from zf_jax.data.tables import holds_tables, read_tables
 from zf_jax.typing import DataProtocol, Observation
 
 _SPLITS = ("train", "valid", "test")
@@ -29,25 +35,63 @@ def load_arrays(
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     split_seed: int = 0,
+    split_by: str = "sequence",
+    piece_steps: int = 0,
+    normalise: str = "",
+    columns: str | Sequence[str] = "",
+    sequence_column: str = "",
+    order_column: str = "",
+    skip_bad_files: bool = False,
 ) -> DataSet:
-    """Return the sequences of an npz file as ``from_arrays`` does.
+    """Return the sequences of an npz file, or of tables, as ``from_arrays`` does.
 
     Args:
-      data_dir: the folder of ``arrays.npz``, or an npz file itself.
+      data_dir: an npz file or the folder of ``arrays.npz``; or a CSV or Parquet file, or a folder of such files.
       protocol: ``full`` scores every step; ``srnn`` takes the first frame as given.
       num_tokens: how many tokens there are; 0 takes one more than the largest in the file.
       missing: whether a NaN in frames, or a token -1, is an element that was not observed; otherwise it is refused.
       valid_fraction: of the sequences, where the file has no ``split``.
       test_fraction: likewise.
       split_seed: of that division.
+      split_by: ``sequence``, or ``time`` for the first, next and last steps of every sequence.
+      piece_steps: the training split is cut into pieces of so many steps; 0 cuts none.
+      normalise: by the moments of ``all`` numbers or of each ``dimension``; "" is ``dimension`` for tables, whose
+        columns may have units of their own, and ``all`` for an npz file.
+      columns: of tables, as ``sequence_column``, ``order_column`` and ``skip_bad_files``: see ``read_tables``.
 
     Raises:
       DataError: the file is missing, damaged, or holds something else; the sentence names the sequence.
     """
     path = need_folder(data_dir, "arrays")
+    reading = {"columns": columns, "sequence_column": sequence_column, "order_column": order_column}
+    dividing: Any = {"split_by": split_by, "piece_steps": piece_steps}
+    scale: Any = normalise
+    if holds_tables(path):
+        if num_tokens:
+            raise DataError("", "num_tokens belongs to an npz file of integers; tables hold real numbers")
+        found = read_tables(path, **reading, missing=missing, skip_bad_files=skip_bad_files)
+        try:
+            data = from_arrays(
+                found.values,
+                names=found.names,
+                columns=found.columns,
+                missing=missing,
+                protocol=protocol,
+                normalise=scale or "dimension",
+                valid_fraction=valid_fraction,
+                test_fraction=test_fraction,
+                seed=split_seed,
+                **dividing,
+            )
+        except DataError as error:
+            raise DataError(path, f": {in_names(error.what, found.names)}", *error.remedies) from None
+        return dataclasses.replace(data, counts={**data.counts, **found.counts})
+    given = next((name for name, value in reading.items() if value), None)
+    if given is not None:
+        raise DataError(path, f"is an npz file, which has no columns: leave {given} out", "give CSV or Parquet files")
     values, lengths, split, names = read_arrays(path)
     options = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "seed": split_seed}
-    what = {"missing": missing, "protocol": protocol}
+    what = {"missing": missing, "protocol": protocol, "normalise": scale or "all", **dividing}
     try:
         observation = _tokens(values, lengths, num_tokens) if values.ndim == 2 else None
         if split is None:
@@ -63,12 +107,19 @@ def load_arrays(
         raise DataError(path, f": {error.what}", *error.remedies) from None
 
 
+def in_names(sentence: str, names: Sequence[str]) -> str:
+    """Return a sentence of ``from_arrays`` about ``values[3]`` as one about the sequence of that name."""
+    return re.sub(r"values\[(\d+)\]", lambda match: f"sequence {names[int(match[1])]!r}", sentence)
+
+
 def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Return ``values``, ``lengths``, ``split`` and ``names`` of an npz file, or of arrays.npz in a folder.
 
     Raises:
       DataError: the file is missing, damaged, lacks ``values`` or ``lengths``, or its names do not fit them.
     """
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "arrays.npz")):
+        raise DataError(path, "holds neither arrays.npz nor CSV or Parquet files", Folder("arrays"))
     path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
     with open_npz(path) as arrays:
         absent = [key for key in ("values", "lengths") if key not in arrays]

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from zf_jax.data.arrays import source_of
-from zf_jax.data.arrays_file import read_arrays
+from zf_jax.data.arrays_file import in_names, read_arrays
 from zf_jax.data.dataset import DataError
 from zf_jax.data.description import DataDescription
 from zf_jax.data.prepared.folders import walk
 from zf_jax.data.registry import load
 from zf_jax.data.sources import RaggedTokens
+from zf_jax.data.tables import holds_tables, read_tables
 from zf_jax.protocols import Source
 
 
@@ -41,6 +42,8 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
         return _recordings(path, data, options)
     if split is None and data.vocabulary is not None:
         return _sentences(path, data, options)
+    if split is None and data.name == "arrays" and holds_tables(path):
+        return _tables(path, data, options)
     if split is None and data.name == "arrays":
         values, lengths, _, names = read_arrays(path)
         try:
@@ -55,6 +58,19 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
         what = "holds data of other statistics than the run's"
         raise DataError(path, what, "leave the split out to read all of them by the run's own")
     return found.split(split or "test")
+
+
+def _tables(path: str, data: DataDescription, options: Mapping[str, Any]) -> Source:
+    """Whole sequences of tables, of the columns that the run was trained on."""
+    if data.columns is None:
+        raise DataError(path, "holds tables, and the run was trained on arrays, whose dimensions have no names")
+    reading = {name: options[name] for name in ("sequence_column", "order_column") if name in options}
+    skip, missing = bool(options.get("skip_bad_files")), data.observation.missing
+    found = read_tables(path, columns=data.columns, missing=missing, skip_bad_files=skip, **reading)
+    try:
+        return source_of(found.values, None, data, names=found.names)
+    except DataError as error:
+        raise DataError(path, f": {in_names(error.what, found.names)}", *error.remedies) from None
 
 
 def _recordings(path: str, data: DataDescription, options: Mapping[str, Any]) -> Source:

@@ -31,12 +31,12 @@ class Listing(NamedTuple):
 def need_folder(data_dir: str | None, name: str) -> str:
     """Return the absolute path of ``data_dir``; ``DataError`` if None, missing or an empty folder."""
     if not data_dir and name == "arrays":
-        raise DataError("", "arrays needs a file", Folder(name, kind="npz file"))
+        raise DataError("", "arrays needs a file or folder", Folder(name, kind="file or folder"))
     if not data_dir:
         raise DataError("", f"{name} needs a folder", Folder(name, "(original files, or prepared)"), Prepare(name))
     folder = local(data_dir)
     if not os.path.exists(folder):
-        raise DataError(folder, "does not exist", Folder(name, kind="npz file" if name == "arrays" else "folder"))
+        raise DataError(folder, "does not exist", Folder(name, kind="file or folder" if name == "arrays" else "folder"))
     if os.path.isdir(folder):
         try:
             empty = not os.listdir(folder)
