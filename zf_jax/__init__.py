@@ -3,6 +3,7 @@
 from zf_jax.averaging import with_average
 from zf_jax.batch import batch_of
 from zf_jax.bounds import elbo, iwae, particle_bound, step_terms
+from zf_jax.context import context_of
 from zf_jax.densities import DENSITIES, build_density
 from zf_jax.density import Density
 from zf_jax.emissions import EMISSIONS, build_emission
@@ -36,6 +37,7 @@ __all__ = [  # noqa: RUF022, grouped as one reads them
     "Batch",
     "Observation",
     "batch_of",
+    "context_of",
     # models, densities and emissions
     "DENSITIES",
     "EMISSIONS",

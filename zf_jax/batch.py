@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zf_jax.context import context_of
 from zf_jax.typing import Batch, Observation
 
 
@@ -17,6 +18,8 @@ def batch_of(
     observation: Observation | None = None,
     observed: Any = None,
     protocol: Literal["full", "srnn"] = "full",
+    context: Any = None,
+    labels: Any = None,
 ) -> Batch:
     """Return the batch of some sequences, as numpy arrays.
 
@@ -30,6 +33,9 @@ def batch_of(
         as ``targets``.  All that ``targets`` hold by default.
       protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
         gives the first frame and scores the others.
+      context: what is given beside each element, real numbers ``[B, T, K]``, or a list of ``[T_i, K]``, for an
+        ``Observation(..., context=K)``.
+      labels: the label of each sequence, integers ``[B]`` in ``0 .. N - 1``, for an ``Observation(..., labels=N)``.
 
     Raises:
       ValueError: the sentence names the argument, and the sequence by its index.
@@ -57,12 +63,20 @@ def batch_of(
     inputs = np.concatenate([start, values[:, :-1]], axis=1)
     inputs, values = (np.where(real, x, 0).astype(dtype) for x in (inputs, values))
     input_mask = mask & (np.arange(values.shape[1]) > 0)
+    beside = None
+    if observation is not None:
+        beside = context_of(observation, context, labels, counts, mask.shape[1])
+    elif context is not None or labels is not None:
+        raise ValueError(
+            "context and labels need an Observation(..., context=K, labels=N), which says how many there are"
+        )
     if protocol == "srnn":
         if tokens:
             raise ValueError("protocol 'srnn' gives a first frame; tokens have a start token: use 'full'")
         inputs, values, mask, input_mask = (x[:, 1:] for x in (inputs, values, mask, input_mask))
-        counts = np.maximum(counts - 1, 0)
-    return Batch(inputs, values, mask.astype(np.float32), input_mask.astype(np.float32), counts.astype(np.int32))
+        counts, beside = np.maximum(counts - 1, 0), None if beside is None else beside[:, 1:]
+    mask, input_mask = mask.astype(np.float32), input_mask.astype(np.float32)
+    return Batch(inputs, values, mask, input_mask, counts.astype(np.int32), beside)
 
 
 def mark_missing(values: np.ndarray, observed: Any, where: str) -> np.ndarray:

@@ -80,7 +80,7 @@ def check_batch(model: Any, batch: Batch) -> None:
         with jax.ensure_compile_time_eval():  # known values are looked at also while another function is traced
             if not _any_fault(batch, kind):
                 return
-    _raise_first(Batch(*map(np.asarray, batch)), kind)
+    _raise_first(jax.tree.map(np.asarray, batch), kind)
 
 
 def check_first(model: Any, first: Any) -> None:
@@ -96,9 +96,20 @@ def check_first(model: Any, first: Any) -> None:
         wrong, legal = (values < 0) | (values >= observation.size), f"a token lies in 0 .. {observation.size - 1}"
     else:
         wrong, legal = ~np.isfinite(values), "a frame is of finite numbers"
+    _refuse("first", values, wrong, legal)
+
+
+def check_finite(name: str, values: Any) -> None:
+    """Check that real numbers are finite, if they are known; ``ValueError`` names the index and the value."""
+    if values is not None and not isinstance(values, Tracer):
+        values = np.asarray(values)
+        _refuse(name, values, ~np.isfinite(values), f"{name} is of finite numbers")
+
+
+def _refuse(name: str, values: np.ndarray, wrong: np.ndarray, legal: str) -> None:
     if np.any(wrong):
         index = tuple(map(int, np.argwhere(wrong)[0]))
-        raise ValueError(f"first[{', '.join(map(str, index))}] is {values[index]}: {legal}")
+        raise ValueError(f"{name}[{', '.join(map(str, index))}] is {values[index]}: {legal}")
 
 
 def check_host_batch(model: Any, batch: Batch, stacked: bool = False) -> None:
@@ -108,12 +119,15 @@ def check_host_batch(model: Any, batch: Batch, stacked: bool = False) -> None:
       stacked: whether there are several batches, ``[N, B, T, ...]``.
     """
     if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batch)):
-        for each in zip(*batch, strict=True) if stacked else [batch]:
-            check_batch(model, Batch(*each))
+        number = len(batch.mask) if stacked else 1
+        for index in range(number):
+            check_batch(model, jax.tree.map(lambda leaf, at=index: leaf[at], batch) if stacked else batch)
 
 
 def _check_shapes(batch: Batch, observation: Observation) -> None:
     for name, field in zip(Batch._fields, batch, strict=True):
+        if name == "context" and field is None:
+            continue
         if not hasattr(field, "shape") or not hasattr(field, "dtype"):
             raise ValueError(f"{name} must be an array, not {type(field).__name__}: use batch_of for lists")
     tokens = observation.kind == "tokens"
@@ -133,11 +147,35 @@ def _check_shapes(batch: Batch, observation: Observation) -> None:
             f"lengths must be integers [B] = {list(rows_and_steps[:1])}, "
             f"not {batch.lengths.dtype} {list(batch.lengths.shape)}"
         )
+    check_context(observation, batch.context, *rows_and_steps)
+
+
+def check_context(observation: Observation, context: Any, rows: int, steps: int) -> None:
+    """Check that what is given beside the elements of ``rows`` sequences of ``steps`` steps is there and of its shape.
+
+    Raises:
+      ValueError: the sentence says what the model reads, and what it was given.
+    """
+    size = observation.context_size
+    if context is None:
+        if size:
+            raise ValueError(
+                f"context is missing: the model reads {size} numbers beside each element; batch_of adds them"
+            )
+        return
+    if not size:
+        raise ValueError(
+            "context was given, and the model reads none: build it with Observation(..., context=, labels=)"
+        )
+    shape = (rows, steps, size)
+    if tuple(jnp.shape(context)) != shape or not jnp.issubdtype(jnp.result_type(context), jnp.floating):
+        given = f"{jnp.result_type(context)} {list(jnp.shape(context))}"
+        raise ValueError(f"context must be real numbers [B, T, C] = {list(shape)}, not {given}")
 
 
 @functools.partial(jax.jit, static_argnames="kind")
 def _any_fault(batch: Batch, kind: tuple[Observation, Any, bool]) -> jax.Array:
-    found = [jnp.any(where) for _, where, _ in _faults(jnp, Batch(*map(jnp.asarray, batch)), *kind)]
+    found = [jnp.any(where) for _, where, _ in _faults(jnp, jax.tree.map(jnp.asarray, batch), *kind)]
     return jnp.any(jnp.stack(found))
 
 
@@ -167,6 +205,8 @@ def _faults(
     flags = batch.input_mask
     yield "input_mask", real & (flags != 0) & (flags != 1), "an input mask is 1 on data and 0 on a start token"
     is_data = real & (flags > 0)
+    if batch.context is not None:
+        yield "context", real[..., None] & ~xp.isfinite(batch.context), "a context is of finite numbers"
     if observation.kind == "tokens":
         size, least = observation.size, -1 if observation.missing else 0
         legal = f"a token lies in 0 .. {size - 1}" + (", or is -1, missing" if observation.missing else "")

@@ -31,22 +31,36 @@ class Observation:
       size: the number of classes of a token, or the dimension D of a frame.
       missing: whether elements may be missing: NaN in frames, -1 in tokens.  A model then reads, beside each frame,
         which dimensions were observed, or has a token of its own for a missing one; and scores what was observed.
+      context: K, how many numbers are given beside each element: controls, covariates, time gaps.
+      labels: how many classes the label of a sequence has; 0 where sequences have no label.
     """
 
     kind: Literal["tokens", "frames"]
     size: int
     missing: bool = False
+    context: int = 0
+    labels: int = 0
 
     def __post_init__(self):
         if self.kind not in ("tokens", "frames"):
             raise ValueError(f"an observation is 'tokens' or 'frames', not {self.kind!r}")
         if self.size < 1:
             raise ValueError(f"an observation needs a size of at least 1, not {self.size}")
+        for name in ("context", "labels"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"the {name} of an observation must be a number of at least 0, not {getattr(self, name)}"
+                )
 
     @property
     def start_token(self) -> int:
         """The token that opens a sequence: it is embedded like the others and never predicted."""
         return self.size
+
+    @property
+    def context_size(self) -> int:
+        """The numbers that a model reads beside each element: the context, and the label as one number a class."""
+        return self.context + self.labels
 
 
 class Batch(NamedTuple):
@@ -59,6 +73,8 @@ class Batch(NamedTuple):
       mask: ``[B, T]``, 1 on real steps, also those that are missing, and 0 on padding, which is only ever at the end.
       input_mask: ``[B, T]``, 1 where the input is data: 0 on a start token and on padding (rule A6).
       lengths: ``[B]`` int32, the number of real steps; 0 marks a row that only fills up the batch.
+      context: c, ``[B, T, C]``, given beside each element: c_t belongs to y_t, and is known before y_t is predicted.
+        C is ``Observation.context_size``; None where that is 0.
     """
 
     inputs: ArrayLike
@@ -66,6 +82,7 @@ class Batch(NamedTuple):
     mask: ArrayLike
     input_mask: ArrayLike
     lengths: ArrayLike
+    context: ArrayLike = None
 
 
 class StepTerms(NamedTuple):
@@ -111,4 +128,5 @@ def clean(batch: Batch) -> Batch:
         targets=safe(batch.targets, real),
         mask=real.astype(batch.mask.dtype),
         input_mask=safe(batch.input_mask, real),
+        context=None if batch.context is None else safe(batch.context, real),
     )

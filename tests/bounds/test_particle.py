@@ -17,6 +17,7 @@ from helpers.models_under_test import (
     random_noise,
     random_params,
     small,
+    take,
     targets_batch,
 )
 from reference import brute_force
@@ -173,7 +174,7 @@ def test_padding_company_and_chunks_change_nothing():
     for cut, expected in (
         (run(params, batch, keys, chunk_size=2), whole),
         (run(params, wide._replace(targets=nan), keys), whole),
-        (run(params, Batch(*(x[order] for x in batch)), keys[order]), jax.tree.map(lambda x: x[order], whole)),
+        (run(params, take(batch, order), keys[order]), jax.tree.map(lambda x: x[order], whole)),
     ):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9), cut, expected)
 

@@ -11,7 +11,7 @@ import pytest
 from helpers.models_under_test import random_batch, random_params, small
 
 import zf_jax
-from zf_jax import Batch, Observation, bounds, generation
+from zf_jax import Observation, bounds, generation
 from zf_jax.checks import check_batch
 from zf_jax.evaluation.mutual_information import mutual_information
 from zf_jax.sharding import data_mesh
@@ -37,7 +37,7 @@ def good(model, device=False):
         batch = batch._replace(**ones)
     if model is GRID:
         batch = batch._replace(targets=batch.targets / 2 + 0.25, inputs=batch.inputs / 2 + 0.25)
-    batch = Batch(*map(np.asarray, batch))
+    batch = jax.tree.map(np.asarray, batch)
     return jax.tree.map(jnp.asarray, batch) if device else batch
 
 
@@ -141,7 +141,7 @@ DOORS = {
     "update": lambda batch: zf_jax.update(FRAMES, OPTIMIZER, state(), batch, KEY),
     "train step": lambda batch: zf_jax.make_train_step(FRAMES, OPTIMIZER, data_mesh())(state(), batch, KEY),
     "train steps": lambda batch: zf_jax.make_train_steps(FRAMES, OPTIMIZER, data_mesh())(
-        state(), Batch(*(np.stack([x, x]) for x in batch)), KEY
+        state(), jax.tree.map(lambda x: np.stack([x, x]), batch), KEY
     ),
     "eval step": lambda batch: zf_jax.make_eval_step(FRAMES, data_mesh())(PARAMS, batch, KEY, jnp.arange(3)),
 }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
-from helpers.models_under_test import KINDS, NAMES, random_batch, random_params, small
+from helpers.models_under_test import KINDS, NAMES, random_batch, random_params, small, take
 
 from zf_jax import bounds
 from zf_jax.emissions import build_emission, emission_values
@@ -101,7 +101,7 @@ def test_batches_and_buckets_change_nothing():
     whole = summarise_latents([look(params, batch, keys)])
     short = Batch(*(x[1:2, :3] for x in batch[:4]), batch.lengths[1:2])
     rest = np.array([0, 2, 3, 4])
-    parts = [look(params, Batch(*(x[rest] for x in batch)), keys[rest]), look(params, short, keys[1:2])]
+    parts = [look(params, take(batch, rest), keys[rest]), look(params, short, keys[1:2])]
     cut = summarise_latents(parts)
     unaffected = [name for name in whole if name.split("_")[0] in ("kl", "posterior", "sequences", "active")]
     assert len(unaffected) == 11
@@ -115,7 +115,7 @@ def test_batches_and_buckets_change_nothing():
 def test_shuffling_swaps_two_sequences():
     model, params, batch, keys, look = case("vrnn")
     rows = np.array([0, 2, 4])  # the middle one is empty
-    pair, pair_keys = Batch(*(x[rows] for x in batch)), keys[rows]
+    pair, pair_keys = take(batch, rows), keys[rows]
     found = look(params, pair, pair_keys).ablations
 
     @jax.jit
@@ -131,9 +131,7 @@ def test_shuffling_swaps_two_sequences():
 
 def test_a_sequence_alone_in_its_batch_is_not_its_own_donor():
     _, params, batch, keys, look = case("vrnn")
-    pair, alone = (
-        [look(params, Batch(*(x[rows] for x in batch)), keys[rows])] for rows in np.array([[0, 2, 4], [1, 2, 2]])
-    )
+    pair, alone = ([look(params, take(batch, rows), keys[rows])] for rows in np.array([[0, 2, 4], [1, 2, 2]]))
     both, one = summarise_latents(pair + alone), summarise_latents(alone)
     assert (both["num_sequences"], both["num_sequences_shuffled"]) == (3, 2)
     for name in ("emission_nats_per_sequence", "emission_loss_nats_per_sequence"):
@@ -147,7 +145,7 @@ def test_a_sequence_alone_in_its_batch_is_not_its_own_donor():
 
 def test_one_sequence_has_figures_without_errors_and_is_valid_json():
     _, params, batch, keys, look = case("vrnn")
-    one = summarise_latents([look(params, Batch(*(x[:1] for x in batch)), keys[:1])])
+    one = summarise_latents([look(params, take(batch, slice(1)), keys[:1])])
     assert json.loads(json.dumps(one, allow_nan=False)) == one
     assert one["kl_nats_per_sequence"] > 0 and one["kl_nats_per_sequence_stderr"] is None
     assert one["kl_nats_per_step_stderr"] == [None] * 6
@@ -207,7 +205,7 @@ def test_the_share_of_small_scales_is_over_all_real_steps_of_all_batches():
     shares = [(scales[row, :length] < step).mean(axis=1) for row, length in enumerate(LENGTHS) if length]
     look = jax.jit(functools.partial(inspect, model, quantisation_step=step))
     parts = np.array([0, 2]), np.array([1, 3, 4])
-    found = summarise_latents([look(params, Batch(*(x[rows] for x in batch)), keys[rows]) for rows in parts])
+    found = summarise_latents([look(params, take(batch, rows), keys[rows]) for rows in parts])
     expected = np.concatenate(shares).mean()
     assert abs(np.mean([share.mean() for share in shares]) - expected) > 0.01
     np.testing.assert_allclose(found["small_scale_share"], expected)

@@ -78,6 +78,11 @@ def random_batch(observation, lengths=(6, 6, 6), num_steps=6, seed=0):
     return targets_batch(observation, random_targets(observation, len(lengths), num_steps, seed), lengths)
 
 
+def take(batch, rows):
+    """Some rows of a batch."""
+    return jax.tree.map(lambda x: x[rows], batch)
+
+
 def random_noise(model, batch, seed=0, num_samples=()):
     """Standard normal noise ``[*num_samples, B, T, Z]`` from numpy: a generator in the program is long to compile."""
     shape = (*np.atleast_1d(num_samples).astype(int), *batch.mask.shape, model.latent_dim)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap
+from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, take, wrap
 
 from zf_jax import bounds
 from zf_jax.models.base import observed
@@ -116,13 +116,13 @@ def test_order_company_and_bucket_do_not_matter(name, kind):
     assert np.all(np.asarray(values)[np.array(LENGTHS) == 0] == 0.0), "an empty row adds nothing"
 
     order = np.array([3, 0, 4, 2, 1])
-    shuffled_values, shuffled_means = measures(params, Batch(*(x[order] for x in batch)), noise[:, order, :NUM_STEPS])
+    shuffled_values, shuffled_means = measures(params, take(batch, order), noise[:, order, :NUM_STEPS])
     assert_close(shuffled_values, values[order])
     assert_close(shuffled_means, means)
 
     # Each sequence alone, in a longer bucket than the one it shared.
     alone = [
-        measures(params, widened(Batch(*(x[row : row + 1] for x in batch)), 3), noise[:, row : row + 1])
+        measures(params, widened(take(batch, slice(row, row + 1)), 3), noise[:, row : row + 1])
         for row in range(len(LENGTHS))
     ]
     assert_close(jnp.concatenate([one[0] for one in alone]), values)

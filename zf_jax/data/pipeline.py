@@ -141,7 +141,7 @@ def eval_batches(
         mine = indices[rows]
         # A process may have filler rows only; the template gives the shape of a row.
         batch = pad([source[int(i)] if i >= 0 else None for i in mine] + [template], steps)
-        return mine, Batch(*(leaf[:-1] for leaf in batch))
+        return mine, Batch(*(None if leaf is None else leaf[:-1] for leaf in batch))
 
     return _read_ahead(grain.MapDataset.source(range(len(order))).map(assemble))
 

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import required_key
 from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
+from zf_jax.checks import check_context
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
-from zf_jax.generation.steps import Carry, draw_steps
-from zf_jax.models.base import Features, Model, Sites
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.generation.steps import Carry, checked_options, draw_steps
+from zf_jax.models.base import Features, Model, Sites, given
+from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
+@checked_options
 @compiled_once("model", "length", "num_samples", "num_particles", "threshold", "chunk_size")
 def forecast(
     model: Model,
@@ -29,6 +31,7 @@ def forecast(
     num_particles: int = 100,
     threshold: float = 0.5,
     chunk_size: int | None = None,
+    context: ArrayLike | None = None,
 ) -> Array:
     """Draw from p(y_{S+1}, ..., y_{S+length} | y_1, ..., y_S) for sequences of S steps each of its own.
 
@@ -47,6 +50,8 @@ def forecast(
       num_particles: K.
       threshold: particles are resampled where their effective number is under threshold * K.
       chunk_size: how many sequences are held in memory at once; all by default.
+      context: what is given beside each element to come, ``[B, length, C]``, from each prefix's own end on: its
+        known future, which a model that reads a context needs.
 
     Returns:
       ``[B, N, length]`` tokens or ``[B, N, length, D]`` frames, as the model reads them.
@@ -59,12 +64,13 @@ def forecast(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     rows, key = int(prefix.mask.shape[0]), required_key(key)
+    check_context(model.observation, context, rows, length)
     keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
     features = model.encode(params, prefix)
     tokens = model.observation.kind == "tokens"
 
     def one(sequence):
-        features, prefix_length, key = sequence
+        features, prefix_length, key, context = sequence
         key_filter, key_choice, key_rest = jax.random.split(key, 3)
         carry, memory, log_weights = _filtered(model, params, features, key_filter, num_particles, threshold)
         chosen = systematic_ancestors(log_weights, jax.random.uniform(key_choice), num_samples)
@@ -74,10 +80,12 @@ def forecast(
         last = last.astype(jnp.int32 if tokens else jnp.result_type(float))
         last = jnp.broadcast_to(last, (num_samples, *last.shape))
         begin = Carry(carry, memory, last, jnp.ones(num_samples))
-        return draw_steps(model, params, begin, length, key_rest, None, None, False).values
+        if context is not None:
+            context = jnp.broadcast_to(context, (num_samples, *context.shape))
+        return draw_steps(model, params, begin, length, key_rest, None, None, False, context).values
 
     chunk_size = rows if chunk_size is None else max(1, min(chunk_size, rows))
-    return jax.lax.map(one, (features, jnp.asarray(prefix.lengths), keys), batch_size=chunk_size)
+    return jax.lax.map(one, (features, jnp.asarray(prefix.lengths), keys, context), batch_size=chunk_size)
 
 
 def _filtered(
@@ -108,7 +116,7 @@ def _filtered(
 
         noise = jax.random.normal(key_latent, (num_particles, model.latent_dim), like.dtype)
         seen = features_t.observed
-        memory, plain = model.observe(params, memory, seen.inputs, seen.input_mask)
+        memory, plain = model.observe(params, memory, seen.inputs, seen.input_mask, *given(seen.context))
         plain = for_all(plain)
         guided = plain._replace(posterior=for_all(features_t.posterior))
         moved_by_prior, by_prior = model.step(params, carry, plain, noise)

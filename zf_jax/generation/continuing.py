@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
-from zf_jax.checks import checked
+from zf_jax.checks import check_context, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density
 from zf_jax.emissions import emission_values
@@ -20,7 +20,7 @@ from zf_jax.generation.steps import (
 )
 from zf_jax.models.base import Model
 from zf_jax.shapes import check_inputs
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
 @checked_options
@@ -35,6 +35,7 @@ def continue_prefix(
     length: int,
     temperature: Array | float | None = None,
     greedy: bool = False,
+    context: ArrayLike | None = None,
 ) -> Generated:
     """Go on from a given beginning: the posterior reads the prefix alone, the prior draws the steps after it.
 
@@ -46,6 +47,8 @@ def continue_prefix(
         not read if ``greedy`` is true.
       length: steps to draw after each prefix.
       temperature, greedy: as for ``sample``, of the steps after the prefix; ``greedy`` reads the posterior's means.
+      context: what is given beside each element to be drawn, ``[B, length, C]``, from each prefix's own end on; a model
+        that reads one needs it.
 
     Returns:
       Each prefix and, right after its last real step, its continuation; zeros behind: ``[B, S + length, ...]``.
@@ -53,6 +56,7 @@ def continue_prefix(
     check_inputs(model, params, prefix, key)
     rows = prefix.mask.shape[0]
     at_least_one(rows, length)
+    check_context(model.observation, context, rows, length)
     if isinstance(model, Density):
         if temperature is not None or greedy:
             raise ValueError("a density draws whole items from a key, without temperature and greedy")
@@ -68,7 +72,7 @@ def continue_prefix(
     mean = model.emission.mean(
         emission_values(params["emission"], model.emission, model.readout(params, features, sites))
     )
-    drawn = draw_steps(model, params, carry, length, key_rest, None, temperature, greedy)
+    drawn = draw_steps(model, params, carry, length, key_rest, None, temperature, greedy, context)
     lengths = jnp.sum(features.observed.mask > 0, axis=1)
     targets = jnp.asarray(prefix.targets).astype(drawn.values.dtype)
     pairs = ((targets, drawn.values), (mean, drawn.mean), (sites.latent, drawn.latents))

@@ -51,6 +51,10 @@ def interpolate(
       ``[N, T, ...]``.
     """
     needs_steps(model, "interpolate")
+    if model.observation.context_size:
+        raise ValueError(
+            "between two sequences there is no context to decode with: interpolate is for models that read none"
+        )
     noise = jnp.zeros((*jnp.shape(ends.mask), model.latent_dim), jnp.result_type(float))
     latents = infer(model, params, ends, None, noise)[1].latent
     weights = jnp.asarray(weights, jnp.result_type(float))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zf_jax.bounds.noise import required_key
-from zf_jax.checks import checked
+from zf_jax.checks import check_context, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
 from zf_jax.emissions import emission_values, member
@@ -19,7 +19,7 @@ from zf_jax.generation.steps import (
 )
 from zf_jax.models.base import Model
 from zf_jax.shapes import check_key, check_params, check_prefix, check_shape
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
 @checked_options
@@ -36,6 +36,7 @@ def sample(
     temperature: Array | float | None = None,
     greedy: bool = False,
     carry: Carry | None = None,
+    context: ArrayLike | None = None,
 ) -> Generated:
     """Draw ``num_samples`` sequences of ``length`` steps from the model: z from the prior, y from the emission.
 
@@ -48,9 +49,12 @@ def sample(
         logits of tokens, binary frames and mixture weights; 1 by default.
       greedy: whether nothing is drawn: z is the prior's mean, y the likeliest class or the mean of a frame.
       carry: where earlier sequences ended, to go on from there; ``first`` is then given already.
+      context: what is given beside each element to be drawn, ``[B, T, C]``, as ``zf_jax.context_of`` makes it; a model
+        that reads one needs it.
     """
     at_least_one(num_samples, length)
     check_params(model, params)
+    check_context(model.observation, context, num_samples, length)
     check_key(key, num_samples)
     if isinstance(model, Density):
         if first is not None or noise is not None or carry is not None or temperature is not None or greedy:
@@ -63,7 +67,7 @@ def sample(
         carry = first_carry(model, params, num_samples, first)
     elif first is not None or carry.last.shape[0] != num_samples:
         raise ValueError(f"the carry has {carry.last.shape[0]} sequences and their last elements: give no first")
-    return draw_steps(model, params, carry, length, key, noise, temperature, greedy)
+    return draw_steps(model, params, carry, length, key, noise, temperature, greedy, context)
 
 
 @checked()

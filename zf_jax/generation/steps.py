@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
-from zf_jax.checks import check_first
+from zf_jax.checks import check_finite, check_first
 from zf_jax.emissions import emission_values, member
-from zf_jax.models.base import Features, Model, Sites, unroll
+from zf_jax.models.base import Features, Model, Sites, given, unroll
 from zf_jax.nn.recurrence import scan_time
 from zf_jax.shapes import check_inputs, check_shape
 from zf_jax.typing import Array, Batch, Params
@@ -56,11 +56,12 @@ class Generated(NamedTuple):
 
 
 def checked_options(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse a temperature that is none and a first input that is no element, before they are traced."""
+    """Refuse a temperature, a first input and a context that are none, before they are traced."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         check_first(args[0] if args else kwargs["model"], kwargs.get("first"))
+        check_finite("context", kwargs.get("context"))
         temperature = kwargs.get("temperature")
         if isinstance(temperature, (int, float)) and not 0 < temperature < math.inf:
             raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
@@ -94,26 +95,27 @@ def first_carry(model: Model, params: Params, rows: int, first: Array | None) ->
 
 def read_to_ends(model: Model, params: Params, features: Features, noise: Array) -> tuple[Carry, Sites]:
     """Run over sequences of any lengths, and return where each ends, and the sites of every step."""
-    seen, mask = features.observed, features.observed.mask
-    start = first_carry(model, params, mask.shape[0], None)
+    seen = features.observed
+    start = first_carry(model, params, seen.mask.shape[0], None)
 
     def held(real, new, old):
         """Return ``new`` in the rows whose step is real, so that a row keeps the state of its last step."""
         return jax.tree.map(lambda n, o: jnp.where(real.reshape(-1, *(1,) * (n.ndim - 1)) > 0, n, o), new, old)
 
     def step(carry, xs):
-        features_t, noise_t, inputs, is_data, targets, real = xs
+        features_t, noise_t, seen_t = xs
+        inputs, targets, real, is_data, context = seen_t
         state, sites = model.step(params, carry.state, features_t, noise_t)
-        memory = model.observe(params, carry.memory, inputs, is_data)[0]
+        memory = model.observe(params, carry.memory, inputs, is_data, *given(context))[0]
         new = Carry(state, memory, as_drawn(model, targets), jnp.ones_like(carry.is_data))
         return held(real, new, carry), sites
 
     sequential = Features(observed=None, inputs=features.inputs, posterior=features.posterior, extra=None)
-    return scan_time(step, start, (sequential, noise, seen.inputs, seen.input_mask, seen.targets, mask))
+    return scan_time(step, start, (sequential, noise, seen))
 
 
-def draw_steps(model, params, carry: Carry, length, key, noise, temperature, greedy) -> Generated:
-    """Draw ``length`` steps after ``carry``, each element being the next input."""
+def draw_steps(model, params, carry: Carry, length, key, noise, temperature, greedy, context=None) -> Generated:
+    """Draw ``length`` steps after ``carry``, each element being the next input; ``context`` is that of these steps."""
     rows = carry.last.shape[0]
 
     def draw(key, shape):
@@ -129,10 +131,11 @@ def draw_steps(model, params, carry: Carry, length, key, noise, temperature, gre
         return jax.vmap(lambda key: draw(key, ()))(xs) if xs.ndim else draw(xs, (rows,))
 
     def step(carry, xs):
+        xs, context_t = xs
         latent_noise, emission_noise = noise_of(xs)
         if temperature is not None:
             latent_noise = latent_noise * temperature
-        memory, features = model.observe(params, carry.memory, carry.last, carry.is_data)
+        memory, features = model.observe(params, carry.memory, carry.last, carry.is_data, *given(context_t))
         state, sites = model.step(params, carry.state, features, latent_noise)
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
         drawn = draw_element(model, values, emission_noise, temperature, greedy)
@@ -147,7 +150,8 @@ def draw_steps(model, params, carry: Carry, length, key, noise, temperature, gre
         key = required_key(key)
         split = lambda key: jax.random.split(key, length)  # noqa: E731
         xs = jnp.swapaxes(jax.vmap(split)(key), 0, 1) if key.ndim else split(key)
-    carry, drawn = jax.lax.scan(step, carry, xs, length=length)
+    by_step = None if context is None else jnp.swapaxes(jnp.asarray(context), 0, 1)
+    carry, drawn = jax.lax.scan(step, carry, (xs, by_step), length=length)
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)._replace(carry=carry)
 
 

@@ -6,6 +6,7 @@ A bound, an objective, an evaluator, a sampler, a diagnostic is handed a ``Model
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ class Observed(NamedTuple):
     targets: ArrayLike
     mask: ArrayLike
     input_mask: ArrayLike
+    context: ArrayLike = None
 
 
 class Features(NamedTuple):
@@ -31,7 +33,7 @@ class Features(NamedTuple):
 
     Attributes:
       observed: the data that the score is about.
-      inputs: what a step and the prior read of the inputs u_{1:t}.
+      inputs: what a step and the prior read of the inputs u_{1:t} and of the context c_{1:t}.
       posterior: what the posterior reads of the targets; None makes the same step draw from the prior.
       extra: what only the score reads (the backward states of Z-Forcing).
     """
@@ -94,17 +96,22 @@ class Model:
         emission = emission if bounds is None else with_log_std_bounds(emission, bounds)
         object.__setattr__(self, "emission", emission)
         object.__setattr__(self, "emission_log_std_bounds", log_std_bounds_of(emission) or bounds)
+        if self.observation.context_size and "context" not in inspect.signature(self.inputs).parameters:
+            raise ValueError(
+                f"{type(self).__name__} reads no context: give its methods inputs and observe an argument context"
+            )
 
     def init(self, key: Array) -> Params:
         """Draw the parameters."""
         raise NotImplementedError
 
-    def inputs(self, params: Params, inputs: Array, is_data: Array) -> Any:
-        """Return what a step and the prior read of the inputs u, for one step or all.
+    def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> Any:
+        """Return what a step and the prior read of the inputs u and of the context, for one step or all.
 
         Args:
           inputs: ``[B]`` or ``[B, T]`` tokens, ``[B, D]`` or ``[B, T, D]`` frames.
           is_data: the input mask, 0 on a start token.
+          context: ``[B, C]`` or ``[B, T, C]``; not passed where nothing is given beside the elements.
         """
         raise NotImplementedError
 
@@ -115,7 +122,7 @@ class Model:
     def encode(self, params: Params, batch: Batch) -> Features:
         """Compute all that depends on data alone."""
         batch = clean(batch)
-        inputs = self.inputs(params, batch.inputs, batch.input_mask)
+        inputs = self.inputs(params, batch.inputs, batch.input_mask, *given(batch.context))
         return Features(observed(batch), inputs, self.posterior(params, batch), extra=None)
 
     def initial_carry(self, params: Params, like: Array) -> Any:
@@ -155,13 +162,16 @@ class Model:
         """Return the memory of ``observe`` before the first input, a row for each of ``like`` ``[B, ...]``."""
         return ()
 
-    def observe(self, params: Params, memory: Any, inputs: Array, is_data: Array) -> tuple[Any, Features]:
+    def observe(
+        self, params: Params, memory: Any, inputs: Array, is_data: Array, context: Array | None = None
+    ) -> tuple[Any, Features]:
         """Encode one input u_t, ``[B]`` tokens or ``[B, D]`` frames, without a posterior, as generation does.
 
         Args:
           is_data: the input mask ``[B]``, 0 on a start token.
+          context: c_t, ``[B, C]``; not passed where nothing is given beside the elements.
         """
-        return memory, Features(None, self.inputs(params, inputs, is_data), None, None)
+        return memory, Features(None, self.inputs(params, inputs, is_data, *given(context)), None, None)
 
     def detach_posterior(self, params: Params, features: Features) -> Features:
         """Return equal features that send no gradient to the inference network (rule A1, mode "backward")."""
@@ -220,7 +230,12 @@ class Wrapped:
 
 def observed(batch: Batch) -> Observed:
     """Drop what has no time axis."""
-    return Observed(batch.inputs, batch.targets, batch.mask, batch.input_mask)
+    return Observed(batch.inputs, batch.targets, batch.mask, batch.input_mask, batch.context)
+
+
+def given(context: Any) -> tuple[Any, ...]:
+    """Return the context as further arguments: none where it is None, so that a model need not know of it."""
+    return () if context is None else (context,)
 
 
 def unroll(model: Model, params: Any, features: Features, noise: Array, carry: Any = None) -> tuple[Any, Sites]:

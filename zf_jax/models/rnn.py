@@ -44,9 +44,9 @@ class RNN(RecurrentModel):
             "emission": init_emission(keys["emission"], self.emission, self.rnn_dim, self.emission_layers),
         }
 
-    def inputs(self, params: Params, inputs: Array, is_data: Array) -> Array:
+    def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> Array:
         """Return what e(u_t) contributes to the gates, biases included: ``[..., 4H]``."""
-        return linear(params["forward"]["input"], embed(params["embedding"], inputs))
+        return linear(params["forward"]["input"], embed(params["embedding"], inputs, context))
 
     def initial_carry(self, params: Params, like: Array) -> LSTMState | tuple[LSTMState, ...]:
         """Return h_0 = c_0 = 0, of each layer where there are several."""

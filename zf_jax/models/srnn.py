@@ -66,9 +66,9 @@ class SRNN(LatentModel):
     def encode(self, params: Params, batch: Batch) -> Features:
         """Run both recurrences, and project them into the heads' hidden layers."""
         batch = clean(batch)
-        forward_gates = linear(params["forward"]["input"], embed(params["embedding"], batch.inputs))
+        forward_gates = linear(params["forward"]["input"], embed(params["embedding"], batch.inputs, batch.context))
         hidden = gru_states(params["forward"], forward_gates, batch.mask)
-        seen = jnp.concatenate([hidden, embed(params["embedding"], batch.targets)], axis=-1)
+        seen = jnp.concatenate([hidden, embed(params["embedding"], batch.targets, batch.context)], axis=-1)
         backward_gates = linear(params["backward"]["input"], seen)
         backward_states = gru_states(params["backward"], backward_gates, batch.mask, reverse=True)
         layer = params["posterior"]["hidden"]
@@ -110,8 +110,10 @@ class SRNN(LatentModel):
         """Return d_0 = 0."""
         return zeros_like_rows(like.astype(params["prior"]["mean"]["kernel"].dtype), self.rnn_dim)
 
-    def observe(self, params: Params, memory: Array, inputs: Array, is_data: Array) -> tuple[Array, Features]:
+    def observe(
+        self, params: Params, memory: Array, inputs: Array, is_data: Array, context: Array | None = None
+    ) -> tuple[Array, Features]:
         """Compute d_t from d_{t-1} and one input u_t, without a posterior."""
-        gates = linear(params["forward"]["input"], embed(params["embedding"], inputs))
+        gates = linear(params["forward"]["input"], embed(params["embedding"], inputs, context))
         hidden = gru_gates(memory, gates, memory @ params["forward"]["recurrent"]["kernel"])
         return hidden, Features(None, self.states_and_prior(params, hidden), None, None)

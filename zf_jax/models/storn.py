@@ -49,14 +49,15 @@ class STORN(LatentModel):
             "emission": init_emission(keys["emission"], self.emission, h, self.emission_layers),
         }
 
-    def inputs(self, params: Params, inputs: Array, is_data: Array) -> Array:
+    def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> Array:
         """Return what e(u_t) contributes to the forward gates, biases included: ``[..., 4H]``."""
         layer = params["forward"]["input"]
-        return linear_part(layer, embed(params["embedding"], inputs), 0) + layer["bias"]
+        return linear_part(layer, embed(params["embedding"], inputs, context), 0) + layer["bias"]
 
     def posterior(self, params: Params, batch: Batch) -> Gaussian:
         """Return q(z_t | y_{1:t}) whole: it depends on data alone."""
-        recognition = lstm_forward(params["recognition"], embed(params["embedding"], batch.targets))
+        embedded = embed(params["embedding"], batch.targets, batch.context)
+        recognition = lstm_forward(params["recognition"], embedded)
         return gaussian_head(params["posterior"], recognition, self.latent_log_std_bounds)
 
     def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:

@@ -9,7 +9,8 @@ Against Z-Forcing: no backward recurrence, and the output hangs on z_t and h_{t-
 layer of mlp_dim, as z_t and h_{t-1} would otherwise only add up.
 
 h_t reads y_t, so a step that began with it would need its own target.  Here the carry lags: step t begins by bringing
-h_{t-1} up to date with u_t = y_{t-1} and z_{t-1}, where u_t is data; on a start token the state stays as it is.
+h_{t-1} up to date with u_t = y_{t-1} and z_{t-1}, where u_t is data; on a start token the state stays as it is.  If a
+context is given, that update reads c_t too, and takes place on a start token as well: c_1 is data.
 """
 
 from __future__ import annotations
@@ -69,15 +70,17 @@ class VRNN(LatentModel):
             "prior": init_gaussian_head(keys["prior"], h, m, z),
         }
 
-    def inputs(self, params: Params, inputs: Array, is_data: Array) -> InputFeatures:
+    def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> InputFeatures:
         """Return what u_t contributes to the update of the state."""
         layer = params["forward"]["input"]
-        return InputFeatures(linear_part(layer, embed(params["embedding"], inputs), 0) + layer["bias"], is_data)
+        gates = linear_part(layer, embed(params["embedding"], inputs, context), 0) + layer["bias"]
+        return InputFeatures(gates, is_data if context is None else jnp.ones_like(is_data))
 
     def posterior(self, params: Params, batch: Batch) -> Array:
         """Return what e(y_t) contributes to f_q's hidden layer: ``[B, T, M]``."""
         layer = params["posterior"]["hidden"]
-        return linear_part(layer, embed(params["embedding"], batch.targets), self.rnn_dim) + layer["bias"]
+        embedded = embed(params["embedding"], batch.targets, batch.context)
+        return linear_part(layer, embedded, self.rnn_dim) + layer["bias"]
 
     def prior_given(self, params: Params, hidden: Array) -> Gaussian:
         """Return p(z_t | past) = N(f_p(h_{t-1})), ``hidden`` being h_{t-1}."""

@@ -7,13 +7,15 @@ h_t = LSTM_f([e(u_t), W_z z_t], h_{t-1})                  forward recurrence    
 p(y_t | past, z_{1:t}) = emission(f_o(h_t))               z_t reaches the output only through h_t
 p(b_t | z_t)  = N(b_t; f_a(z_t))                          auxiliary head                          eq. (8)
 p(u_t | b_t)  = emission(f_r(b_t))                        reverse prediction                      eq. (10)
+
+If a context c is given, e(u_t) and e(y_t) are of the element and of c_t, and f_p reads c_t beside h_{t-1}.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,47 +89,52 @@ class ZForcing(LatentModel):
             "backward": init_lstm(keys["backward"], e, h),
             "latent_embedding": init_linear(keys["latent_embedding"], z, m),
             "forward": init_lstm(keys["forward"], e + m, h),
-            "prior": init_gaussian_head(keys["prior"], h + e * self.prior_input, m, z),
+            "prior": init_gaussian_head(keys["prior"], h + e * self.prior_input + self.observation.context_size, m, z),
             "posterior": init_gaussian_head(keys["posterior"], 2 * h + e * self.posterior_input, m, z),
             "auxiliary": init_gaussian_head(keys["auxiliary"], aux_inputs, m, h),
             "emission": init_emission(keys["emission"], self.emission, h, self.emission_layers),
             "reverse": init_emission(keys["reverse"], self.emission, h, self.emission_layers),
         }
 
-    def inputs(self, params: Params, inputs: Array, is_data: Array) -> InputFeatures:
+    def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> InputFeatures:
         """Return what e(u_t) contributes to the step and to the prior, for all steps in one matmul."""
         layer = params["forward"]["input"]
-        gates = embed_into(params["embedding"], inputs, lambda e: linear_part(layer, e, 0) + layer["bias"])
+        gates = embed_into(params["embedding"], inputs, lambda e: linear_part(layer, e, 0) + layer["bias"], context)
         hidden = jnp.broadcast_to(params["prior"]["hidden"]["bias"], (*gates.shape[:-1], self.mlp_dim))
         if self.prior_input:
-            embedded = embed(params["embedding"], inputs)
+            embedded = embed(params["embedding"], inputs, context)
             hidden = hidden + linear_part(params["prior"]["hidden"], embedded, self.rnn_dim)
+        if context is not None:  # h_{t-1} has read c_{t-1} at the latest
+            start = self.rnn_dim + self.embed_dim * self.prior_input
+            hidden = hidden + linear_part(params["prior"]["hidden"], context.astype(hidden.dtype), start)
         return InputFeatures(gates, hidden)
 
-    def posterior_features(self, params: Params, backward_states: Array, inputs: Array) -> Array:
+    def posterior_features(self, params: Params, backward_states: Array, seen: Any) -> Array:
         """Return what b_t, and e(u_t) where configured, contributes to f_q's hidden layer: ``[..., M]``."""
         layer = params["posterior"]["hidden"]
         hidden = linear_part(layer, backward_states, self.rnn_dim) + layer["bias"]
         if self.posterior_input:
-            hidden = hidden + linear_part(layer, embed(params["embedding"], inputs), 2 * self.rnn_dim)
+            embedded = embed(params["embedding"], seen.inputs, seen.context)
+            hidden = hidden + linear_part(layer, embedded, 2 * self.rnn_dim)
         return hidden
 
     def encode(self, params: Params, batch: Batch) -> Features:
         """Compute embeddings, the backward recurrence, and their projections into gates and heads."""
         batch = clean(batch)
-        gates = embed_into(params["embedding"], batch.targets, partial(linear, params["backward"]["input"]))
+        into = partial(linear, params["backward"]["input"])
+        gates = embed_into(params["embedding"], batch.targets, into, batch.context)
         backward_states = lstm_backward_states(params["backward"], gates, batch.mask)  # eq. (6)
         return Features(
             observed=observed(batch),
-            inputs=self.inputs(params, batch.inputs, batch.input_mask),
-            posterior=self.posterior_features(params, backward_states, batch.inputs),
+            inputs=self.inputs(params, batch.inputs, batch.input_mask, batch.context),
+            posterior=self.posterior_features(params, backward_states, batch),
             extra=backward_states,
         )
 
     def detach_posterior(self, params: Params, features: Features) -> Features:
         """Return equal features with no gradient into b_{1:T}; f_q's kernel and the inputs keep theirs (rule A1)."""
         stopped = jax.lax.stop_gradient(features.extra)
-        posterior = self.posterior_features(params, stopped, features.observed.inputs)
+        posterior = self.posterior_features(params, stopped, features.observed)
         return features._replace(posterior=posterior, extra=stopped)
 
     def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:

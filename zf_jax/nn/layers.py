@@ -57,33 +57,43 @@ def init_embedding(key: Array, observation: Observation, size: int) -> Params:
     """Initialise e(.): a linear layer for frames; for tokens a table ``[size + 1, E]``, the start token last.
 
     If elements may be missing, the layer reads a frame and which dimensions of the frame were observed, ``[2 D, E]``,
-    and the table has one more row, the last, for a missing token.
+    and the table has one more row, the last, for a missing token.  If a context is given beside the elements, there is
+    a kernel W_c ``[C, E]`` for it.
     """
-    if observation.kind == "frames":
-        return init_linear(key, observation.size * (2 if observation.missing else 1), size)
-    table = initializers.normal(stddev=1.0 / size**0.5)
     rows = observation.size + (2 if observation.missing else 1)
-    return {"embedding": table(key, (rows, size), jnp.result_type(float))}
+    if observation.kind == "frames":
+        params = init_linear(key, observation.size * (2 if observation.missing else 1), size)
+    else:
+        table = initializers.normal(stddev=1.0 / size**0.5)
+        params = {"embedding": table(key, (rows, size), jnp.result_type(float))}
+    if observation.context_size:
+        own = jax.random.fold_in(key, 1)  # so that the other parameters are those of a model without context
+        params["context"] = initializers.lecun_normal()(own, (observation.context_size, size), jnp.result_type(float))
+    return params
 
 
-def embed(params: Params, x: Array) -> Array:
-    """Embed frames ``[..., D]`` or tokens ``[...]``: ``[..., E]``."""
+def embed(params: Params, x: Array, context: Array | None = None) -> Array:
+    """Embed frames ``[..., D]`` or tokens ``[...]``, with W_c c of the context ``[..., C]`` added: ``[..., E]``."""
     if "embedding" in params:
-        return params["embedding"][x]  # -1, a missing token, is the last row
-    x = x.astype(params["kernel"].dtype)
-    if params["kernel"].shape[0] == 2 * x.shape[-1]:
-        x = jnp.concatenate([without_missing(x), is_observed(x).astype(x.dtype)], axis=-1)
-    return linear(params, x)
+        embedded = params["embedding"][x]  # -1, a missing token, is the last row
+    else:
+        x = x.astype(params["kernel"].dtype)
+        if params["kernel"].shape[0] == 2 * x.shape[-1]:
+            x = jnp.concatenate([without_missing(x), is_observed(x).astype(x.dtype)], axis=-1)
+        embedded = linear(params, x)
+    if context is None:
+        return embedded
+    return embedded + multiply(context.astype(embedded.dtype), params["context"])
 
 
-def embed_into(params: Params, x: Array, layer: Callable[[Array], Array]) -> Array:
-    """Return ``layer(embed(params, x))``, ``[..., out]``, for a layer that acts on the last axis alone.
+def embed_into(params: Params, x: Array, layer: Callable[[Array], Array], context: Array | None = None) -> Array:
+    """Return ``layer(embed(params, x, context))``, ``[..., out]``, for a layer that acts on the last axis alone.
 
     If the vocabulary is no larger than ``x``, as for binary pixels, each token goes through the layer once.
     """
     table = params.get("embedding")
-    if table is None or len(table) > x.size:
-        return layer(embed(params, x))
+    if table is None or len(table) > x.size or context is not None:
+        return layer(embed(params, x, context))
     return layer(table)[x]
 
 
