@@ -65,7 +65,7 @@ def test_the_global_batches_are_the_same_on_any_number_of_processes(processes):
         for p in range(processes)
     ]
     for step, batch in enumerate(alone):
-        assert same(batch, [np.concatenate(leaves) for leaves in zip(*(s[step] for s in shares), strict=True)])
+        assert same(batch, jax.tree.map(lambda *leaves: np.concatenate(leaves), *(s[step] for s in shares)))
 
 
 def test_every_epoch_is_another_permutation_of_all_sequences():

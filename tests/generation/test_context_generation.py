@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.models_under_test import random_params
-from test_context import C, model_of, some_batch
+from helpers.with_context import C, model_of, some_batch
 
 import zf_jax
 from zf_jax import Observation
