@@ -24,7 +24,7 @@ def take(iterator, count):
 
 
 def same(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
 def test_a_token_example_scores_every_element_and_never_the_start_token():
