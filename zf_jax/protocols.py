@@ -66,11 +66,13 @@ class Example(NamedTuple):
       inputs: u, ``[T]`` int32 tokens or ``[T, D]`` float32 frames.
       targets: y, of the same shape.
       input_mask: ``[T]`` float32, 0 where the input is a start token or start frame.
+      context: c, ``[T, C]`` float32, what is given beside each target; None where nothing is.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     input_mask: np.ndarray
+    context: Any = None
 
 
 @runtime_checkable

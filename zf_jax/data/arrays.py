@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zf_jax.batch import mark_missing
+from zf_jax.data.beside import Beside, WithContext, beside_by_place, context_moments, observed_beside
 from zf_jax.data.dataset import DataError, DataSet, Option
 from zf_jax.data.description import DataDescription
 from zf_jax.data.pieces import Piece, in_pieces, in_time
@@ -36,6 +37,8 @@ def from_arrays(
     protocol: DataProtocol = "full",
     normalise: Literal["all", "dimension"] = "all",
     columns: Sequence[str] | None = None,
+    context: Any = None,
+    labels: Any = None,
     name: str = "arrays",
 ) -> DataSet:
     """Return the data set of some sequences, held in memory, and normalised by the training split.
@@ -61,6 +64,10 @@ def from_arrays(
       normalise: by one mean and standard deviation of ``all`` numbers of frames, or by those of each ``dimension``,
         where dimensions have units of their own.
       columns: what each dimension of a frame is called.
+      context: what is given beside each element, real numbers ``[T_i, K]`` of each sequence in the form of ``values``;
+        each of the K is normalised by its own moments in the training split.
+      labels: the label of each sequence, integers ``[N]``; a dict where ``values`` is one.  There are as many classes
+        as ``observation`` says, or one more than the largest label.
       name: what the data set is called.
 
     Raises:
@@ -83,6 +90,7 @@ def from_arrays(
         observation = dataclasses.replace(observation, missing=True)
     if observed is not None:
         splits = _marked(splits, _by_split(observed, lengths))
+    observation = observed_beside(observation, context, labels)
     if observation.kind == "tokens" and protocol == "srnn":
         raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
     tokens = observation.kind == "tokens"
@@ -93,7 +101,11 @@ def from_arrays(
     for rows in splits.values():
         for where, row in rows.items():
             _check_row(where, row, observation, protocol)
-    pieces = {split: [Piece(called[where], row) for where, row in rows.items()] for split, rows in splits.items()}
+    beside = beside_by_place(observation, splits, context, labels)
+    pieces = {
+        split: [Piece(called[where], row, beside=beside[where]) for where, row in rows.items()]
+        for split, rows in splits.items()
+    }
     if split_by == "time":
         cut = [
             in_time(piece, valid_fraction, test_fraction, shortest, where)
@@ -111,6 +123,7 @@ def from_arrays(
         if not any(is_observed(row).any() for row in rows):
             raise DataError("", f"all elements of the {split} split are missing: there is nothing to score")
     normalisation = None if tokens else _moments(by_split["train"], normalise == "dimension", columns)
+    moments = context_moments([piece.beside.context for piece in pieces["train"]])
     gone = sum(int((~is_observed(row)).sum()) for rows in by_split.values() for row in rows)
     if piece_steps:
         for split in list(pieces):
@@ -127,18 +140,27 @@ def from_arrays(
                 protocol,
                 normalisation,
                 [piece.name for piece in pieces[split]],
+                [piece.beside for piece in pieces[split]],
+                moments,
             )
             for split in sorted(pieces, key=_order)
         },
         protocol=protocol,
         normalisation=normalisation,
         columns=None if columns is None else tuple(columns),
+        context_normalisation=moments,
         counts={"missing": gone} if observation.missing else {},
     )
 
 
 def source_of(
-    values: Any, lengths: Any, data: DataSet | DataDescription, *, names: Sequence[str] | None = None
+    values: Any,
+    lengths: Any,
+    data: DataSet | DataDescription,
+    *,
+    names: Sequence[str] | None = None,
+    context: Any = None,
+    labels: Any = None,
 ) -> Source:
     """Return sequences in the unit of ``data`` as a source, normalised by the statistics of ``data``, not by their own.
 
@@ -146,6 +168,8 @@ def source_of(
       values: a list of sequences, each ``[T_i]`` tokens or ``[T_i, D]`` frames, or one padded array.
       lengths: the number of real steps of each row of a padded array ``[N]``; None is all of them.
       names: what each sequence is called.
+      context: what is given beside each element, in its own units and in the form of ``values``.
+      labels: the label of each sequence.
 
     Raises:
       DataError: the sequences are not of the kind of ``data``; the sentence names the sequence by its index.
@@ -157,7 +181,9 @@ def source_of(
         _check_row(where, row, data.observation, data.protocol)
     if names is not None and len(names) != len(rows):
         raise DataError("", f"there are {len(names)} names and {len(rows)} sequences", "give one name a sequence")
-    return _source(list(rows.values()), data.observation, data.protocol, data.normalisation, names)
+    beside = list(beside_by_place(data.observation, {"": rows}, context, labels).values())
+    moments = data.context_normalisation
+    return _source(list(rows.values()), data.observation, data.protocol, data.normalisation, names, beside, moments)
 
 
 def _order(split: str) -> tuple[int, str]:
@@ -301,7 +327,21 @@ def _source(
     observation: Observation,
     protocol: DataProtocol,
     normalisation: Mapping[str, Any] | None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] | None,
+    beside: Sequence[Beside],
+    context_normalisation: Mapping[str, Any] | None,
+) -> Source:
+    """The sequences as the model reads them, and what is given beside them."""
+    found = _elements(rows, observation, protocol, normalisation, names)
+    return WithContext(found, observation, beside, context_normalisation) if observation.context_size else found
+
+
+def _elements(
+    rows: list[np.ndarray],
+    observation: Observation,
+    protocol: DataProtocol,
+    normalisation: Mapping[str, Any] | None,
+    names: Sequence[str] | None,
 ) -> Source:
     sizes = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(sizes) - sizes

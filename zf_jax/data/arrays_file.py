@@ -3,7 +3,8 @@
 An npz file has ``values``, a padded array, its ``lengths`` and, where wanted, each one's ``split``.  ``values`` are
 integers ``[N, T]`` or real numbers ``[N, T, D]``, ``lengths`` ``[N]`` whole numbers, and ``split`` ``[N]`` the words
 train, valid and test; without it a share is drawn by seed.  ``names`` ``[N]`` are words too: what the sequences are
-called.  All are read whole and need no preparing.
+called.  What is given beside them are ``context``, real numbers ``[N, T, K]``, and ``labels``, integers ``[N]``.  All
+are read whole and need no preparing.
 """
 
 from __future__ import annotations
@@ -90,19 +91,25 @@ def load_arrays(
     if given is not None:
         raise DataError(path, f"is an npz file, which has no columns: leave {given} out", "give CSV or Parquet files")
     values, lengths, split, names = read_arrays(path)
+    context, labels = read_context(path)
     options = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "seed": split_seed}
     what = {"missing": missing, "protocol": protocol, "normalise": scale or "all", **dividing}
     try:
         observation = _tokens(values, lengths, num_tokens) if values.ndim == 2 else None
         if split is None:
-            return from_arrays(values, lengths, names=names, observation=observation, **what, **options)
+            beside: Any = {"context": context, "labels": labels}
+            return from_arrays(values, lengths, names=names, observation=observation, **beside, **what, **options)
         parts = _parts(split, values.shape[:1], lengths)
         by_split = {name: values[places] for name, places in parts.items()}
         lengths_by_split = {name: lengths[places] for name, places in parts.items()}
         names = {
             name: [str(place) for place in places] if names is None else names[places] for name, places in parts.items()
         }
-        return from_arrays(by_split, lengths_by_split, names=names, observation=observation, **what)
+        beside = {
+            key: None if rows is None else {name: rows[places] for name, places in parts.items()}
+            for key, rows in (("context", context), ("labels", labels))
+        }
+        return from_arrays(by_split, lengths_by_split, names=names, observation=observation, **beside, **what)
     except DataError as error:
         raise DataError(path, f": {error.what}", *error.remedies) from None
 
@@ -129,6 +136,23 @@ def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, n
         if names is not None and (names.shape != arrays["values"].shape[:1] or names.dtype.kind != "U"):
             raise DataError(path, f"holds names {names.dtype} {list(names.shape)}", "give one text a sequence")
         return arrays["values"], arrays["lengths"], arrays.get("split"), names
+
+
+def read_context(path: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return ``context`` and ``labels`` of an npz file, or of arrays.npz in a folder; None of what the file lacks.
+
+    Raises:
+      DataError: the file is damaged, or does not hold one entry for each of its sequences.
+    """
+    path = os.path.join(path, "arrays.npz") if os.path.isdir(path) else path
+    with open_npz(path) as arrays:
+        number = arrays["values"].shape[:1]
+        found = arrays.get("context"), arrays.get("labels")
+    for name, rows in zip(("context", "labels"), found, strict=True):
+        if rows is not None and (rows.shape[:1] != number or rows.ndim != (3 if name == "context" else 1)):
+            form = "real numbers [N, T, K]" if name == "context" else "integers [N]"
+            raise DataError(path, f"holds {name} {rows.dtype} {list(rows.shape)}, and it must be {form}")
+    return found
 
 
 def _tokens(values: np.ndarray, lengths: np.ndarray, num_tokens: int) -> Observation:

@@ -126,6 +126,8 @@ class DataSet:
       image_shape: (rows, columns) of one sequence, for images.
       vocabulary: the word of every token, by token.
       columns: the name of each dimension of a frame, where the data name them.
+      context_normalisation: ``mean`` and ``std`` of each number of the context, of the training split; None where there
+        is no context.
       counts: counts of data read and left out: files, words outside the vocabulary, samples after the last frame.
     """
 
@@ -141,6 +143,7 @@ class DataSet:
     image_shape: tuple[int, int] | None = None
     vocabulary: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
+    context_normalisation: Mapping[str, Any] | None = None
     counts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -183,6 +186,11 @@ class DataSet:
                 "shortest": int(lengths.min()),
                 "longest": int(lengths.max()),
             }
+        for name in ("context", "labels"):
+            if getattr(self.observation, name):
+                found["observation"][name] = getattr(self.observation, name)
+        if self.context_normalisation is not None:
+            found["context_normalisation"] = dict(self.context_normalisation)
         if self.columns is not None:
             found["columns"] = list(self.columns)
         if self.normalisation is not None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from zf_jax.context import check_given, check_row, context_of
+from zf_jax.data.beside import normalised
 from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.typing import DataProtocol, Observation
 
@@ -28,6 +30,7 @@ class DataDescription:
     image_shape: tuple[int, int] | None = None
     vocabulary: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
+    context_normalisation: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, data: DataSet | DataDescription) -> DataDescription:
@@ -38,7 +41,8 @@ class DataDescription:
         """Return the description as what JSON can hold."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["observation"] = dataclasses.asdict(self.observation)
-        found["normalisation"] = None if self.normalisation is None else dict(self.normalisation)
+        for name in ("normalisation", "context_normalisation"):
+            found[name] = None if found[name] is None else dict(found[name])
         for name in ("image_shape", "vocabulary", "columns"):
             found[name] = None if found[name] is None else list(found[name])
         return found
@@ -67,6 +71,24 @@ class DataDescription:
         scaled = (np.asarray(raw, np.float64) - np.asarray(self.normalisation["mean"])) / self.normalisation["std"]
         return scaled.astype(np.float32)
 
+    def context(self, context: Any = None, labels: Any = None, num_steps: int | None = None) -> np.ndarray | None:
+        """Return what the model reads beside some sequences, ``[B, T, C]``: see ``zf_jax.context_of``.
+
+        Args:
+          context: in its own units, ``[B, T, K]``; None where the data have none.
+          labels: ``[B]``; None where the data have none.
+          num_steps: T, where there are labels alone.
+
+        Raises:
+          ValueError: they are missing, or do not fit.
+        """
+        check_given(self.observation, context, labels)
+        if context is not None:
+            for index, row in enumerate(context):
+                check_row(f"context[{index}]", np.asarray(row), num_steps or len(row), self.observation.context)
+            context = [normalised(row, self.context_normalisation) for row in context]
+        return context_of(self.observation, context, labels, num_steps=num_steps)
+
     def to_own_unit(self, values: Any) -> np.ndarray:
         """Return numbers of the model in the data's own unit; tokens and binary frames unchanged."""
         if self.normalisation is None:
@@ -86,7 +108,9 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
     """Return what tells data from other data of the same shapes (rule A11); a checkpoint keeps it in its config."""
     train = data.split("train")
     words = None if data.vocabulary is None else hashlib.sha256("\n".join(data.vocabulary).encode()).hexdigest()
+    beside = data.context_normalisation
     return {
+        **({} if beside is None else {"context_normalisation": dict(beside)}),
         "normalisation": None if data.normalisation is None else dict(data.normalisation),
         "protocol": data.protocol,
         "training_sequences": len(train),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zf_jax.data.arrays import source_of
-from zf_jax.data.arrays_file import in_names, read_arrays
+from zf_jax.data.arrays_file import in_names, read_arrays, read_context
 from zf_jax.data.dataset import DataError
 from zf_jax.data.description import DataDescription
 from zf_jax.data.prepared.folders import walk
@@ -46,15 +46,18 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
         return _tables(path, data, options)
     if split is None and data.name == "arrays":
         values, lengths, _, names = read_arrays(path)
+        context, labels = read_context(path)
+        names = None if names is None else names.tolist()
         try:
-            return source_of(values, lengths, data, names=None if names is None else names.tolist())
+            return source_of(values, lengths, data, names=names, context=context, labels=labels)
         except DataError as error:
             raise DataError(path, f": {error.what}", *error.remedies) from None
     found = load(data.name, data_dir=path, **options)
     theirs, mine = DataDescription.of(found), data
     if theirs.observation != mine.observation or theirs.protocol != mine.protocol:
         raise DataError(path, f"holds {theirs.observation}, and the run was trained on {mine.observation}")
-    if (theirs.normalisation, theirs.vocabulary) != (mine.normalisation, mine.vocabulary):
+    beside = theirs.context_normalisation != mine.context_normalisation
+    if beside or (theirs.normalisation, theirs.vocabulary) != (mine.normalisation, mine.vocabulary):
         what = "holds data of other statistics than the run's"
         raise DataError(path, what, "leave the split out to read all of them by the run's own")
     return found.split(split or "test")

@@ -7,16 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from zf_jax.data.beside import Beside
 from zf_jax.data.dataset import DataError, Option
 
 
 class Piece(NamedTuple):
-    """Consecutive steps of a sequence, ``values`` ``[T]`` or ``[T, D]``, from step ``begin`` of the sequence ``of``."""
+    """Consecutive steps of a sequence, ``values`` ``[T]`` or ``[T, D]``, from step ``begin`` of the sequence ``of``.
+
+    ``beside`` is what is given beside these steps.
+    """
 
     of: str
     values: np.ndarray
     begin: int = 0
     whole: bool = True
+    beside: Beside = Beside()
 
     @property
     def name(self) -> str:
@@ -25,7 +30,9 @@ class Piece(NamedTuple):
 
     def part(self, begin: int, end: int) -> Piece:
         """Return the steps from ``begin`` to ``end`` of this piece."""
-        return Piece(self.of, self.values[begin:end], self.begin + begin, False)
+        context = None if self.beside.context is None else self.beside.context[begin:end]
+        beside = self.beside._replace(context=context)
+        return Piece(self.of, self.values[begin:end], self.begin + begin, False, beside)
 
 
 def in_time(piece: Piece, valid: float, test: float, shortest: int, where: str) -> dict[str, Piece]:

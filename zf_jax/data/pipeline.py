@@ -54,6 +54,9 @@ def pad(examples: Sequence[Example | None], length: int) -> Batch:
     mask = np.zeros((rows, length), np.float32)
     input_mask = np.zeros((rows, length), np.float32)
     lengths = np.zeros(rows, np.int32)
+    context = None
+    if first.context is not None:
+        context = np.zeros((rows, length, first.context.shape[1]), np.float32)
     for row, example in enumerate(examples):
         if example is None:
             continue
@@ -64,8 +67,10 @@ def pad(examples: Sequence[Example | None], length: int) -> Batch:
         targets[row, :steps] = example.targets
         mask[row, :steps] = 1.0
         input_mask[row, :steps] = example.input_mask
+        if context is not None:
+            context[row, :steps] = example.context
         lengths[row] = steps
-    return Batch(inputs, targets, mask, input_mask, lengths)
+    return Batch(inputs, targets, mask, input_mask, lengths, context)
 
 
 def train_batches(

@@ -61,7 +61,15 @@ class Run:
     config: dict[str, Any]
     data: DataDescription
 
-    def source(self, values: Any, lengths: Any = None, names: list[str] | None = None) -> Source:
+    def source(
+        self,
+        values: Any,
+        lengths: Any = None,
+        names: list[str] | None = None,
+        *,
+        context: Any = None,
+        labels: Any = None,
+    ) -> Source:
         """Return sequences in the data's own unit as the run's model reads them: normalised by the run's statistics.
 
         Args:
@@ -69,17 +77,22 @@ class Run:
             ``[N, T, D]``.
           lengths: the number of real steps of each row of a padded array.
           names: what each sequence is called.
+          context: what is given beside each element, in its own units and in the form of ``values``, where the run's
+            data have a context.
+          labels: the label of each sequence, likewise.
 
         Raises:
           DataError: they are not such as the run was trained on; the sentence names the sequence.
         """
-        return source_of(values, lengths, self.data, names=names)
+        return source_of(values, lengths, self.data, names=names, context=context, labels=labels)
 
     def score(
         self,
         data: Any,
         lengths: Any = None,
         *,
+        context: Any = None,
+        labels: Any = None,
         bound: str = "elbo",
         num_samples: int = 25,
         chunk_size: int = 8,
@@ -93,6 +106,7 @@ class Run:
           data: a ``Source``, whose sequences are taken as they are, or arrays in the data's own unit, as for
             ``source``.
           lengths: of the rows of a padded array.
+          context, labels: what is given beside arrays, as for ``source``; a ``Source`` holds its own.
           bound: ``"elbo"``, ``"iwae"`` or ``"particle"``.
           num_samples: K of the iwae bound, or particles.
           chunk_size: samples held in memory at once.
@@ -104,7 +118,14 @@ class Run:
           DataError: as for ``source``.
           ValueError: an unknown bound, or ``per_step`` with another bound than the ELBO.
         """
-        source = data if isinstance(data, Source) else self.source(data, lengths)
+        if isinstance(data, Source):
+            if context is not None or labels is not None:
+                raise ValueError(
+                    "context and labels belong to arrays: a Source holds what is given beside its sequences"
+                )
+            source = data
+        else:
+            source = self.source(data, lengths, context=context, labels=labels)
         # What a density draws to be evaluated, such as orderings, is of the run's seed.
         prepared = of(self.model).prepare(self.params, seed_key(self.config.get("seed", 0), "evaluation"))
         return score_sequences(
@@ -120,21 +141,39 @@ class Run:
             per_step=per_step,
         )
 
-    def sample(self, num_samples: int, length: int, *, seed: int = 0, first: Any = None) -> Drawn:
+    def sample(
+        self,
+        num_samples: int,
+        length: int,
+        *,
+        seed: int = 0,
+        first: Any = None,
+        context: Any = None,
+        labels: Any = None,
+    ) -> Drawn:
         """Draw sequences of ``length`` steps.
 
         Args:
           first: a real first frame of each sequence, ``[num_samples, D]`` in the data's own unit.  A run of the
             protocol ``srnn`` needs it, since its model never saw a start frame.
+          context: what is given beside each element to be drawn, ``[num_samples, length, K]`` in its own units, where
+            the run's data have a context.
+          labels: the label of each sequence to be drawn, ``[num_samples]``, likewise.
 
         Raises:
-          ValueError: ``first`` is missing.
+          ValueError: ``first``, ``context`` or ``labels`` is missing, or does not fit.
         """
         if self.data.protocol == "srnn" and first is None:
             raise ValueError("the run's protocol gives the first frame: give real ones as first, [num_samples, D]")
         given = None if first is None else jnp.asarray(self.data.normalise(first))
         drawn = generation.sample(
-            self.model, self.params, seed_key(seed), num_samples=num_samples, length=length, first=given
+            self.model,
+            self.params,
+            seed_key(seed),
+            num_samples=num_samples,
+            length=length,
+            first=given,
+            context=self.data.context(context, labels, length),
         )
         values = list(np.asarray(drawn.values))
         if self.data.vocabulary is not None and "<eos>" in self.data.vocabulary:
