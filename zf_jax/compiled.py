@@ -1,4 +1,4 @@
-"""Compile a public function once per shape, also if called outside ``jax.jit``.
+"""Compile a public function once per shape, also if called outside ``jax.jit``, and a step once per settings.
 
 Outside ``jax.jit``, a function with a scan over time builds a new scan at every call; JAX compiles and caches each.
 """
@@ -15,9 +15,12 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import numpy as np
 from jax.core import Tracer
+from jax.sharding import Mesh
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_KEPT: list[Any] = []
 
 
 def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -47,15 +50,42 @@ def compiled_once(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
+def made_once(make: Callable[P, R]) -> Callable[P, R]:
+    """Return ``make`` with its latest 16 results kept: given equal arguments, it returns the same object.
+
+    A second training of the same model then finds its update compiled.  With a mutable argument, ``make`` makes anew.
+    ``forget`` empties what is kept.
+    """
+    signature = inspect.signature(make)
+    kept = functools.lru_cache(maxsize=16, typed=True)(make)
+    _KEPT.append(kept)
+
+    @functools.wraps(make)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        if all(map(cannot_change, given.arguments.values())):
+            return kept(*given.args, **given.kwargs)
+        return make(*args, **kwargs)
+
+    return call
+
+
+def forget() -> None:
+    """Let go of all that ``made_once`` keeps, such as compiled steps."""
+    for kept in _KEPT:
+        kept.cache_clear()
+
+
 def cannot_change(value: Any) -> bool:
-    """Whether a value is None, a number, a string, a function, or a tuple or frozen dataclass of these."""
+    """Whether a value is None, a number, a string, a function, a mesh, or a tuple or frozen dataclass of these."""
     if isinstance(value, tuple):
         return all(map(cannot_change, value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
         frozen = value.__dataclass_params__.frozen  # pyright: ignore[reportAttributeAccessIssue]
         return frozen and all(cannot_change(getattr(value, field.name)) for field in fields)
-    return value is None or isinstance(value, (str, int, float, np.generic, types.FunctionType))
+    return value is None or isinstance(value, (str, int, float, np.generic, types.FunctionType, Mesh))
 
 
 def _is_concrete(leaf: Any) -> bool:

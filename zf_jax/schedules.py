@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import optax
 
+from zf_jax.compiled import made_once
 
+
+@made_once
 def linear_ramp(start: float, end: float, steps: int) -> optax.Schedule:
     """Return a schedule that is linear from ``start`` at update 0 to ``end`` at update ``steps``, then constant.
 
@@ -15,6 +18,7 @@ def linear_ramp(start: float, end: float, steps: int) -> optax.Schedule:
     return optax.linear_schedule(start, end, steps)
 
 
+@made_once
 def cyclical_ramp(start: float, end: float, steps: int, cycles: int) -> optax.Schedule:
     """Return a schedule of ``cycles`` equal cycles over ``steps`` updates, constant at ``end`` after the last cycle.
 
@@ -31,6 +35,7 @@ def cyclical_ramp(start: float, end: float, steps: int, cycles: int) -> optax.Sc
     )
 
 
+@made_once
 def learning_rate(
     peak: float, *, warmup_steps: int = 0, decay_steps: int = 0, final_fraction: float = 0.0
 ) -> optax.Schedule:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from zf_jax.averaging import averaged_params, with_average
 from zf_jax.checks import CheckedStep, check_host_batch, checked
-from zf_jax.compiled import compiled_once
+from zf_jax.compiled import compiled_once, made_once
 from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.objective.gradient import Gradient
@@ -52,6 +52,7 @@ class Schedules(NamedTuple):
         return Weights(*(jnp.asarray(schedule(step), jnp.result_type(float)) for schedule in self))
 
 
+@made_once
 def make_optimizer(
     learning_rate: optax.ScalarOrSchedule, clip_norm: float | None = None, ema_decay: float = 0.0
 ) -> optax.GradientTransformation:
@@ -67,6 +68,14 @@ def init_state(model: Model | Density, optimizer: optax.GradientTransformation, 
     # A buffer each: the train step gives the old state's buffers away, and none may be given away twice.
     step, skipped, in_a_row = (jnp.zeros((), jnp.int32) for _ in range(3))
     return TrainState(step, params, optimizer.init(params), skipped, in_a_row)
+
+
+@made_once
+def make_init(
+    model: Model | Density, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> Callable[[Array], TrainState]:
+    """Compile ``init_state``: ``key -> state``, whole on every device."""
+    return jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=replicated(mesh))
 
 
 def evaluated_params(state: TrainState) -> Params:
@@ -152,6 +161,7 @@ def _updates(optimizer: Any, gradients: Params, state: TrainState, given: dict[s
         ) from error
 
 
+@made_once
 def make_train_step(
     model: Model | Density,
     optimizer: optax.GradientTransformation,
@@ -181,6 +191,7 @@ def make_train_step(
     return CheckedStep(compiled, functools.partial(check_host_batch, model))
 
 
+@made_once
 def make_train_steps(
     model: Model | Density,
     optimizer: optax.GradientTransformation,

@@ -24,8 +24,16 @@ from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
 from zf_jax.runs.build import ConfigError
 from zf_jax.runs.build import build_config_model as build_model_of
-from zf_jax.sharding import check_batch_size, data_mesh, replicated, rows_for
-from zf_jax.training import Schedules, TrainState, init_state, make_optimizer, make_train_step, make_train_steps
+from zf_jax.sharding import check_batch_size, data_mesh, rows_for
+from zf_jax.training import (
+    Schedules,
+    TrainState,
+    init_state,
+    make_init,
+    make_optimizer,
+    make_train_step,
+    make_train_steps,
+)
 from zf_jax.typing import Array, Batch
 
 _OBJECTIVE = (
@@ -168,9 +176,7 @@ def initial_state(experiment: Experiment) -> TrainState:
       UserError: it is larger than the memory; nothing was allocated.
     """
     check_memory(experiment)
-    key = seed_key(experiment.config.seed)
-    everywhere = replicated(experiment.mesh)
-    return jax.jit(lambda k: init_state(experiment.model, experiment.optimizer, k), out_shardings=everywhere)(key)
+    return make_init(experiment.model, experiment.optimizer, experiment.mesh)(seed_key(experiment.config.seed))
 
 
 def units(experiment: Experiment) -> Units:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -11,7 +12,6 @@ import pytest
 
 import zf_jax
 from zf_jax.data import from_arrays
-from zf_jax.fitting import loop
 from zf_jax.fitting.result import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
@@ -33,15 +33,6 @@ OPTIMIZER = zf_jax.make_optimizer(0.05, 100.0)
 def data(splits=("train", "valid")):
     rows = np.random.default_rng(0).integers(0, 3, (24, 5))
     return from_arrays({name: rows if name == "train" else rows[:8] for name in splits}, observation=OBSERVATION)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_once():
-    """One compilation for all calls of these tests that train alike."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("make_train_step", "make_eval_step"):
-            patch.setattr(loop, name, functools.cache(getattr(loop, name)))
-        yield
 
 
 def fit(settings=SETTINGS, **options):
@@ -71,6 +62,22 @@ def test_the_history_has_a_line_a_log_and_a_line_a_validation():
     elbos = {line["step"]: line["elbo_nats_per_sequence"] for line in found.history if line["split"] == "valid"}
     assert found.best == max(elbos.items(), key=lambda item: item[1])
     assert {"loss", "grad_norm", "kl_temperature", "skipped_updates"} <= found.history[0].keys()
+
+
+def test_a_second_training_of_an_equal_model_compiles_nothing():
+    whole()
+    compiled = []
+
+    def listen(name, seconds, **_):
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    again = zf_jax.fit(dataclasses.replace(MODEL), data(), SETTINGS, optimizer=zf_jax.make_optimizer(0.05, 100.0))
+    first, second = len(compiled), fit(objective=zf_jax.Objective(free_nats=0.5))
+    assert first == 0 < len(compiled)
+    same(again.state, whole().state)
+    assert second.history[0]["loss"] != again.history[0]["loss"]
 
 
 def test_a_state_goes_on_to_the_same_end_and_is_left_whole():

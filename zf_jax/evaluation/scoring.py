@@ -19,6 +19,7 @@ from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import seed_key
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.checks import CheckedStep, check_batch
+from zf_jax.compiled import made_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.densities.stepwise import of
 from zf_jax.density import Density, needs_steps
@@ -34,6 +35,7 @@ from zf_jax.typing import Array, Batch, Params, clean
 BOUNDS = ("elbo", "iwae", "particle")
 
 
+@made_once
 def make_eval_step(
     model: Model | Density,
     mesh: Mesh,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 
 from zf_jax.bounds.importance import step_terms
 from zf_jax.bounds.noise import seed_key
+from zf_jax.compiled import made_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.data.sources import names_of
 from zf_jax.densities import of
@@ -21,7 +23,7 @@ from zf_jax.evaluation.units import Units, summarise
 from zf_jax.models.base import Model
 from zf_jax.protocols import Source
 from zf_jax.sharding import by_row, data_mesh, global_batch, replicated, rows_for, to_host
-from zf_jax.typing import Array, Params
+from zf_jax.typing import Array, Batch, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +121,7 @@ def score_sequences(
 
 def _each_step(model: Any, params: Params, source: Source, key: Array, batch_size: int, mesh: Mesh) -> list[np.ndarray]:
     """What every step adds to the ELBO, with the noise with which the ELBO was scored."""
-    everywhere, rows = replicated(mesh), by_row(mesh)
-
-    def each_step(params, batch, key, indices):
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-        terms = step_terms(model, params, batch, keys)
-        return terms.emission_log_prob - terms.kl
-
-    compiled = jax.jit(each_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)
+    compiled = _compiled_each_step(model, mesh)
     found: list[np.ndarray] = [np.zeros(0)] * len(source)
     for indices, batch in eval_batches(source, batch_size=rows_for(batch_size, mesh)):
         placed, places = global_batch((batch, np.maximum(indices, 0).astype(np.uint32)), mesh)
@@ -134,3 +129,15 @@ def _each_step(model: Any, params: Params, source: Source, key: Array, batch_siz
         for row in np.flatnonzero(indices >= 0):
             found[indices[row]] = added[row, : batch.lengths[row]]
     return found
+
+
+@made_once
+def _compiled_each_step(model: Any, mesh: Mesh) -> Callable[[Params, Batch, Array, Array], Array]:
+    everywhere, rows = replicated(mesh), by_row(mesh)
+
+    def each_step(params, batch, key, indices):
+        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+        terms = step_terms(model, params, batch, keys)
+        return terms.emission_log_prob - terms.kl
+
+    return jax.jit(each_step, in_shardings=(everywhere, rows, everywhere, rows), out_shardings=rows)

@@ -24,7 +24,7 @@ from zf_jax.models.base import Model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
 from zf_jax.sharding import any_process, check_batch_size, data_mesh, replicated
-from zf_jax.training import Schedules, TrainState, init_state, make_optimizer
+from zf_jax.training import Schedules, TrainState, make_init, make_optimizer
 from zf_jax.typing import Params
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object without a repr of its own, another in every process
@@ -115,8 +115,7 @@ def fit(
 
 def _first_state(model: Model | Density, optimizer: Any, seed: int, params: Params | None, mesh: Mesh) -> TrainState:
     """The state before the first update, on every device, from the model's own parameters or from those given."""
-    begin = jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=replicated(mesh))
-    state = begin(seed_key(seed))
+    state = make_init(model, optimizer, mesh)(seed_key(seed))
     if params is None:
         return state
     mine, given = _shapes(state.params), _shapes(params)
