@@ -53,23 +53,6 @@ def _double_precision(request):
         yield
 
 
-@pytest.fixture(autouse=True)
-def _compiled_as_patched(request):
-    """A step that was compiled before a test changed the code is not the step of that code, nor the other way round."""
-    patched = "monkeypatch" in request.fixturenames
-    if patched:
-        _forget()
-    yield
-    if patched:
-        _forget()
-
-
-def _forget():
-    from zf_jax.compiled import forget
-
-    forget()
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _bounded_memory():
     """Forget compiled programs after a module once they fill the memory: a worker would else hold 5 GiB at the end."""
@@ -78,5 +61,7 @@ def _bounded_memory():
     if statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > _MOST_MEMORY:
         import jax
 
-        _forget()
+        from zf_jax.compiled import forget
+
+        forget()
         jax.clear_caches()

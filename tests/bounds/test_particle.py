@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.models_under_test import (
     KINDS,
     LATENT_NAMES,
@@ -142,7 +143,7 @@ def test_resampling_without_restarting_the_weights_is_found(monkeypatch):
     assert abs(p.mean() - 1.0) > 4 * p.std(ddof=1) / len(p) ** 0.5
 
 
-@pytest.mark.parametrize("name", LATENT_NAMES)
+@pytest.mark.parametrize("name", few(LATENT_NAMES, "zforcing", "vrnn"))
 def test_it_is_iwae_where_it_never_resamples(name):
     model = small(name, "frames")
     params, batch = random_params(model, spread=0.2), random_batch(KINDS["frames"][0], LENGTHS, 6)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
 from helpers.all_sequences import from_the_prior, tame
+from helpers.few import few
 from helpers.linear_gaussian_models import D, Z
 from helpers.models_under_test import NAMES, random_noise, random_params
 from reference import brute_force
@@ -79,7 +80,7 @@ def test_under_the_exact_posterior_every_weight_is_the_likelihood_of_what_was_ob
 # Against sums and Monte Carlo -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "rnn"))
 def test_the_probabilities_of_all_observed_values_sum_to_one(name):
     """For each draw of z from the prior, of T = 3 steps whose second is missing."""
     model = model_of(name, BITS, "bernoulli")

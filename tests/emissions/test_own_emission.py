@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small
 from scipy import stats
 
@@ -105,7 +106,7 @@ def traced_generation(model, batch):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "rnn"))
 def test_an_own_head_runs_in_every_model_also_where_types_are_promoted_by_hand_alone(name):
     with jax.numpy_dtype_promotion("strict"):
         found = traced(small(name, "frames", emission=Laplace(FRAMES)), random_batch(FRAMES))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
+from helpers.few import few
 from helpers.models_under_test import KINDS, NAMES, random_batch, random_params, small, take
 
 from zf_jax import bounds
@@ -33,7 +34,7 @@ def case(name):
     return model, random_params(model, spread=0.1), random_batch(FRAMES, LENGTHS, 6), keys, look
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "vrnn", "rnn"))
 def test_figures_against_direct_computation(name):
     model, params, batch, keys, look = case(name)
     result = summarise_latents([look(params, batch, keys)])

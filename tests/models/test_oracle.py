@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
+from helpers.few import few
 from helpers.linear_gaussian_models import D, Z
 from helpers.models_under_test import LATENT_NAMES, NAMES, random_noise, targets_batch
 from reference import brute_force
@@ -92,7 +93,7 @@ def test_under_the_exact_posterior_every_weight_is_the_likelihood(name):
         np.testing.assert_allclose(bounds.elbo(linear.build(name), params, batch, jax.random.key(0)), exact, **CLOSE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn"))
 def test_a_leak_is_found(name):
     matrices, targets = linear.random_linear(), frames()
     latents = np.zeros((*targets.shape[:2], 0)) if name == "rnn" else posterior_draws(name, matrices, targets)[0]
@@ -126,7 +127,7 @@ def test_the_model_s_own_posterior_can_be_exact(name):
     assert weights.std(axis=0).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", LATENT_NAMES)
+@pytest.mark.parametrize("name", few(LATENT_NAMES, "zforcing", "storn"))
 def test_bounds_climb_to_the_likelihood_and_stay_below(name):
     """With a posterior that is wrong, but not narrow: IWAE climbs, both estimates of p(x) are unbiased."""
     matrices, targets = linear.separable(name), frames(1)

@@ -166,7 +166,7 @@ def test_bag_of_words_against_numpy():
 
 def test_bag_of_words_trains_its_head_and_the_posterior():
     settings = Objective(bag_of_words_weight=2.0)
-    model, params, batch, noise, _, slope = case("srnn", settings)
+    model, params, batch, noise, _, slope = case("storn", settings)
     (loss, metrics), gradient = slope(params, batch, noise)
     features = model.encode(params, batch)
     latents = unroll(model, params, features, noise[0])[1].latent
@@ -174,8 +174,8 @@ def test_bag_of_words_trains_its_head_and_the_posterior():
     np.testing.assert_allclose(loss, -metrics["elbo_nats_per_sequence"] - 2.0 * bag, **CLOSE)
     assert largest(gradient["bag_of_words"]) > 1e-3
     with pytest.raises(ValueError, match="bag_of_words"):
-        loss_and_metrics(small("srnn", "words"), case("srnn")[1], batch, None, Weights(), settings, noise=noise)
-    for name, kind in (("srnn", "frames"), ("rnn", "words")):
+        loss_and_metrics(small("storn", "words"), case("storn")[1], batch, None, Weights(), settings, noise=noise)
+    for name, kind in (("storn", "frames"), ("rnn", "words")):
         with pytest.raises(ValueError, match="tokens and a model with latents"):
             trainable(small(name, kind), settings)
 
@@ -246,7 +246,7 @@ def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "vrnn" else pytest.mark.slow) for name in LATENT_NAMES]
+    "name", [pytest.param(name, marks=() if name == "storn" else pytest.mark.slow) for name in LATENT_NAMES]
 )
 def test_doubly_reparametrised_with_one_sample_leaves_out_the_score(name):
     """K = 1: the plain gradient is the doubly reparametrised one minus d log q(z) / dphi at fixed z, exactly."""
