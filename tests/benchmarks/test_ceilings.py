@@ -55,6 +55,7 @@ def test_a_flag_that_xla_refuses_is_a_recorded_failure(monkeypatch):
     assert all("xla_no_such_flag" in one["failed"] for one in found)
 
 
+@pytest.mark.slow
 def test_the_loop_is_measured_beside_the_bare_step(tmp_path):
     sizes = {"rnn_dim": 8, "latent_dim": 2, "mlp_dim": 8, "embed_dim": 4}
     flags = [f"--config.model.{name}={value}" for name, value in sizes.items()]
@@ -68,6 +69,7 @@ def test_the_loop_is_measured_beside_the_bare_step(tmp_path):
     assert 0 < row["bare_ms"] < row["loop_ms"] * 3
 
 
+@pytest.mark.slow
 def test_memory_of_a_bound_grows_with_what_is_held_at_once(tmp_path):
     path = tmp_path / "memory.json"
     memory.main(["--quick", f"--json={path}"])

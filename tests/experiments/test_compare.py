@@ -104,6 +104,7 @@ def test_a_run_of_another_length_is_no_part_of_the_comparison(rows, tmp_path):
         comparison.compare(shorter, tmp_path, **short)
 
 
+@pytest.mark.slow
 def test_a_mass_stands_beside_baselines_of_masses_and_not_beside_densities(audio, tmp_path):
     config, data = audio[0].copy_and_resolve_references(), audio[1]
     config.model.update(rnn_dim=4, latent_dim=2, mlp_dim=4, embed_dim=4, num_components=2, levels=256)
