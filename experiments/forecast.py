@@ -4,7 +4,8 @@ Run a particle filter over the prefix of each sequence, with proposals from the 
 prefix alone, and draw the next --steps steps from the model.  Print the CRPS, the share of true values inside central
 intervals, and the ELBO per step of the same sequences, as one JSON object on the last line.  Write mean and quantiles
 of the draws and the true values into WORKDIR/forecast, or into --out, as SPLIT.npz, SPLIT.csv and a fan chart,
-SPLIT.png.
+SPLIT.png.  --season=12 adds the scores of the seasonal naive forecast, the number of 12 steps before and the changes
+over 12 steps of the prefix.
 
 Numbers are in the unit of the data; two tokens are the numbers 0 and 1.  More than two tokens have no order: the draws
 are written instead (text data as text), with the share of draws that equal the true token.
@@ -29,6 +30,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data; t
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 64, "Number of evenly spaced sequences; 0 for all.", 0)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 100, "Number of draws per sequence.", 2)
 _NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of particles of the filter.", 1)
+_SEASON = flags.DEFINE_integer("season", 0, "Steps of a season, for the seasonal naive forecast; 0 for none.", 0)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 
@@ -46,6 +48,7 @@ def main() -> None:
         num_sequences=_NUM_SEQUENCES.value,
         num_samples=_NUM_SAMPLES.value,
         num_particles=_NUM_PARTICLES.value,
+        season=_SEASON.value,
         seed=_SEED.value,
         checkpoint=_CHECKPOINT.value,
         out=_OUT.value,

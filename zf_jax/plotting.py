@@ -150,7 +150,7 @@ def draw_fans(fans: Sequence[Fan], data: Any, path: Path) -> None:
     dimensions = min(3, lines[0].given.shape[1])
     figure = Figure(figsize=(4.0 * len(lines), 1.9 * dimensions + 0.5), layout="constrained")
     grid = figure.subplots(dimensions, len(lines), squeeze=False, sharex="col")
-    for column, fan in zip(grid.T, lines, strict=True):
+    for place, (column, fan) in enumerate(zip(grid.T, lines, strict=True)):
         before = np.arange(len(fan.given))
         after = len(fan.given) + np.arange(fan.quantiles.shape[1])
         for dimension, axes in enumerate(column):
@@ -161,6 +161,8 @@ def draw_fans(fans: Sequence[Fan], data: Any, path: Path) -> None:
             axes.plot(before, fan.given[:, dimension], color="0.5", linewidth=0.8, label="given")
             axes.plot(after, fan.truth[:, dimension], color="black", linewidth=0.8, label="what came")
             axes.grid(alpha=0.3)
+            if data.columns is not None and place == 0:
+                axes.set_ylabel(data.columns[dimension], fontsize=8)
         column[0].set_title(fan.title, fontsize=8)
         column[-1].set_xlabel("sample" if sound else data.units)
     grid[0, 0].legend(fontsize=7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from zf_jax.data.sources import names_of
 from zf_jax.density import Density
 from zf_jax.evaluation.crps import covered, crps
 from zf_jax.evaluation.forecast import forecast
+from zf_jax.evaluation.seasonal import seasonal_naive
 from zf_jax.evaluation.units import summarise
 from zf_jax.memory import physical_memory
 from zf_jax.protocols import Example, Source
@@ -57,6 +58,7 @@ def forecast_run(
     num_sequences: int = 64,
     num_samples: int = 100,
     num_particles: int = 100,
+    season: int = 0,
     seed: int = 0,
     checkpoint: str = "best",
     out: str | None = None,
@@ -69,6 +71,7 @@ def forecast_run(
     Args:
       prefix: steps given of each sequence, or their share if below 1.
       steps: to forecast.
+      season: steps of a season, to hold the seasonal naive forecast of the same numbers beside the model's; 0 does not.
       out: the folder to write into in place of ``workdir/forecast``.
       report: called with the scores before anything is written.
 
@@ -78,6 +81,8 @@ def forecast_run(
     run = opened_run(workdir, checkpoint, data_dir)
     if isinstance(run.model, Density):
         raise UserError(f"{run.config['model']['name']} is a density of whole items, which has no steps to forecast")
+    if season and run.data.normalisation is None:
+        raise UserError(f"--season={season} needs data of real numbers: leave it out")
     source = subsample(sequences(run, split, data_dir), num_sequences)
     found = draw(run, source, prefix, steps, num_samples, num_particles, seed)
     bound = run.score(source, seed=seed)
@@ -90,7 +95,8 @@ def forecast_run(
         "num_samples": num_samples,
         "num_particles": num_particles,
         "elbo_nats_per_step": summarise(bound.totals)["nats_per_step"],
-        **(scores(found) if _is_ordered(run) else token_scores(found)),
+        **(scores(found, run.data.columns) if _is_ordered(run) else token_scores(found)),
+        **(beside_season(found, season, seed, run.data.columns) if season else {}),
         "model": run.config["model"]["name"],
         "data": run.data.name,
         "step": run.step,
@@ -159,8 +165,8 @@ def draw(
     )
 
 
-def scores(found: Forecasts) -> dict[str, Any]:
-    """Return the CRPS and the coverage, of all numbers that came and by step ahead."""
+def scores(found: Forecasts, columns: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the CRPS and the coverage, of all numbers that came, and the CRPS by step ahead and by named column."""
     draws = np.moveaxis(found.draws, 1, 0).astype(np.float64)
     truth, came = found.truth, np.isfinite(found.truth)
     each = np.where(came, crps(draws, np.where(came, truth, 0.0)), np.nan)
@@ -169,12 +175,41 @@ def scores(found: Forecasts) -> dict[str, Any]:
         "crps": float(np.nanmean(each)),
         "crps_by_step": [float(x) for x in _nanmean(each, axes)],
     }
+    if columns is not None:
+        by_column = _nanmean(each, tuple(range(each.ndim - 1)))
+        result["crps_by_column"] = dict(zip(columns, by_column.tolist(), strict=True))
     if np.isin(truth[came], (0, 1)).all():
         return result  # of two values the central interval nearly always holds both
     for level in (0.5, 0.9):
         inside = np.where(came, covered(draws, np.where(came, truth, 0.0), level), np.nan)
         result[f"coverage_{level:.0%}".replace("%", "")] = float(np.nanmean(inside))
     return result
+
+
+def beside_season(
+    found: Forecasts, season: int, seed: int, columns: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the scores of the seasonal naive forecast, and the model's CRPS of the same numbers.
+
+    Raises:
+      UserError: the beginnings are too short for a season.
+    """
+    _, number, steps, *_ = found.draws.shape
+    naive = np.stack(
+        [
+            seasonal_naive(given, steps=steps, season=season, num_samples=number, seed=seed + row)
+            for row, given in enumerate(found.given)
+        ]
+    )
+    truth = np.where(np.isfinite(naive).all(axis=1), found.truth, np.nan)
+    if not np.isfinite(truth).any():
+        longest = max(map(len, found.given))
+        raise UserError(f"--season={season} has no change over a season in beginnings of {longest} steps: give more")
+    figures = scores(found._replace(draws=naive, truth=truth), columns)
+    figures.pop("crps_by_step")
+    of_model = scores(found._replace(truth=truth))["crps"]
+    compared = {"season": season, "num_compared": int(np.isfinite(truth).sum()), "crps_of_model": of_model}
+    return {"seasonal_naive": compared | figures}
 
 
 def token_scores(found: Forecasts) -> dict[str, Any]:
@@ -230,7 +265,7 @@ def _write(run: Run, found: Forecasts, path: Path) -> None:
                     found.places[row],
                     "" if found.names is None else found.names[row],
                     step + 1,
-                    rest[0] if rest else 0,
+                    0 if not rest else rest[0] if run.data.columns is None else run.data.columns[rest[0]],
                     mean[at],
                     *quantiles[(slice(None), *at)],
                     "" if np.isnan(truth) else truth,
