@@ -28,9 +28,7 @@ def sequences(number: int = 400, seed: int = 0) -> list[np.ndarray]:
 def main(num_updates: int = 300) -> dict[str, Any]:
     """Train a small Z-Forcing model on the sequences, and return the summary of its test split."""
     data = from_arrays(sequences())  # checked, divided into train, valid and test, and normalised
-    model = zf_jax.build_model(
-        "zforcing", data.observation, emission="gaussian", rnn_dim=32, latent_dim=4, mlp_dim=32, embed_dim=16
-    )
+    model = zf_jax.build_model("zforcing", data, rnn_dim=32, latent_dim=4, mlp_dim=32, embed_dim=16)
     optimizer = zf_jax.make_optimizer(3e-3, clip_norm=1.0)
     state = zf_jax.init_state(model, optimizer, jax.random.key(0))
     batches = train_batches(data.split("train"), batch_size=32, seed=0)

@@ -20,7 +20,9 @@ from experiments.lib.processes import define_distributed_flags, join_processes
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "test", "Split to score: train, valid, test or another split of the data.")
-_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle; the printed KL is always the one-sample ELBO's.")
+_BOUND = flags.DEFINE_enum(
+    "bound", "elbo", ["elbo", "iwae", "particle"], "The bound; the printed KL is always the one-sample ELBO's."
+)
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 25, "Samples K of the IWAE bound, or particles; the ELBO takes one sample."
 )

@@ -18,7 +18,7 @@ from experiments.lib import cli
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "Split to score: test by default, all with --data_dir.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to score; the run's own by default.")
-_BOUND = flags.DEFINE_string("bound", "elbo", "elbo, iwae or particle.")
+_BOUND = flags.DEFINE_enum("bound", "elbo", ["elbo", "iwae", "particle"], "The bound.")
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples", 25, "Samples K of the IWAE bound, or particles; the ELBO takes one sample."
 )

@@ -94,7 +94,7 @@ def config_flags_for(remedy: Remedy) -> str:
             return f"pass the {kind} of {name} with --config.data.dir={_PLACES[kind]}{then and ' ' + then}"
         case Prepare(name, fetches):
             does = "fetches it" if fetches else "prepares it"
-            return f"python -m experiments.prepare_data --name={name} --data_dir=DIR {does}"
+            return f"zf_jax prepare_data --name={name} --data_dir=DIR {does}"
         case Directory():
             return "choose another folder with --config.data.cache_dir=DIR or the environment variable ZF_JAX_CACHE"
     return in_python(remedy)

@@ -82,7 +82,7 @@ def latent_figures(
             f"--num_sequences must be at least 0, --num_mutual 0 or at least 2, not {num_sequences} and {num_mutual}"
         )
     if jax.process_count() > 1:
-        raise UserError("experiments.diagnose runs in one process: start it without the distributed flags")
+        raise UserError("zf_jax diagnose runs in one process: start it without the distributed flags")
     experiment, params = run.experiment, run.state.params
     model, data, key = experiment.model, experiment.data, seed_key(seed)
     source = subsample(data.split(split), num_sequences)

@@ -115,7 +115,7 @@ def read_config(workdir: str) -> Any:
     path = Path(workdir)
     found = _stored(path)
     if found is None:
-        raise UserError(f"there is no run in {workdir}: train one there first, with experiments.train")
+        raise UserError(f"there is no run in {workdir}: train one there first, with zf_jax train")
     return ConfigDict(found)
 
 
@@ -199,7 +199,7 @@ def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None)
         config.data.dir = data_dir
     with Checkpoints(workdir, create=False, warn=warn) as checkpoints:
         if checkpoints.latest_step is None:
-            raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with experiments.train")
+            raise UserError(f"the run in {workdir} has no checkpoint yet; train it first, with zf_jax train")
         # Batches are shared by all devices here, so a size that suited training need not suit this machine.
         experiment = build(config, any_batch_size=True)
         try:

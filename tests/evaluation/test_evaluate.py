@@ -81,3 +81,8 @@ def test_units_of_probabilities_do_not_hang_on_the_unit_of_the_data():
 def test_what_makes_no_sense_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         evaluate(**options)
+
+
+def test_what_is_no_split_is_refused_by_its_type():
+    with pytest.raises(TypeError, match=r"one split.*not DataSet"):
+        zf_jax.evaluate(*model_and_params(), data())

@@ -69,5 +69,5 @@ def test_no_remedy_of_a_run_is_a_flag_that_its_programs_lack():
     assert (
         run_flags_for(Option("split_by", "file", "to divide")) == "train another run with --config.data.split_by=file"
     )
-    assert "experiments.prepare_data --name=mnist" in run_flags_for(Prepare("mnist"))
+    assert "zf_jax prepare_data --name=mnist" in run_flags_for(Prepare("mnist"))
     assert "--" not in run_flags_for(Directory())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small
 
+from zf_jax.data import from_arrays
 from zf_jax.models import MODELS, build_model
 from zf_jax.models.base import unroll
 from zf_jax.nn import chunked_softmax
@@ -128,3 +129,14 @@ def test_an_unknown_model_is_refused():
         build_model("transformer", Observation("frames", 2))
     with pytest.raises(ValueError, match="prior"):
         build_model("vrnn", Observation("frames", 2), emission="gaussian", prior="flat")
+
+
+def test_a_model_of_a_data_set_has_its_observation_and_its_emission():
+    sizes = {"rnn_dim": 3, "latent_dim": 2, "mlp_dim": 3, "embed_dim": 2}
+    frames = from_arrays({"train": [np.ones((4, 2)), np.zeros((3, 2))]})
+    words = from_arrays({"train": [np.array([0, 4, 1])]}, observation=Observation("tokens", 5))
+    for data, emission in ((frames, "gaussian"), (words, "categorical")):
+        assert build_model("vrnn", data, **sizes) == build_model("vrnn", data.observation, emission=emission, **sizes)
+    assert build_model("vrnn", frames, emission="gmm", **sizes).emission.num_components
+    with pytest.raises(TypeError, match="or a data set, not tuple"):
+        build_model("vrnn", (2,), **sizes)

@@ -125,8 +125,12 @@ def evaluate(
       integer grid, and the figures of ``summarise``.
 
     Raises:
+      TypeError: ``source`` is no split.
       ValueError: an unknown bound, or a number of samples, a chunk or a batch size that makes no sense.
     """
+    if not (hasattr(source, "lengths") and hasattr(source, "__getitem__")):
+        made = "data.split('test') of a data set; zf_jax.data.from_arrays makes a data set of arrays"
+        raise TypeError(f"source must be one split, such as {made}, not {type(source).__name__}")
     for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")

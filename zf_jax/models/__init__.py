@@ -24,13 +24,15 @@ MODELS: dict[str, type[Model]] = {
 }
 
 
-def build_model(name: str, observation: Observation, **options: Any) -> Model:
-    """The model called ``name`` for this kind of observation.
+def build_model(name: str, observation: Any, **options: Any) -> Model:
+    """Build the model called ``name`` for this kind of observation.
 
     Args:
+      observation: an ``Observation``; or a data set, whose observation and default emission are taken.
       options: fields of the model's class.
 
     Raises:
+      TypeError: ``observation`` is neither.
       ValueError: an unknown model, an unknown option, or a value that it refuses.
     """
     if name not in MODELS:
@@ -40,6 +42,11 @@ def build_model(name: str, observation: Observation, **options: Any) -> Model:
     for option in options:
         if option not in known:
             raise ValueError(f"the model {name!r} has no option {option!r}; it has {', '.join(known)}")
+    if not isinstance(observation, Observation):
+        data = observation
+        if not isinstance(getattr(data, "observation", None), Observation):
+            raise TypeError(f"observation must be a zf_jax.Observation or a data set, not {type(data).__name__}")
+        observation, options = data.observation, {"emission": data.default_emission, **options}
     return model(observation=observation, **options)
 
 

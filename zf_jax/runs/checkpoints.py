@@ -48,7 +48,7 @@ class Checkpoints:
         self.directory, self._warn = Path(workdir).absolute() / "checkpoints", warn
         if not create and not self.directory.is_dir():
             raise CheckpointError(
-                f"there is no run in {workdir}: it has no checkpoints; train one there first, with experiments.train"
+                f"there is no run in {workdir}: it has no checkpoints; train one there first, with zf_jax train"
             )
         self._writer = Writer(self.directory, warn, keep_every) if create else None
 

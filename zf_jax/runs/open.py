@@ -194,7 +194,7 @@ def open_run(
     """Open the run in a folder: build its model and read its parameters, whose digests are checked.
 
     Args:
-      workdir: the folder that ``experiments.train`` or ``zf_jax.fit`` wrote.
+      workdir: the folder that ``zf_jax train`` or ``zf_jax.fit`` wrote.
       checkpoint: ``"best"``, of the best validation ELBO, or ``"latest"``.
       model: of a run of ``zf_jax.fit``, which keeps no config to build the model from.
       data_dir: where the data lie; read only where the run is older than descriptions of data.
@@ -225,7 +225,7 @@ def open_run(
 
         found = checkpoints.newest(checkpoint, read)
     if found is None:
-        raise RunError(f"the run in {path} has no checkpoint yet; train it first, with experiments.train")
+        raise RunError(f"the run in {path} has no checkpoint yet; train it first, with zf_jax train")
     return found[0]
 
 
@@ -251,7 +251,7 @@ def _description_of_old(path: Path, config: dict[str, Any], data_dir: str | None
     except DataError as error:
         raise RunError(
             f"the run in {path} is older than descriptions of data, and its data cannot be loaded ({error.fact}): pass "
-            "their folder as data_dir, or train it one update further with experiments.train"
+            "their folder as data_dir, or train it one update further with zf_jax train"
         ) from error
     if config.get("data_fingerprint") not in (None, fingerprint(data)):
         raise RunError(f"the data in {folder} are not those that the run in {path} was trained on: pass their folder")
