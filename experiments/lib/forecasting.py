@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from experiments.lib.cli import UserError, finite, progress, warn, write_json
+from experiments.lib.context import context_of_steps
 from experiments.lib.sequence_scoring import opened_run, sequences
 from zf_jax import plotting
 from zf_jax.bounds.noise import seed_key
@@ -140,12 +141,14 @@ def draw(
         examples = [source[int(row)] for row in rows]
         cut = [_cut(example, int(given[row])) for example, row in zip(examples, rows, strict=True)]
         filled = [*cut, *[cut[0]] * (_ROWS - len(cut))]  # one compiled shape
+        context = context_of_steps(examples, given[rows].tolist(), steps)  # of the future, which is given
         keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(np.resize(rows, _ROWS).astype(np.uint32))
         drawn = forecast(
             run.model,
             run.params,
             pad(filled, longest),
             keys,
+            context=None if context is None else np.resize(context, (_ROWS, *context.shape[1:])),
             length=steps,
             num_samples=num_samples,
             num_particles=num_particles,
@@ -232,7 +235,8 @@ def _is_ordered(run: Run) -> bool:
 
 
 def _cut(example: Example, length: int) -> Example:
-    return Example(example.inputs[:length], example.targets[:length], example.input_mask[:length])
+    context = None if example.context is None else example.context[:length]
+    return Example(example.inputs[:length], example.targets[:length], example.input_mask[:length], context)
 
 
 def _write(run: Run, found: Forecasts, path: Path) -> None:

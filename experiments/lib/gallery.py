@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.lib.context import context_of_steps
 from experiments.lib.experiment import Experiment, prepared
 from experiments.lib.midi import write_midi
 from zf_jax import generation, plotting
@@ -55,18 +56,35 @@ class Gallery:
         model, real, given = experiment.model, self.real, self.given
         # Under the srnn protocol a model is not trained on a start frame, so samples begin from real first frames.
         first = real.inputs[jnp.arange(count) % len(examples), 0] if self.data.protocol == "srnn" else None
-        half = Batch(*(leaf[:, :given] for leaf in real[:4]), lengths=jnp.full_like(real.lengths, given))
+        half = Batch(
+            *(leaf[:, :given] for leaf in real[:4]),
+            lengths=jnp.full_like(real.lengths, given),
+            context=None if real.context is None else real.context[:, :given],
+        )
+        # Samples are drawn with the context of the real sequences beside which they are shown.
+        beside = [examples[index % len(examples)] for index in range(count)]
+        of_samples = context_of_steps(beside, [0] * count, length or longest)
+        of_rest = context_of_steps(examples, [given] * len(examples), max(longest - given, 1))
 
         @jax.jit  # compiled once for all validations, because the key is an argument
         def generate(params, key):
             keys = jax.random.split(key, 2 + _COMPLETIONS)
             completed = [
-                generation.continue_prefix(model, params, half, k, length=max(longest - given, 1), **how)
+                generation.continue_prefix(
+                    model, params, half, k, length=max(longest - given, 1), context=of_rest, **how
+                )
                 for k in keys[2:]
             ]
             return (
                 generation.sample(
-                    model, params, keys[0], num_samples=count, length=length or longest, first=first, **how
+                    model,
+                    params,
+                    keys[0],
+                    num_samples=count,
+                    length=length or longest,
+                    first=first,
+                    context=of_samples,
+                    **how,
                 ),
                 generation.reconstruct(model, params, real, keys[1]),
                 completed,

@@ -54,6 +54,8 @@ def interpolate(
     model, data = run.experiment.model, run.experiment.data
     if model.latent_dim == 0 or isinstance(model, Density):
         raise UserError(f"{run.experiment.config.model.name} has no latents of steps to interpolate between")
+    if model.observation.context_size:
+        raise UserError(f"{data.name} has a context, and between two sequences there is none to decode with")
     if num_points < 2:
         raise UserError(f"--num_points must be at least 2, not {num_points}")
     source = data.split(split)

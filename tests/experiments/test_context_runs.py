@@ -1,0 +1,104 @@
+"""From arrays with context and labels to a trained run: what it learns from them, and what programs draw given them."""
+
+from __future__ import annotations
+
+import numpy as np
+import optax
+import pytest
+from helpers.models_under_test import random_params
+from helpers.saved_runs import arrays_config, save_run, write_frames
+
+import zf_jax
+from experiments.lib import forecasting, interpolation
+from experiments.lib.cli import UserError
+from experiments.lib.context import context_of_steps
+from experiments.lib.gallery import Gallery
+from experiments.lib.sequence_scoring import sequences
+from zf_jax.data import DataError, from_arrays
+from zf_jax.protocols import Example
+
+T = 6
+
+
+def some_series(number=60, seed=0):
+    """Series that are their covariate, in another unit, and five more where the label is 1."""
+    rng = np.random.default_rng(seed)
+    context, labels = rng.normal(100.0, 20.0, (number, T, 1)), rng.integers(0, 2, number)
+    values = (context - 100.0) / 20.0 + 5.0 * labels[:, None, None] + 0.1 * rng.normal(size=(number, T, 1))
+    return values, context, labels
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    values, context, labels = some_series()
+    data = from_arrays(values, context=context, labels=labels)
+    model = zf_jax.build_model("rnn", data.observation, emission="gaussian", rnn_dim=8, embed_dim=8)
+    folder = tmp_path_factory.mktemp("context") / "run"
+    settings = zf_jax.FitSettings(num_steps=300, batch_size=16, log_every=100, eval_every=300, updates_per_call=50)
+    zf_jax.fit(model, data, settings, optimizer=optax.adam(2e-2), workdir=folder)
+    return zf_jax.open_run(folder, model=model)
+
+
+def test_a_trained_run_scores_and_draws_by_the_context_and_label_it_is_given(trained):
+    values, context, labels = some_series(8, seed=1)
+    right = trained.score(list(values), context=list(context), labels=labels).bound
+    wrong_context = trained.score(list(values), context=list(context[::-1]), labels=labels).bound
+    wrong_label = trained.score(list(values), context=list(context), labels=1 - labels).bound
+    assert (right > wrong_context + T).all()
+    assert (right > wrong_label + T).all()
+    drawn = trained.sample(8, T, context=context, labels=labels)
+    expected = (context - 100.0) / 20.0 + 5.0 * labels[:, None, None]
+    assert np.abs(np.stack(drawn.values) - expected).mean() < 1.0  # of a standard deviation of 2.7
+    with pytest.raises(ValueError, match="labels must be given: the observation has labels=2"):
+        trained.sample(8, T, context=context)
+    with pytest.raises(ValueError, match=r"context\[0\] is float64 \[6, 1\], and must be real numbers \[5, 1\]"):
+        trained.sample(8, T - 1, context=context, labels=labels)
+    with pytest.raises(ValueError, match="a Source holds what is given beside its sequences"):
+        trained.score(trained.source(values, context=context, labels=labels), labels=labels)
+    with pytest.raises(DataError, match="context must be given"):
+        trained.score(list(values))
+
+
+def test_a_forecast_is_given_the_context_of_the_steps_to_come(trained):
+    """It is then nearer to the truth than one that is given another series' context from the prefix on."""
+    values, context, labels = some_series(8, seed=2)
+
+    def crps(context):
+        source = trained.source(values, context=context, labels=labels)
+        return forecasting.scores(forecasting.draw(trained, source, 2, 4, 30, 4, 0))["crps"]
+
+    other = np.concatenate([context[:, :2], context[::-1, 2:]], axis=1)
+    assert crps(context) < 0.5 * crps(other)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("saved"), np.random.default_rng(0)
+    write_frames(folder / "mine.npz", context=rng.normal(size=(20, 7, 2)), labels=rng.integers(0, 3, 20))
+    config = arrays_config(folder / "mine.npz", "vrnn")
+    return folder / "run", save_run(folder / "run", config)
+
+
+def test_a_run_of_a_file_with_context_is_opened_and_interpolates_nothing(saved):
+    path, experiment = saved
+    run = zf_jax.open_run(path)
+    assert run.data.observation == zf_jax.Observation("frames", 2, context=2, labels=3)
+    np.testing.assert_array_equal(sequences(run, "test", None)[1].context, experiment.data.split("test")[1].context)
+    with pytest.raises(UserError, match="arrays has a context, and between two sequences there is none to decode with"):
+        interpolation.interpolate(str(path))
+
+
+@pytest.mark.slow
+def test_samples_are_drawn_beside_the_contexts_of_the_sequences_that_they_are_shown_with(saved, tmp_path):
+    Gallery(saved[1], 2, length=9).draw(random_params(saved[1].model), tmp_path / "drawn", seed=0)
+    with np.load(tmp_path / "drawn" / "samples.npz") as arrays:
+        assert arrays["samples"].shape == (2, 9, 2)
+        assert all(np.isfinite(arrays[name]).all() for name in ("samples", "reconstructions", "completions"))
+
+
+def test_behind_its_end_a_series_keeps_its_last_context():
+    context = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    examples = [Example(context, context, np.ones(5), context[:length]) for length in (5, 3)]
+    found = context_of_steps(examples, [1, 2], 3)
+    np.testing.assert_array_equal(found, [context[1:4], context[[2, 2, 2]]])
+    assert context_of_steps([Example(context, context, np.ones(5))], [0], 2) is None
