@@ -38,6 +38,7 @@ def get_config(variant: str = ""):
     config.data.piece_steps = 0  # steps of a training piece; 0 for whole sequences
     config.data.normalise = ""  # all or dimension; "" for dimension of tables, all of an npz
     config.data.columns = ""  # of tables, separated by commas; "" for all columns of numbers
+    config.data.context_columns = ""  # likewise, of what is given beside each step, such as controls
     config.data.sequence_column = ""  # says to which sequence a row belongs; "" for one sequence a file
     config.data.order_column = ""  # must rise from row to row of a sequence, such as a date; "" for no check
     config.data.skip_bad_files = False

@@ -123,6 +123,9 @@ def test_a_parquet_file_is_the_csv_file_of_the_same_cells(tmp_path):
         (dict(a="x,t\n1,5\n2,\n"), dict(order_column="t"), "row 2 .* is '', which is neither"),
         (dict(a="x,s\n1,u\n2,\n"), dict(sequence_column="s"), "row 2 of column 's' does not say of which sequence"),
         (dict(a="x,s\n1,u\n"), dict(sequence_column="t"), "has no column 't'; it has 'x', 's': set sequence_column"),
+        (dict(a="x,c\n1,2\n1,\n"), dict(context_columns="c"), "row 2 of column 'c' has no value; a context must be"),
+        (dict(a="x,c\n1,u\n"), dict(context_columns="c"), "row 1 of column 'c' is 'u', which is no number"),
+        (dict(a="x\n1\n"), dict(context_columns="c"), "has no column 'c'; it has 'x': set context_columns"),
         (dict(a="x\n1\n"), dict(columns="x", order_column="x"), "order_column 'x' cannot be one of the columns"),
     ],
 )
@@ -188,6 +191,19 @@ def test_a_folder_of_tables_is_a_data_set(tmp_path):
 
 def seen_in(data):
     return [name for split in ("valid", "test") for name in names_of(data.split(split)) or ()]
+
+
+def test_columns_of_context_are_given_beside_the_others(tmp_path):
+    folder = some_tables(tmp_path)
+    read = read_tables(folder, context_columns="hour,price", sequence_column="")
+    assert (read.columns, read.context[3].shape) == (("depth",), (len(read.values[3]), 2))
+    np.testing.assert_array_equal(read.context[3][:, 0], np.arange(len(read.values[3])))
+    data = load("arrays", data_dir=folder, context_columns="hour,price", order_column="hour")
+    assert (data.observation.context, data.columns) == (2, ("depth",))
+    source = foreign_source(folder, DataDescription.of(data), context_columns="hour,price")
+    moments = data.context_normalisation
+    expected = (read.context[0] - moments["mean"]) / moments["std"]
+    np.testing.assert_allclose(source[0].context, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_sentences_about_sequences_name_them(tmp_path):

@@ -40,6 +40,7 @@ def load_arrays(
     piece_steps: int = 0,
     normalise: str = "",
     columns: str | Sequence[str] = "",
+    context_columns: str | Sequence[str] = "",
     sequence_column: str = "",
     order_column: str = "",
     skip_bad_files: bool = False,
@@ -58,13 +59,15 @@ def load_arrays(
       piece_steps: the training split is cut into pieces of so many steps; 0 cuts none.
       normalise: by the moments of ``all`` numbers or of each ``dimension``; "" is ``dimension`` for tables, whose
         columns may have units of their own, and ``all`` for an npz file.
-      columns: of tables, as ``sequence_column``, ``order_column`` and ``skip_bad_files``: see ``read_tables``.
+      columns: of tables, as ``context_columns``, ``sequence_column``, ``order_column`` and ``skip_bad_files``: see
+        ``read_tables``.
 
     Raises:
       DataError: the file is missing, damaged, or holds something else; the sentence names the sequence.
     """
     path = need_folder(data_dir, "arrays")
-    reading = {"columns": columns, "sequence_column": sequence_column, "order_column": order_column}
+    reading: dict[str, Any] = {"columns": columns, "context_columns": context_columns}
+    reading |= {"sequence_column": sequence_column, "order_column": order_column}
     dividing: Any = {"split_by": split_by, "piece_steps": piece_steps}
     scale: Any = normalise
     if holds_tables(path):
@@ -76,6 +79,7 @@ def load_arrays(
                 found.values,
                 names=found.names,
                 columns=found.columns,
+                context=found.context,
                 missing=missing,
                 protocol=protocol,
                 normalise=scale or "dimension",
@@ -116,7 +120,7 @@ def load_arrays(
 
 def in_names(sentence: str, names: Sequence[str]) -> str:
     """Return a sentence of ``from_arrays`` about ``values[3]`` as one about the sequence of that name."""
-    return re.sub(r"values\[(\d+)\]", lambda match: f"sequence {names[int(match[1])]!r}", sentence)
+    return re.sub(r"(?:values|context)\[(\d+)\]", lambda match: f"sequence {names[int(match[1])]!r}", sentence)
 
 
 def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:

@@ -67,11 +67,13 @@ def _tables(path: str, data: DataDescription, options: Mapping[str, Any]) -> Sou
     """Whole sequences of tables, of the columns that the run was trained on."""
     if data.columns is None:
         raise DataError(path, "holds tables, and the run was trained on arrays, whose dimensions have no names")
-    reading = {name: options[name] for name in ("sequence_column", "order_column") if name in options}
+    reading = {
+        name: options[name] for name in ("context_columns", "sequence_column", "order_column") if name in options
+    }
     skip, missing = bool(options.get("skip_bad_files")), data.observation.missing
     found = read_tables(path, columns=data.columns, missing=missing, skip_bad_files=skip, **reading)
     try:
-        return source_of(found.values, None, data, names=found.names)
+        return source_of(found.values, None, data, names=found.names, context=found.context)
     except DataError as error:
         raise DataError(path, f": {in_names(error.what, found.names)}", *error.remedies) from None
 

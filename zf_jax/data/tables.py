@@ -26,22 +26,25 @@ class Tables(NamedTuple):
       names: of each sequence: its file below the folder without suffix, or what the column of sequences says.
       values: of each sequence, float64 ``[T, D]``, NaN where a cell has no value.
       columns: what each dimension is called.
+      context: what is given beside each step of each sequence, float64 ``[T, K]``; None if nothing is.
       counts: files and columns that were left out.
     """
 
     names: list[str]
     values: list[np.ndarray]
     columns: tuple[str, ...]
+    context: list[np.ndarray] | None
     counts: Mapping[str, Any]
 
 
 class _File(NamedTuple):
-    """One file: its name, its columns as numbers ``[T]``, a cell of those that are text, and the rows of sequences."""
+    """One file: its columns as numbers ``[T]``, a cell of those that are text, its context, the rows of sequences."""
 
     path: str
     name: str
     columns: dict[str, np.ndarray]
     text: dict[str, str]
+    context: list[np.ndarray]
     sequences: dict[str, np.ndarray]
 
 
@@ -56,6 +59,7 @@ def read_tables(
     path: str,
     *,
     columns: str | Sequence[str] = "",
+    context_columns: str | Sequence[str] = "",
     sequence_column: str = "",
     order_column: str = "",
     missing: bool = False,
@@ -67,6 +71,7 @@ def read_tables(
       path: the file or folder.
       columns: the names of the columns to read, in this order, or a text of them with commas between; by default all
         columns of numbers that have a name.
+      context_columns: likewise, the columns of numbers that are given beside each step, such as controls or the month.
       sequence_column: the column whose equal cells make a sequence of a file's rows; by default a file is a sequence.
       order_column: a column of numbers, or of ISO dates and times, that must rise from row to row of a sequence.
       missing: whether a cell may be without a value.
@@ -75,10 +80,12 @@ def read_tables(
     Raises:
       DataError: the sentence names the file and, of a cell, its row (1 is below the header) and column.
     """
-    chosen = list(next(csv.reader([columns], skipinitialspace=True), ())) if isinstance(columns, str) else list(columns)
-    for special, name in (("sequence_column", sequence_column), ("order_column", order_column)):
-        if name and name in chosen:
-            raise DataError("", f"{special} {name!r} cannot be one of the columns to read")
+    chosen, context = _split_names(columns), _split_names(context_columns)
+    special = [("sequence_column", sequence_column), ("order_column", order_column)]
+    special = [(option, name) for option, name in special if name] + [("context_columns", name) for name in context]
+    for option, name in special:
+        if name in chosen:
+            raise DataError("", f"{option} {name!r} cannot be one of the columns to read")
     listing = walk(path)
     tables = [file for file in listing.files if _is_table(file)]
     if not tables:
@@ -88,7 +95,7 @@ def read_tables(
         name = os.path.basename(file) if file == path else os.path.relpath(file, path).replace(os.sep, "/")
         try:
             names = chosen or (list({**found[0].columns, **found[0].text}) if found else [])
-            found.append(_read(file, os.path.splitext(name)[0], names, bool(chosen), sequence_column, order_column))
+            found.append(_read(file, os.path.splitext(name)[0], names, bool(chosen), special))
             if not missing:
                 _refuse_missing(found[-1], chosen)
         except DataError as error:
@@ -104,34 +111,38 @@ def read_tables(
     if not missing:
         for one in found:
             _refuse_missing(one, kept)
-    names, values = [], []
+    names, values, beside = [], [], []
     for one in found:
         stacked = np.stack([one.columns[column] for column in kept], axis=1)
         for label, rows in one.sequences.items():
             parts = ([] if one.path == path else [one.name]) + [label] if sequence_column else [one.name]
             names.append(shown("/".join(parts)))
             values.append(stacked[rows])
+            beside.append(np.stack([column[rows] for column in one.context], axis=1) if context else stacked[:0])
     _refuse_twice(path, names)
     counts: dict[str, Any] = {"files": len(found), "other_files_not_read": len(listing.files) - len(tables)}
     counts |= {"hidden_files_not_read": listing.hidden, "columns_left_out": left}
     counts |= {"bad_files_skipped": len(bad), "bad_files": [error.fact for error in bad]}
-    return Tables(names, values, tuple(kept), counts)
+    return Tables(names, values, tuple(kept), beside if context else None, counts)
+
+
+def _split_names(columns: str | Sequence[str]) -> list[str]:
+    return list(next(csv.reader([columns], skipinitialspace=True), ())) if isinstance(columns, str) else list(columns)
 
 
 def _is_table(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
 
 
-def _read(path: str, name: str, expected: list[str], chosen: bool, sequence_column: str, order_column: str) -> _File:
+def _read(path: str, name: str, expected: list[str], chosen: bool, special: list[tuple[str, str]]) -> _File:
     """One file, checked as far as this can be done without the others."""
     from zf_jax.data import arrow
 
     table = arrow.read_table(path)
-    special = {"sequence_column": sequence_column, "order_column": order_column}
-    for option, column in special.items():
-        if column and column not in table.column_names:
+    for option, column in special:
+        if column not in table.column_names:
             raise DataError(path, f"has no column {column!r}; it has {_listed(table.column_names)}", Option(option))
-    there = [column for column in table.column_names if column and column not in special.values()]
+    there = [column for column in table.column_names if column and column not in [name for _, name in special]]
     absent = [column for column in expected if column not in there]
     if absent:
         raise DataError(path, f"has no column {absent[0]!r}; it has {_listed(there)}", Option("columns"))
@@ -139,30 +150,49 @@ def _read(path: str, name: str, expected: list[str], chosen: bool, sequence_colu
         added = next(column for column in there if column not in expected)
         what = f"has a column {added!r} that files before it do not have"
         raise DataError(path, what, Option("columns", None, "to those of all files"))
-    columns, text = {}, {}
+    columns, text, context = {}, {}, []
     for column in expected or there:
-        values, wrong = arrow.numbers(table, column)
-        if wrong.any():
-            place = int(wrong.argmax())
-            cell = arrow.texts(table, column)[place]
-            if chosen or not np.isnan(values).all():
-                what = f": row {place + 1} of column {column!r} is {_short(cell)}, which is no number"
-                remedy = [] if chosen else [Option("columns", None, "to leave that column out")]
-                raise DataError(path, what, "mend the cell", *remedy)
-            text[column] = cell
-            continue
-        large = ~np.isnan(values) & ~(np.abs(values) <= _LARGEST)
-        if large.any():
-            place = int(large.argmax())
-            what = f": row {place + 1} of column {column!r} is {values[place]}, which is not finite in float32"
-            raise DataError(path, what, "mend the cell")
-        columns[column] = values
+        found = _numbers(path, table, column, must=chosen)
+        if isinstance(found, str):
+            text[column] = found
+        else:
+            columns[column] = found
+    for option, column in special:
+        if option == "context_columns":
+            found = _numbers(path, table, column, must=True)
+            assert not isinstance(found, str)
+            if np.isnan(found).any():
+                what = f": row {int(np.isnan(found).argmax()) + 1} of column {column!r} has no value"
+                raise DataError(path, what, "a context must be known at every step")
+            context.append(found)
+    sequence_column, order_column = (dict(special).get(f"{kind}_column", "") for kind in ("sequence", "order"))
     sequences = {"": np.arange(table.num_rows)}
     if sequence_column:
         sequences = _groups(path, sequence_column, arrow.texts(table, sequence_column))
     if order_column:
         _check_order(path, order_column, table, sequences)
-    return _File(path, name, columns, text, sequences)
+    return _File(path, name, columns, text, context, sequences)
+
+
+def _numbers(path: str, table: Any, column: str, *, must: bool) -> np.ndarray | str:
+    """A column as numbers, or a cell of a column of text; every column ``must`` be numbers where it was asked for."""
+    from zf_jax.data import arrow
+
+    values, wrong = arrow.numbers(table, column)
+    if wrong.any():
+        place = int(wrong.argmax())
+        cell = arrow.texts(table, column)[place]
+        if not must and np.isnan(values).all():
+            return cell
+        what = f": row {place + 1} of column {column!r} is {_short(cell)}, which is no number"
+        remedy = [] if must else [Option("columns", None, "to leave that column out")]
+        raise DataError(path, what, "mend the cell", *remedy)
+    large = ~np.isnan(values) & ~(np.abs(values) <= _LARGEST)
+    if large.any():
+        place = int(large.argmax())
+        what = f": row {place + 1} of column {column!r} is {values[place]}, which is not finite in float32"
+        raise DataError(path, what, "mend the cell")
+    return values
 
 
 def _groups(path: str, column: str, labels: list[str]) -> dict[str, np.ndarray]:
