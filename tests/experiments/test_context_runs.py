@@ -16,6 +16,7 @@ from experiments.lib.gallery import Gallery
 from experiments.lib.sequence_scoring import sequences
 from zf_jax.data import DataError, from_arrays
 from zf_jax.protocols import Example
+from zf_jax.runs.build import ConfigError, build_config_model
 
 T = 6
 
@@ -86,6 +87,11 @@ def test_a_run_of_a_file_with_context_is_opened_and_interpolates_nothing(saved):
     np.testing.assert_array_equal(sequences(run, "test", None)[1].context, experiment.data.split("test")[1].context)
     with pytest.raises(UserError, match="arrays has a context, and between two sequences there is none to decode with"):
         interpolation.interpolate(str(path))
+
+
+def test_an_image_density_is_refused_for_data_with_a_context(saved):
+    with pytest.raises(ConfigError, match=r"model\.name must be a model of sequences, as the data have a context: draw"):
+        build_config_model({"name": "draw"}, saved[1].data)
 
 
 @pytest.mark.slow

@@ -64,6 +64,8 @@ def build_config_model(settings: Mapping[str, Any], data: Data) -> Model | Densi
 
 def _density(name: str, settings: Mapping[str, Any], data: Data) -> Density:
     density = DENSITIES[name]
+    if data.observation.context_size:
+        raise ConfigError("model.name", f"must be a model of sequences, as the data have a context: {name} reads none")
     if data.image_shape is None or data.observation != density.observation:
         raise ValueError(f"{name} is of binary images, a token a pixel: use mnist or digits with the view 'pixels'")
     if settings.get("emission") not in (None, "", data.default_emission):
