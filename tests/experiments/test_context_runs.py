@@ -90,7 +90,9 @@ def test_a_run_of_a_file_with_context_is_opened_and_interpolates_nothing(saved):
 
 
 def test_an_image_density_is_refused_for_data_with_a_context(saved):
-    with pytest.raises(ConfigError, match=r"model\.name must be a model of sequences, as the data have a context: draw"):
+    with pytest.raises(
+        ConfigError, match=r"model\.name must be a model of sequences, as the data have a context: draw"
+    ):
         build_config_model({"name": "draw"}, saved[1].data)
 
 

@@ -8,17 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zf_jax.batch import mark_missing
 from zf_jax.data.beside import Beside, WithContext, beside_by_place, context_moments, observed_beside
-from zf_jax.data.dataset import DataError, DataSet, Option
+from zf_jax.data.dataset import DataError, DataSet
 from zf_jax.data.description import DataDescription
 from zf_jax.data.pieces import Piece, in_pieces, in_time
 from zf_jax.data.prepared.splits import three_way
+from zf_jax.data.rows import check_values, marked, names_by_place, observation_of, rows_by_split, rows_of
 from zf_jax.data.sources import RaggedFrames, RaggedTokens
 from zf_jax.protocols import Source
 from zf_jax.typing import DataProtocol, Observation, is_observed
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 def from_arrays(
@@ -83,13 +81,13 @@ def from_arrays(
     shortest = 2 if protocol == "srnn" else 1
     if piece_steps and piece_steps < shortest:
         raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
-    splits = _by_split(values, lengths)
-    called = _names_by_place(names, splits, isinstance(values, Mapping))
-    observation = observation or _observation(*next(iter(splits["train"].items())))
+    splits = rows_by_split(values, lengths)
+    called = names_by_place(names, splits, isinstance(values, Mapping))
+    observation = observation or observation_of(*next(iter(splits["train"].items())))
     if missing or observed is not None:
         observation = dataclasses.replace(observation, missing=True)
     if observed is not None:
-        splits = _marked(splits, _by_split(observed, lengths))
+        splits = marked(splits, rows_by_split(observed, lengths))
     observation = observed_beside(observation, context, labels)
     if observation.kind == "tokens" and protocol == "srnn":
         raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
@@ -100,7 +98,7 @@ def from_arrays(
         raise DataError("", f"there are {len(columns)} columns and {observation.size} dimensions of a frame")
     for rows in splits.values():
         for where, row in rows.items():
-            _check_row(where, row, observation, protocol)
+            check_values(where, row, observation, protocol)
     beside = beside_by_place(observation, splits, context, labels)
     pieces = {
         split: [Piece(called[where], row, beside=beside[where]) for where, row in rows.items()]
@@ -174,11 +172,11 @@ def source_of(
     Raises:
       DataError: the sequences are not of the kind of ``data``; the sentence names the sequence by its index.
     """
-    rows = _rows(values, lengths, "")
+    rows = rows_of(values, lengths, "")
     if data.observation.kind == "frames":  # notes may be written as integers or truth values
         rows = {w: row.astype(np.float32) if row.dtype.kind in "biu" else row for w, row in rows.items()}
     for where, row in rows.items():
-        _check_row(where, row, data.observation, data.protocol)
+        check_values(where, row, data.observation, data.protocol)
     if names is not None and len(names) != len(rows):
         raise DataError("", f"there are {len(names)} names and {len(rows)} sequences", "give one name a sequence")
     beside = list(beside_by_place(data.observation, {"": rows}, context, labels).values())
@@ -189,115 +187,6 @@ def source_of(
 def _order(split: str) -> tuple[int, str]:
     known = ("train", "valid", "test", "valid_chunks", "test_chunks")
     return (known.index(split) if split in known else len(known), split)
-
-
-def _by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
-    """The sequences of every split, each by its name in a sentence; all under ``train`` where there are no splits."""
-    if not isinstance(values, Mapping):
-        return {"train": _rows(values, lengths, "")}
-    if "train" not in values:
-        raise DataError("", f"values hold {', '.join(map(repr, values)) or 'no split'}, and must hold 'train'")
-    if lengths is not None and (not isinstance(lengths, Mapping) or set(lengths) - set(values)):
-        raise DataError("", "lengths must be a dict by split, of the names that values have")
-    return {split: _rows(found, (lengths or {}).get(split), f"[{split!r}]") for split, found in values.items()}
-
-
-def _names_by_place(names: Any, splits: Mapping[str, Mapping[str, np.ndarray]], by_split: bool) -> dict[str, str]:
-    """The name of each sequence by its place, "values['train'][3]"; its index if none is given."""
-    if names is None:
-        return {where: str(index) for rows in splits.values() for index, where in enumerate(rows)}
-    if by_split and not isinstance(names, Mapping):
-        raise DataError("", "names must be a dict by split, of the names that values have")
-    found = {}
-    for split, rows in splits.items():
-        mine = list(names.get(split, ()) if by_split else names)
-        if len(mine) != len(rows):
-            raise DataError("", f"there are {len(mine)} names and {len(rows)} sequences", "give one name a sequence")
-        found |= dict(zip(rows, map(str, mine), strict=True))
-    return found
-
-
-def _marked(
-    splits: dict[str, dict[str, np.ndarray]], observed: dict[str, dict[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """The sequences with NaN or -1 where ``observed`` is 0."""
-    found = {}
-    for split, rows in splits.items():
-        seen = observed.get(split, {})
-        if seen.keys() != rows.keys():
-            raise DataError("", "observed must hold as many sequences as values, in the same splits")
-        try:
-            found[split] = {
-                where: mark_missing(row, seen[where], where.replace("values", "observed"))
-                for where, row in rows.items()
-            }
-        except ValueError as error:
-            raise DataError("", str(error)) from None
-    return found
-
-
-def _rows(values: Any, lengths: Any, split: str) -> dict[str, np.ndarray]:
-    if isinstance(values, (list, tuple)):
-        if lengths is not None:
-            raise DataError("", f"lengths{split} belong to one padded array; a list of sequences has its own")
-        rows: Sequence[np.ndarray] = [_array(row, f"values{split}[{index}]") for index, row in enumerate(values)]
-    else:
-        padded = np.asarray(values)
-        if padded.ndim not in (2, 3):
-            raise DataError("", f"values{split} must be [N, T] or [N, T, D], and has the shape {list(padded.shape)}")
-        rows = [row[:n] for row, n in zip(padded, _counts(lengths, padded, split), strict=True)]
-    if not rows:
-        raise DataError("", f"values{split} must hold at least one sequence")
-    return {f"values{split}[{index}]": row for index, row in enumerate(rows)}
-
-
-def _array(row: Any, where: str) -> np.ndarray:
-    try:
-        return np.asarray(row)
-    except ValueError:  # nested lists of several lengths
-        raise DataError("", f"{where} is no array: its steps have several sizes") from None
-
-
-def _counts(lengths: Any, padded: np.ndarray, split: str) -> np.ndarray:
-    counts = np.full(len(padded), padded.shape[1]) if lengths is None else np.asarray(lengths)
-    if counts.shape != (len(padded),) or not np.issubdtype(counts.dtype, np.integer):
-        what = f"lengths{split} must be {len(padded)} integers, one a row, not {counts.dtype} {list(counts.shape)}"
-        raise DataError("", what)
-    wrong = np.flatnonzero((counts < 0) | (counts > padded.shape[1]))
-    if wrong.size:
-        index = wrong[0]
-        raise DataError("", f"lengths{split}[{index}] is {counts[index]}, and the rows have {padded.shape[1]} steps")
-    return counts
-
-
-def _observation(where: str, row: np.ndarray) -> Observation:
-    """What the elements of frames are; tokens do not tell how many there are."""
-    if row.ndim == 2 and row.shape[1]:
-        return Observation("frames", row.shape[1])
-    if row.ndim == 1 and np.issubdtype(row.dtype, np.integer):
-        raise DataError("", "values are integers", "give the observation, Observation('tokens', size)")
-    raise DataError("", f"{where} is {row.dtype} {list(row.shape)}", "give real numbers [T, D], or integers [T]")
-
-
-def _check_row(where: str, row: np.ndarray, observation: Observation, protocol: DataProtocol) -> None:
-    tokens, size = observation.kind == "tokens", observation.size
-    fits = row.ndim == 1 if tokens else row.ndim == 2 and row.shape[1] == size
-    fits = fits and np.issubdtype(row.dtype, np.integer if tokens else np.floating)
-    if not fits and row.shape[:1] != (0,):
-        expected = "integers [T]" if tokens else f"real numbers [T, {size}]"
-        raise DataError("", f"{where} is {row.dtype} {list(row.shape)}, and must be {expected}")
-    if len(row) < (2 if protocol == "srnn" else 1):
-        raise DataError("", f"{where} has {len(row)} steps, which leaves nothing to score", "leave it out")
-    if tokens:
-        wrong = (row < (-1 if observation.missing else 0)) | (row >= size)
-    else:
-        wrong = ~((np.abs(row) <= _LARGEST) | (observation.missing & np.isnan(row))).all(axis=1)
-    if wrong.any():
-        step = int(wrong.argmax())
-        what = f"{row[step]}, and a token lies in 0 .. {size - 1}" if tokens else f"not finite in float32: {row[step]}"
-        marked = np.any(row[step] == -1 if tokens else np.isnan(row[step])) and not observation.missing
-        remedies = [Option("missing", True, f"if {'-1' if tokens else 'NaN'} means not observed")] if marked else []
-        raise DataError("", f"{where}[{step}] is {what}", *remedies)
 
 
 def _moments(rows: list[np.ndarray], by_dimension: bool, columns: Sequence[str] | None) -> dict[str, Any]:
