@@ -8,7 +8,8 @@ Every fault is done to processes of ``experiments.train`` and ``experiments.eval
 - one bit flipped in a random file of a checkpoint, and the checkpoint read: the values that were saved come back, or
   those of an earlier checkpoint with a warning, or a sentence; other values never.
 - a file cut in half, likewise.
-- 5,000 updates with validations and checkpoints: memory, threads and open files at a fifth of the run and at its end.
+- 5,000 updates with validations, pictures and checkpoints: memory, threads and open files at a fifth of the run and at
+  its end.
 
 Prints a table: the fault, times tried, steps lost, wrong results.  Ends with status 1 if a result is wrong.
 """
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +56,7 @@ _SIZES = {
     "train.eval_every": 10,
     "train.checkpoint_every": 5,
     "train.decay_steps": 0,
+    "train.pictures": False,
     "train.num_steps": STEPS,
 }
 
@@ -71,29 +74,32 @@ class Row(NamedTuple):
 def main() -> None:
     """Do every fault, print the table, write the figures."""
     rng = random.Random(_SEED.value)
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        whole = folder / "whole"
-        began = time.monotonic()
-        finish(start(whole))
-        seconds = time.monotonic() - began
-        rows = [
-            broken_off(folder, whole, signal.SIGKILL, _KILLS.value, seconds, rng),
-            broken_off(folder, whole, signal.SIGTERM, _KILLS.value, seconds, rng),
-            damaged(folder, whole, "one bit flipped in a checkpoint", flip, _FLIPS.value, rng),
-            damaged(folder, whole, "a checkpoint's file cut in half", cut, _FLIPS.value // 2, rng),
-            growth(folder / "long", _UPDATES.value),
-        ]
     print("| fault | times tried | steps lost, at most | wrong results | |")
-    print("|---|---|---|---|---|")
-    for row in rows:
-        print("| " + " | ".join(map(str, row)) + " |")
+    print("|---|---|---|---|---|", flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as made:
+        for row in faults(Path(made), rng):
+            print("| " + " | ".join(map(str, row)) + " |", flush=True)
+            rows.append(row)
     if _JSON.value:
         result = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "seed": _SEED.value}
         result["rows"] = [row._asdict() for row in rows]
         Path(_JSON.value).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if any(row.wrong for row in rows):
         raise SystemExit(1)
+
+
+def faults(folder: Path, rng: random.Random) -> Iterator[Row]:
+    """Do every fault, one after another."""
+    whole = folder / "whole"
+    began = time.monotonic()
+    finish(start(whole))
+    seconds = time.monotonic() - began
+    yield broken_off(folder, whole, signal.SIGKILL, _KILLS.value, seconds, rng)
+    yield broken_off(folder, whole, signal.SIGTERM, _KILLS.value, seconds, rng)
+    yield damaged(folder, whole, "one bit flipped in a checkpoint", flip, _FLIPS.value, rng)
+    yield damaged(folder, whole, "a checkpoint's file cut in half", cut, _FLIPS.value // 2, rng)
+    yield growth(folder / "long", _UPDATES.value)
 
 
 def start(workdir: Path, **changes: Any) -> subprocess.Popen[str]:
@@ -120,20 +126,20 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 def broken_off(folder: Path, whole: Path, how: signal.Signals, tries: int, seconds: float, rng: random.Random) -> Row:
     """Break runs off ``tries`` times, going on after each, and compare every run that reaches its end."""
-    expected, wrong, lost, done, faults = leaves(whole), 0, 0, 0, 0
+    expected, wrong, lost, done, tried = leaves(whole), 0, 0, 0, 0
     bad_ends = 0
-    while faults < tries:
+    while tried < tries:
         workdir = folder / f"{how.name}{done}"
         while True:
             process = start(workdir)
-            if faults >= tries:
+            if tried >= tries:
                 finish(process)
                 break
             time.sleep(rng.uniform(0, 1.1 * seconds))
             reached = last_step(workdir)
             process.send_signal(how)
             _, err = process.communicate()
-            faults += 1
+            tried += 1
             bad_ends += "Traceback" in err
             lost = max(lost, reached - newest(workdir))
             if process.returncode == 0 and newest(workdir) == STEPS:
@@ -141,7 +147,7 @@ def broken_off(folder: Path, whole: Path, how: signal.Signals, tries: int, secon
         done += 1
         wrong += not same(leaves(workdir), expected)
         shutil.rmtree(workdir)
-    return Row(f"{how.name} at a random moment", faults, str(lost), wrong + bad_ends, f"{done} runs, each to its end")
+    return Row(f"{how.name} at a random moment", tried, str(lost), wrong + bad_ends, f"{done} runs, each to its end")
 
 
 def last_step(workdir: Path) -> int:
@@ -245,6 +251,7 @@ def growth(workdir: Path, updates: int) -> Row:
         train__eval_every=every,
         train__checkpoint_every=every,
         train__log_every=every,
+        train__pictures=True,
     )
     seen: list[tuple[int, int, int, int]] = []
     assert process.stdout is not None
