@@ -16,6 +16,7 @@ Prints a table: the fault, times tried, steps lost, wrong results.  Ends with st
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -132,17 +133,18 @@ def broken_off(folder: Path, whole: Path, how: signal.Signals, tries: int, secon
         workdir = folder / f"{how.name}{done}"
         while True:
             process = start(workdir)
-            if tried >= tries:
+            if tried == tries:
                 finish(process)
                 break
-            time.sleep(rng.uniform(0, 1.1 * seconds))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, seconds))
             reached = last_step(workdir)
+            tried += process.poll() is None  # a run that ended before its moment was not broken off
             process.send_signal(how)
             _, err = process.communicate()
-            tried += 1
             bad_ends += "Traceback" in err
             lost = max(lost, reached - newest(workdir))
-            if process.returncode == 0 and newest(workdir) == STEPS:
+            if newest(workdir) == STEPS:
                 break
         done += 1
         wrong += not same(leaves(workdir), expected)
