@@ -89,6 +89,15 @@ def any_process(mine: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(mine))))
 
 
+def from_first(numbers: Sequence[int]) -> list[int]:
+    """Return the ``numbers``, below 2**31, of process 0; all processes must call this function together."""
+    if jax.process_count() == 1:
+        return list(numbers)
+    from jax.experimental import multihost_utils
+
+    return [int(number) for number in multihost_utils.broadcast_one_to_all(np.asarray(numbers, np.int32))]
+
+
 def wait_for_all(name: str) -> None:
     """Wait until all processes have reached the barrier ``name``."""
     if jax.process_count() > 1:
@@ -97,7 +106,13 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def initialize_distributed(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
+def initialize_distributed(
+    coordinator_address: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    *,
+    served: bool = False,
+) -> None:
     """Connect this process to the others; call this function before any other use of JAX.
 
     If all arguments are None, JAX detects the cluster (TPU pods, Slurm, ...).
@@ -106,5 +121,8 @@ def initialize_distributed(coordinator_address: str | None, num_processes: int |
       coordinator_address: ``host:port`` of process 0.
       num_processes: the number of processes.
       process_id: the index of this process, from 0.
+      served: another program serves at ``coordinator_address``; otherwise process 0 does.
     """
-    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    # Process 0 always serves; where another program does, nobody comes to this address.
+    bind = "127.0.0.1:0" if served and process_id == 0 else None
+    jax.distributed.initialize(coordinator_address, num_processes, process_id, coordinator_bind_address=bind)

@@ -9,12 +9,14 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 
+from experiments.lib import lifeline
 from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, Remedy, in_python
 from zf_jax.extras import MissingExtra
 from zf_jax.memory import keep_memory
@@ -146,23 +148,30 @@ def run(main: Callable[[], None], flags_for: Callable[[Remedy], str] = config_fl
         try:
             _check_flags()
             main()
+            lifeline.leave()
+        except SystemExit:
+            lifeline.leave()
+            raise
         except _user_errors() as error:
             sentence = error.sentence(flags_for) if isinstance(error, DataError) else str(error)
-            _end(sentence, at_once=type(error).__name__ in ("CheckpointError", "OtherModel"))
+            if not isinstance(error, (UserError, DataError, MissingExtra)):
+                lifeline.wait_for_news()
+            _end(sentence)
         except MemoryError:
             _end(_NO_MEMORY)
-        except RuntimeError as error:  # jax's, whose type cannot be named before jax is imported
-            jax = sys.modules.get("jax")
-            if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
-                raise
-            if "RESOURCE_EXHAUSTED" in str(error):
-                _end(_NO_MEMORY)
-            if jax.process_count() == 1:
-                raise
-            # At once: JAX would wait at its exit for the process that is gone.
-            _end("another process of the run was lost; start all of them again to go on from the last checkpoint", True)
         except OSError as error:
+            lifeline.wait_for_news()
             _end(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
+        except Exception as error:
+            if "RESOURCE_EXHAUSTED" in str(error) and _is_jax_error(error):
+                _end(_NO_MEMORY)
+            if not lifeline.joined():
+                raise
+            lifeline.wait_for_news()  # what is raised where another process is lost is of many kinds
+            lifeline.take_last_word()
+            traceback.print_exc()
+            lifeline.tell("by an error of the program, which its own output shows")
+            os._exit(1)
 
     app.run(guarded, flags_parser=_parse)
 
@@ -236,10 +245,16 @@ def _user_errors() -> tuple[type[Exception], ...]:
     return (UserError, RunError, DataError, MissingExtra)
 
 
-def _end(message: str, at_once: bool = False) -> None:
+def _is_jax_error(error: Exception) -> bool:
+    jax = sys.modules.get("jax")  # not imported before it is needed
+    return jax is not None and isinstance(error, jax.errors.JaxRuntimeError)
+
+
+def _end(message: str) -> None:
+    lifeline.take_last_word()
     print(f"error: {escaped(message)}", file=sys.stderr, flush=True)
-    if at_once:
-        # Reads of a damaged checkpoint that are still under way would each print a traceback on the way out.
+    lifeline.tell(message)
+    if lifeline.joined():  # at once: JAX would wait at its exit for the other processes
         sys.stdout.flush()
         os._exit(1)
     sys.exit(1)

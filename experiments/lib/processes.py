@@ -6,7 +6,8 @@ import re
 
 from absl import flags
 
-from experiments.lib.cli import UserError
+from experiments.lib import lifeline
+from experiments.lib.cli import UserError, warn
 
 flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags
 
@@ -31,13 +32,42 @@ def join_processes() -> None:
     if number is not None and mine is not None and not 0 <= mine < number:
         raise UserError(f"--process_id must be from 0 to --num_processes - 1, and is {mine} of {number}")
     if values.distributed or values.coordinator_address:
-        from zf_jax.sharding import initialize_distributed
-
         try:
-            initialize_distributed(address, number, mine)
+            _join(address, number, mine)
         except (RuntimeError, ValueError) as error:
             told = (str(error).strip().splitlines() or ["no reason given"])[0]
             raise UserError(
                 f"the processes were not joined ({told}): --distributed is for TPU pods and Slurm jobs, elsewhere give "
                 "--coordinator_address, --num_processes and --process_id, and start all processes"
             ) from error
+
+
+def _join(address: str | None, number: int | None, mine: int | None) -> None:
+    """Connect the processes through a coordinator that outlives process 0, and watch each other."""
+    from zf_jax import sharding
+
+    address, number, mine = _detected(address, number, mine)
+    if address is None or number is None or mine is None:
+        sharding.initialize_distributed(address, number, mine)
+        return
+    host, port = address.rsplit(":", 1)
+    served = lifeline.start_coordinator(f"[::]:{port}", number) if mine == 0 else (0, 0)
+    sharding.initialize_distributed(address, number, mine, served=True)
+    try:
+        port, token = sharding.from_first(served)
+        lifeline.join(host.strip("[]"), port, token, mine)
+    except OSError as error:
+        warn(f"the loss of a process will be noticed late: no way to {host} ({error.strerror or error})")
+
+
+def _detected(address: str | None, number: int | None, mine: int | None) -> tuple[str | None, int | None, int | None]:
+    """Return what the cluster says of the run, where the flags say nothing; None where that is not known."""
+    if address is not None:
+        return address, number, mine
+    try:
+        from jax._src.clusters import ClusterEnv
+
+        address, number, mine, _ = ClusterEnv.auto_detect_unset_distributed_params(None, None, None, None, None, 300)
+    except (ImportError, AttributeError, TypeError):  # not a public function; JAX itself will detect
+        return None, None, None
+    return address, number, mine
