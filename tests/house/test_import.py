@@ -8,9 +8,9 @@ from pathlib import Path
 SCRIPT = """
 import sys, time
 import jax, flax, optax
-start = time.perf_counter()
+start = time.process_time()
 import zf_jax
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 print(sorted({"tensorflow", "orbax", "matplotlib", "torch", "grain"} & set(sys.modules)))
 print(jax._src.xla_bridge.backends_are_initialized())
 """
