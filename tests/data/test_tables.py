@@ -206,6 +206,15 @@ def test_columns_of_context_are_given_beside_the_others(tmp_path):
     np.testing.assert_allclose(source[0].context, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_columns_are_a_list_or_a_text(tmp_path):
+    folder = some_tables(tmp_path)
+    found = [load("arrays", data_dir=folder, columns=columns).columns for columns in (["price"], ("price",), "price")]
+    assert found == [("price",)] * 3
+    for wrong in (3, [1]):
+        with pytest.raises(DataError, match="columns must be names"):
+            load("arrays", data_dir=folder, columns=wrong)
+
+
 def test_sentences_about_sequences_name_them(tmp_path):
     write(tmp_path, a="x\n1\n", b="x\n1\n2\n3\n4\n")
     with pytest.raises(DataError, match=r"sequence 'a' has 1 steps, too few"):

@@ -58,8 +58,8 @@ def holds_tables(path: str) -> bool:
 def read_tables(
     path: str,
     *,
-    columns: str | Sequence[str] = "",
-    context_columns: str | Sequence[str] = "",
+    columns: str | Sequence[str] = (),
+    context_columns: str | Sequence[str] = (),
     sequence_column: str = "",
     order_column: str = "",
     missing: bool = False,
@@ -127,7 +127,11 @@ def read_tables(
 
 
 def _split_names(columns: str | Sequence[str]) -> list[str]:
-    return list(next(csv.reader([columns], skipinitialspace=True), ())) if isinstance(columns, str) else list(columns)
+    if isinstance(columns, str):
+        return list(next(csv.reader([columns], skipinitialspace=True), ()))
+    if not isinstance(columns, Sequence) or not all(isinstance(name, str) for name in columns):
+        raise DataError("", f"columns must be names, a text with commas between them or a list, not {columns!r}")
+    return list(columns)
 
 
 def _is_table(path: str) -> bool:
