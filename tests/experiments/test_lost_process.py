@@ -46,11 +46,11 @@ def after_step(process, step):
 
 
 def ends(processes, seconds=60):
-    """Return what processes print on stderr until they end, without what a library says of its connections."""
+    """Return what processes print on stderr until they end, without what JAX says of its connections and of signals."""
     limit, found = time.monotonic() + seconds, []
     for process in processes:
         _, err = process.communicate(timeout=limit - time.monotonic())
-        found.append([line for line in err.splitlines() if not line.startswith("[Gloo] Rank")])
+        found.append([line for line in err.splitlines() if "[Gloo] Rank" not in line and "SIGTERM caught" not in line])
     return found
 
 
