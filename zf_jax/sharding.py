@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from zf_jax.typing import Batch
 
 DATA_AXIS = "data"
+LARGE = 2**16  # elements from which an array is divided among the devices
 
 
 def data_mesh(devices: Any = None) -> Mesh:
@@ -38,6 +39,25 @@ def by_row(mesh: Mesh) -> NamedSharding:
 def stacked_by_row(mesh: Mesh) -> NamedSharding:
     """Return the sharding that divides the second axis, the rows of stacked batches, among the devices."""
     return NamedSharding(mesh, PartitionSpec(None, DATA_AXIS))
+
+
+def divided(shapes: Any, mesh: Mesh) -> Any:
+    """Return a sharding for each leaf of ``shapes``: large arrays are divided among the devices, others are whole.
+
+    The axis that is divided is the longest that the number of devices divides.
+
+    Args:
+      shapes: a tree of arrays or ``jax.ShapeDtypeStruct``.
+    """
+
+    def one(leaf: Any) -> NamedSharding:
+        axes = [axis for axis, size in enumerate(leaf.shape) if size % mesh.size == 0]
+        if leaf.size < LARGE or not axes:
+            return replicated(mesh)
+        axis = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, DATA_AXIS))
+
+    return jax.tree.map(one, shapes)
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, pieces: int = 1) -> None:

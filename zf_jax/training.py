@@ -19,7 +19,7 @@ from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.objective.gradient import Gradient
 from zf_jax.objective.settings import Objective, Weights
-from zf_jax.sharding import by_row, replicated, stacked_by_row
+from zf_jax.sharding import by_row, divided, replicated, stacked_by_row
 from zf_jax.typing import Array, Batch, Params
 
 
@@ -72,10 +72,20 @@ def init_state(model: Model | Density, optimizer: optax.GradientTransformation, 
 
 @made_once
 def make_init(
-    model: Model | Density, optimizer: optax.GradientTransformation, mesh: Mesh
+    model: Model | Density, optimizer: optax.GradientTransformation, mesh: Mesh, shard_params: bool = False
 ) -> Callable[[Array], TrainState]:
-    """Compile ``init_state``: ``key -> state``, whole on every device."""
-    return jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=replicated(mesh))
+    """Compile ``init_state``: ``key -> state``, laid out as ``state_sharding`` says."""
+    where = state_sharding(model, optimizer, mesh, shard_params)
+    return jax.jit(lambda key: init_state(model, optimizer, key), out_shardings=where)
+
+
+def state_sharding(
+    model: Model | Density, optimizer: optax.GradientTransformation, mesh: Mesh, shard_params: bool
+) -> Any:
+    """Return where a state lies: whole on every device, or its large arrays divided among them if ``shard_params``."""
+    if not shard_params:
+        return replicated(mesh)
+    return divided(jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0))), mesh)
 
 
 def evaluated_params(state: TrainState) -> Params:
@@ -170,22 +180,24 @@ def make_train_step(
     settings: Objective = Objective(),
     accumulate: int = 1,
     remat: int = 0,
+    shard_params: bool = False,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile ``update``: ``(state, batch, key) -> (state, metrics)``; the old state's buffers are reused.
 
     The state lies whole on every device, the batch ``[B, T, ...]`` is cut by rows; the noise is drawn in the global
-    view, so that neither it nor the result depends on the number of devices.
+    view, so that neither it nor the result depends on the number of devices.  With ``shard_params`` large parameters
+    and their moments are divided among the devices between updates; an update gathers the parameters once.
     """
-    everywhere = replicated(mesh)
+    everywhere, where = replicated(mesh), state_sharding(model, optimizer, mesh, shard_params)
 
     def train_step(state, batch, key):
-        weights = schedules(state.step)
+        weights, state = schedules(state.step), _gathered(state, mesh, shard_params)
         return update(model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat)
 
     compiled = jax.jit(
         train_step,
-        in_shardings=(everywhere, by_row(mesh), everywhere),
-        out_shardings=(everywhere, everywhere),
+        in_shardings=(where, by_row(mesh), everywhere),
+        out_shardings=(where, everywhere),
         donate_argnums=0,
     )
     return CheckedStep(compiled, functools.partial(check_host_batch, model))
@@ -200,6 +212,7 @@ def make_train_steps(
     settings: Objective = Objective(),
     accumulate: int = 1,
     remat: int = 0,
+    shard_params: bool = False,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
 
@@ -207,20 +220,30 @@ def make_train_steps(
     device does not wait for the host between small updates.  The metrics are the last update's; the state counts the
     updates that were skipped.
     """
-    everywhere = replicated(mesh)
+    everywhere, where = replicated(mesh), state_sharding(model, optimizer, mesh, shard_params)
 
     def train_steps(state, batches, key):
         def one(state, batch):
-            weights = schedules(state.step)
-            return update(model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat)
+            weights, state = schedules(state.step), _gathered(state, mesh, shard_params)
+            state, metrics = update(
+                model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat
+            )
+            return jax.lax.with_sharding_constraint(state, where), metrics
 
         state, metrics = jax.lax.scan(one, state, batches)
         return state, jax.tree.map(lambda metric: metric[-1], metrics)
 
     compiled = jax.jit(
         train_steps,
-        in_shardings=(everywhere, stacked_by_row(mesh), everywhere),
-        out_shardings=(everywhere, everywhere),
+        in_shardings=(where, stacked_by_row(mesh), everywhere),
+        out_shardings=(where, everywhere),
         donate_argnums=0,
     )
     return CheckedStep(compiled, functools.partial(check_host_batch, model, stacked=True))
+
+
+def _gathered(state: TrainState, mesh: Mesh, shard_params: bool) -> TrainState:
+    """Return the state with whole parameters, so that no step of a recurrence waits for a piece of a kernel."""
+    if not shard_params:
+        return state
+    return state._replace(params=jax.lax.with_sharding_constraint(state.params, replicated(mesh)))

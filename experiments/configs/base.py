@@ -64,6 +64,9 @@ def get_base() -> Any:
     config.train.pictures = True  # whether to draw pictures at every validation
     config.train.max_skipped_in_a_row = 100  # updates with NaN or infinity before the run stops
 
+    config.parallel = ConfigDict()
+    config.parallel.shard_params = False  # divide large parameters and their moments among the devices
+
     config.objective = ConfigDict()
     config.objective.aux_weight = 0.0  # alpha, after the ramp
     config.objective.aux_weight_start = 0.0

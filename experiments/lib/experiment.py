@@ -24,7 +24,7 @@ from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
 from zf_jax.runs.build import ConfigError
 from zf_jax.runs.build import build_config_model as build_model_of
-from zf_jax.sharding import check_batch_size, data_mesh, rows_for
+from zf_jax.sharding import check_batch_size, data_mesh, divided, rows_for
 from zf_jax.training import (
     Schedules,
     TrainState,
@@ -72,7 +72,7 @@ class Experiment(NamedTuple):
     def _parts(self) -> tuple[Any, ...]:
         train = self.config.train
         parts = self.model, self.optimizer, self.mesh, self.schedules, self.objective
-        return (*parts, train.accumulate, train.remat)
+        return (*parts, train.accumulate, train.remat, self.config.parallel.shard_params)
 
     def fit_settings(self) -> FitSettings:
         """The numbers of the training loop."""
@@ -159,6 +159,9 @@ def build_ramp(config: Any, name: str) -> Any:
 def check_memory(experiment: Experiment) -> None:
     """Refuse a model whose parameters and optimiser state are larger than a device's memory, before they are made."""
     shapes = jax.eval_shape(lambda: init_state(experiment.model, experiment.optimizer, jax.random.key(0)))
+    if experiment.config.parallel.shard_params:
+        where = divided(shapes, experiment.mesh)
+        shapes = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(s.shard_shape(x.shape), x.dtype), shapes, where)
     needed = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     device = experiment.mesh.local_devices[0]
     found = (device.memory_stats() or {}).get("bytes_limit")
@@ -169,14 +172,19 @@ def check_memory(experiment: Experiment) -> None:
         )
 
 
-def initial_state(experiment: Experiment) -> TrainState:
-    """Return the state before the first update, on every device.
+def initial_state(experiment: Experiment, *, whole: bool = False) -> TrainState:
+    """Return the state before the first update, on every device; divided among them as the config says.
+
+    Args:
+      whole: do not divide it, whatever the config says.
 
     Raises:
       UserError: it is larger than the memory; nothing was allocated.
     """
     check_memory(experiment)
-    return make_init(experiment.model, experiment.optimizer, experiment.mesh)(seed_key(experiment.config.seed))
+    shard_params = experiment.config.parallel.shard_params and not whole
+    make = make_init(experiment.model, experiment.optimizer, experiment.mesh, shard_params)
+    return make(seed_key(experiment.config.seed))
 
 
 def units(experiment: Experiment) -> Units:

@@ -35,6 +35,7 @@ _MAY_CHANGE = {
     "train.pictures",
     "train.max_skipped_in_a_row",
     "train.updates_per_call",
+    "parallel.shard_params",
     "data.dir",
     "data.downmix",  # runs before this field lack the field; the fingerprint compares the data
 }
@@ -203,7 +204,7 @@ def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None)
         # Batches are shared by all devices here, so a size that suited training need not suit this machine.
         experiment = build(config, any_batch_size=True)
         try:
-            found = checkpoints.restore_newest(initial_state(experiment), checkpoint)
+            found = checkpoints.restore_newest(initial_state(experiment, whole=True), checkpoint)
         except OtherModel:
             # Other data may make another model, of another vocabulary: then it is the data that are named.
             check_fingerprint(checkpoints.config(max(checkpoints.steps())), experiment.data)

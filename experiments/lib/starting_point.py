@@ -11,7 +11,6 @@ import jax
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment
 from zf_jax.runs.checkpoints import CheckpointError, Checkpoints
-from zf_jax.sharding import replicated
 from zf_jax.training import TrainState
 from zf_jax.typing import Params
 
@@ -75,9 +74,10 @@ def begin(point: StartingPoint, path: Path, experiment: Experiment, state: Train
     if jax.process_index() == 0:
         record = json.dumps({"run": point.run, "step": point.step}) + "\n"
         (path / _RECORD).write_text(record, encoding="utf-8")
-    everywhere = replicated(experiment.mesh)
-    params = jax.device_put(jax.device_get(point.params), everywhere)
-    return state._replace(params=params, opt_state=jax.jit(experiment.optimizer.init, out_shardings=everywhere)(params))
+    where = jax.tree.map(lambda leaf: leaf.sharding, state)
+    params = jax.device_put(jax.device_get(point.params), where.params)
+    init = jax.jit(experiment.optimizer.init, out_shardings=where.opt_state)
+    return state._replace(params=params, opt_state=init(params))
 
 
 def _recorded(path: Path) -> str | None:

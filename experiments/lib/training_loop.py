@@ -102,6 +102,7 @@ def train(
                     writer=writer,
                     hooks=console,
                     clock=clock,
+                    shard_params=config.parallel.shard_params,
                 )
                 fitted = loop.run(state)
             return _told(fitted, config.train.num_steps, path)

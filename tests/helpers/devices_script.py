@@ -1,4 +1,4 @@
-"""Run by test_devices.py in a process of its own: twenty updates and an evaluation on the devices there are."""
+"""Run by test_devices.py in a process of its own: updates and an evaluation on one device, on several, and mapped."""
 
 import itertools
 import json
@@ -7,21 +7,56 @@ import sys
 import jax
 import numpy as np
 
-from zf_jax import build_model, init_state, make_optimizer
+from zf_jax import build_model, init_state, make_optimizer, sharding
 from zf_jax.data import eval_batches, load, train_batches
 from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
 from zf_jax.objective import Weights
-from zf_jax.sharding import data_mesh, global_batch, global_batches, initialize_distributed, replicated, to_host
-from zf_jax.training import Schedules, make_train_step, make_train_steps, update
+from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.sharding import data_mesh, global_batch, global_batches, initialize_distributed, replicated
+from zf_jax.training import make_train_step, make_train_steps, update
+
+sharding.LARGE = 256  # the kernels here are small
+BATCH, UPDATES, SEVERAL = 16, 8, 3
 
 
-def mapped_losses(model, optimizer, batches, how: str) -> list[float]:
-    """The losses of three updates by ``jax.pmap`` or ``jax.shard_map`` over all devices."""
-    count, key, weights = jax.device_count(), jax.random.key(1), Weights(1.0, 0.01, 0.01)
-    state, losses = init_state(model, optimizer, jax.random.key(0)), []
+class Setting:
+    """Devices, and what is found on them."""
+
+    def __init__(self, devices=None):
+        self.mesh = data_mesh(devices)
+        self.mine = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+    def batches(self):
+        return train_batches(DATA.split("train"), batch_size=BATCH, seed=0, **self.mine)
+
+    def losses(self, state, several=False, shard_params=False):
+        """The losses of eight updates, the last of ``several`` in one call, and the state after them."""
+        step = make_train_step(MODEL, OPTIMIZER, self.mesh, shard_params=shard_params)
+        batches, losses = self.batches(), []
+        for _ in range(UPDATES - SEVERAL * several):
+            state, metrics = step(state, global_batch(next(batches), self.mesh), KEY)
+            losses.append(float(metrics["loss"]))
+        if several:
+            steps = make_train_steps(MODEL, OPTIMIZER, self.mesh, shard_params=shard_params)
+            group = [next(batches) for _ in range(SEVERAL)]
+            state, metrics = steps(state, global_batches(group, self.mesh), KEY)
+            losses += [0.0] * (SEVERAL - 1) + [float(metrics["loss"])]
+        return losses, state
+
+    def bounds(self, state):
+        # 96 rows and 250 sequences: the last batch is short.
+        bound = make_eval_step(MODEL, self.mesh, "iwae", num_samples=2)
+        served = eval_batches(DATA.split("test"), batch_size=96, **self.mine)
+        return evaluate_split(bound, state.params, served, jax.random.key(2), self.mesh).bound.tolist()
+
+
+def mapped_losses(batches, how: str) -> list[float]:
+    """The losses of updates by ``jax.pmap`` or ``jax.shard_map`` over all devices."""
+    count, weights = jax.device_count(), Weights(1.0, 0.0, 0.0)
+    state, losses = init_state(MODEL, OPTIMIZER, jax.random.key(0)), []
 
     def one(state, batch):
-        return update(model, optimizer, state, batch, key, weights, axis_name="devices")
+        return update(MODEL, OPTIMIZER, state, batch, KEY, weights, axis_name="devices")
 
     if how == "pmap":
         mapped = jax.pmap(one, axis_name="devices", in_axes=(None, 0), out_axes=None)
@@ -38,45 +73,66 @@ def mapped_losses(model, optimizer, batches, how: str) -> list[float]:
     return losses
 
 
+def divided(initial, folder):
+    """What becomes of a state whose large arrays are divided among four devices, saved, and restored on two and one."""
+    four, two, one = (data_mesh(jax.devices()[:count]) for count in (4, 2, 1))
+    where = sharding.divided(initial, four)
+    state = jax.tree.map(jax.device_put, initial, where)
+    losses, state = Setting().losses(state, shard_params=True)
+    kept = sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(state))
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(state, {}, 0.0)
+        checkpoints.wait()
+        restored = []
+        for mesh in (two, one):
+            like = jax.device_put(initial, replicated(mesh))
+            restored.append(same(checkpoints.restore(like, UPDATES), state))
+        restored.append(same(checkpoints.restore_params(jax.eval_shape(lambda: initial.params), UPDATES), state.params))
+    stays = jax.tree.map(lambda leaf, sharding: leaf.sharding.is_equivalent_to(sharding, leaf.ndim), state, where)
+    return {
+        "losses": losses,
+        "bytes": kept,
+        "whole": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
+        "stays": all(jax.tree.leaves(stays)),
+        "restored": restored,
+    }
+
+
+def same(a, b):
+    a, b = (jax.tree.leaves(jax.device_get(tree)) for tree in (a, b))
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
 def main() -> None:
-    if len(sys.argv) > 1:  # coordinator, processes, process
-        initialize_distributed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-    mine = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    data = load("digits", view="rows")
-    model = build_model("zforcing", data.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
-    optimizer = make_optimizer(1e-2, 10.0)
-    mesh = data_mesh()
-    initial = jax.jit(lambda: init_state(model, optimizer, jax.random.key(0)), out_shardings=replicated(mesh))
-    state = initial()
-    schedules = Schedules(aux_weight=lambda step: 0.01, reverse_weight=lambda step: 0.01)
-    step = make_train_step(model, optimizer, mesh, schedules)
-    batches = train_batches(data.split("train"), batch_size=16, seed=0, **mine)
-    losses = []
-    for _ in range(15):
-        state, metrics = step(state, global_batch(next(batches), mesh), jax.random.key(1))
-        losses.append(float(metrics["loss"]))
-    steps = make_train_steps(model, optimizer, mesh, schedules)  # the same, five in one call
-    state, metrics = steps(state, global_batches([next(batches) for _ in range(5)], mesh), jax.random.key(1))
-    losses.append(float(metrics["loss"]))
-    # 96 rows and 250 sequences: the last batch is short.
-    bound = make_eval_step(model, mesh, "iwae", num_samples=2)
-    served = eval_batches(data.split("test"), batch_size=96, **mine)
-    totals = evaluate_split(bound, state.params, served, jax.random.key(2), mesh)
-    weight = float(np.abs(to_host(state.params["posterior"]["hidden"]["kernel"])).sum())
-    mapped = {}
-    if jax.process_count() == 1 and jax.device_count() == 4:
-        first = itertools.islice(train_batches(data.split("train"), batch_size=16, seed=0), 3)
-        # The last rows only fill up: devices differ in how many of theirs count.
-        first = [batch._replace(lengths=np.where(np.arange(16) < 14, batch.lengths, 0)) for batch in first]
-        mapped = {how: mapped_losses(model, optimizer, first, how) for how in ("pmap", "shard_map")}
-        whole = initial()
-        mapped["expected"] = []
-        for batch in first:
-            whole, metrics = step(whole, global_batch(batch, mesh), jax.random.key(1))
-            mapped["expected"].append(float(metrics["loss"]))
-    found = {"devices": jax.device_count(), "losses": losses, "bounds": totals.bound.tolist(), "weight": weight}
-    print(json.dumps(found | {"mapped": mapped}))
+    everything = Setting()
+    initial = jax.jit(
+        lambda: init_state(MODEL, OPTIMIZER, jax.random.key(0)), out_shardings=replicated(everything.mesh)
+    )
+    if jax.process_count() > 1:
+        losses, state = everything.losses(initial())
+        print(json.dumps({"losses": losses, "bounds": everything.bounds(state)}))
+        return
+    begin, found = jax.device_get(initial()), {}
+    for count in (1, 4):
+        setting = Setting(jax.devices()[:count])
+        losses, state = setting.losses(jax.device_put(begin, replicated(setting.mesh)), several=count == 4)
+        found[str(count)] = {"losses": losses, "bounds": setting.bounds(state)}
+    first = itertools.islice(everything.batches(), 3)
+    # The last rows only fill up: devices differ in how many of theirs count.
+    first = [batch._replace(lengths=np.where(np.arange(BATCH) < 14, batch.lengths, 0)) for batch in first]
+    found["mapped"] = {how: mapped_losses(first, how) for how in ("pmap", "shard_map")} | {"expected": []}
+    state, step = initial(), make_train_step(MODEL, OPTIMIZER, everything.mesh)
+    for batch in first:
+        state, metrics = step(state, global_batch(batch, everything.mesh), KEY)
+        found["mapped"]["expected"].append(float(metrics["loss"]))
+    found["divided"] = divided(begin, sys.argv[1])
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:  # coordinator, processes, process
+        initialize_distributed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    DATA, KEY = load("digits", view="rows"), jax.random.key(1)
+    MODEL = build_model("vrnn", DATA.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
+    OPTIMIZER = make_optimizer(1e-2, 10.0)
     main()

@@ -25,7 +25,7 @@ from zf_jax.fitting.result import Diverged, Fitted, NotFinite
 from zf_jax.fitting.settings import FitSettings
 from zf_jax.models.base import Model
 from zf_jax.objective.settings import Objective
-from zf_jax.sharding import any_process, global_batch, global_batches, rows_for
+from zf_jax.sharding import any_process, global_batch, global_batches, replicated, rows_for
 from zf_jax.training import Schedules, TrainState, evaluated_params, make_train_step, make_train_steps
 from zf_jax.typing import Batch
 
@@ -55,6 +55,7 @@ class Loop:
         hooks: Hooks | None = None,
         callbacks: Sequence[Callback] = (),
         clock: Callable[[], float] = time.perf_counter,
+        shard_params: bool = False,
     ):
         """Compile nothing yet.
 
@@ -66,12 +67,13 @@ class Loop:
           hooks: of the program around the loop.
           callbacks: told after every log line and validation; one that returns True ends the training.
           clock: seconds, by which the rate is measured.
+          shard_params: whether the state given to ``run`` is divided among the devices; see ``make_train_step``.
         """
         self.model, self.data, self.mesh, self.settings, self.seed = model, data, mesh, settings, seed
         self.learning_rate, self.checkpoints, self.saved, self.writer = learning_rate, checkpoints, saved or {}, writer
         self.hooks, self.callbacks = hooks or Hooks(), tuple(callbacks)
         self.key = seed_key(seed, "training noise")
-        parts = model, optimizer, mesh, schedules, objective, settings.accumulate, settings.remat
+        parts = model, optimizer, mesh, schedules, objective, settings.accumulate, settings.remat, shard_params
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(model, mesh)
         self.units = units_of(data, model)
@@ -202,7 +204,8 @@ class Loop:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        params = of(self.model).prepare(evaluated_params(state), seed_key(self.seed, "evaluation"))
+        whole = jax.device_put(evaluated_params(state), replicated(self.mesh))
+        params = of(self.model).prepare(whole, seed_key(self.seed, "evaluation"))
         found = summarise(evaluate_split(self.bound, params, batches, seed_key(0), self.mesh), self.units)
         found["elbo_nats_per_sequence"] = found.pop("nats_per_sequence")
         return found
