@@ -4,7 +4,8 @@ XLA's own figure of what the compiled bound needs beside its arguments and resul
 would be felt: Z-Forcing of 256 units on frames of 200 samples, 32 sequences of 100 steps.  Of 64 particles the features
 of all sequences, which no chunk divides, need most of it; of 1,024 the particles themselves.
 
-Then the gradient of the training objective on 8 sequences as they grow longer, whole and rematerialised in blocks.
+Then the gradient of the training objective on 8 sequences as they grow longer, whole and rematerialised in blocks; and
+the evaluation of one long sequence, with what an hour of audio at 16 kHz would take by the growth between the last two.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SIZES = Configuration(Observation("frames", 200), "gaussian", H=256, Z=64, M=256
 TINY = Configuration(Observation("frames", 4), "gaussian", H=8, Z=3, M=8, E=8, T=5, B=4)
 SAMPLES, PARTICLES = 25, (64, 1024)
 LENGTHS, BLOCKS = (100, 400), (0, 20)
+LONG, HOUR = (400, 1600, 6400), 16000 * 3600 // 200  # steps; those of an hour
 
 
 def measure(sizes: Configuration) -> list[dict]:
@@ -70,6 +72,28 @@ def measure_gradient(sizes: Configuration, lengths: Sequence[int], blocks: Seque
     return rows
 
 
+def measure_evaluation(sizes: Configuration, lengths: Sequence[int]) -> list[dict]:
+    """One row a bound and a number of steps of one sequence, and one for an hour: a straight line through the last."""
+    rows = []
+    for name in ("ELBO", f"IWAE-{SAMPLES}"):
+        for length in lengths:
+            grown = dataclasses.replace(sizes, B=1, T=length)
+            model, batch, key = model_of(grown), random_batch(grown), jax.random.key(0)
+
+            def bound(params, model=model, batch=batch, key=key, name=name):
+                if name == "ELBO":
+                    return bounds.elbo(model, params, batch, key)
+                return bounds.iwae(model, params, batch, key, num_samples=SAMPLES, chunk_size=1)
+
+            compiled = jax.jit(bound).lower(jax.eval_shape(model.init, key)).compile()
+            rows.append({"bound": name, "num_steps": length, "temporary_bytes": temporary_bytes(compiled)})
+        before, last = rows[-2:]
+        growth = (last["temporary_bytes"] - before["temporary_bytes"]) / (last["num_steps"] - before["num_steps"])
+        hour = last["temporary_bytes"] + growth * (HOUR - last["num_steps"])
+        rows.append({"bound": name, "num_steps": HOUR, "temporary_bytes": round(hour), "extrapolated": True})
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> list[dict]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where to write the figures")
@@ -85,9 +109,15 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     print("\n| steps | steps of a block | memory of the gradient, MiB |\n|---|---|---|")
     for row in gradients:
         print(f"| {row['num_steps']} | {row['block'] or 'whole'} | {row['temporary_bytes'] / 2**20:.1f} |")
+    evaluations = measure_evaluation(sizes, (6, 12) if options.quick else LONG)
+    print("\n| bound of one sequence | steps | memory, MiB |\n|---|---|---|")
+    for row in evaluations:
+        steps = f"{row['num_steps']:,}{' (by the growth)' if row.get('extrapolated') else ''}"
+        print(f"| {row['bound']} | {steps} | {row['temporary_bytes'] / 2**20:,.1f} |")
     if options.json:
-        Path(options.json).write_text(json.dumps({"bounds": rows, "gradients": gradients}, indent=1) + "\n")
-    return rows + gradients
+        found = {"bounds": rows, "gradients": gradients, "evaluations": evaluations}
+        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+    return rows + gradients + evaluations
 
 
 if __name__ == "__main__":

@@ -134,5 +134,5 @@ if __name__ == "__main__":
         initialize_distributed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     DATA, KEY = load("digits", view="rows"), jax.random.key(1)
     MODEL = build_model("vrnn", DATA.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
-    OPTIMIZER = make_optimizer(1e-2, 10.0)
+    OPTIMIZER = make_optimizer(1e-3, 10.0)
     main()
