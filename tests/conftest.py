@@ -19,6 +19,7 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):  # XLA ends the pro
 os.environ["XLA_FLAGS"] = " ".join([*_FLAGS, os.environ.get("XLA_FLAGS", "")])
 # Several tests start the binaries in processes of their own, which compile the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs without a call stack beside every operation
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 _MOST_MEMORY = 3 * 2**30

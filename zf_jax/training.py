@@ -94,7 +94,7 @@ def evaluated_params(state: TrainState) -> Params:
 
 
 @checked()
-@compiled_once("model", "optimizer", "settings", "accumulate", "remat", "axis_name")
+@compiled_once("model", "optimizer", "settings", "accumulate", "remat", "compute_dtype", "axis_name")
 def update(
     model: Model | Density,
     optimizer: optax.GradientTransformation,
@@ -106,6 +106,7 @@ def update(
     *,
     accumulate: int = 1,
     remat: int = 0,
+    compute_dtype: str = "float32",
     axis_name: str | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after one update, and the metrics of the batch, scalars.
@@ -120,13 +121,16 @@ def update(
         whole batch, except that word dropout and resampling draw for each piece apart.
       remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
         blocks and computes the rest again; 0 keeps all.
+      compute_dtype: of matrix products, ``"float32"`` or ``"bfloat16"``; parameters, states, likelihoods and sums keep
+        the parameters' type.
       axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which the batch is cut by rows, the state being whole on
         every device.  Gradients and metrics are then means over the real rows of all devices, and every device draws
         its rows of the noise that one device would draw; word dropout, resampling and a ``Density`` draw for each
         device apart.
     """
     key = jax.random.fold_in(key, state.step)
-    of = Gradient(model, batch, key, weights, settings, accumulate=accumulate, remat=remat, axis_name=axis_name)
+    options: Any = {"accumulate": accumulate, "remat": remat, "compute_dtype": compute_dtype, "axis_name": axis_name}
+    of = Gradient(model, batch, key, weights, settings, **options)
     (loss, metrics), gradients = of.value_and_gradient(state.params)
     grad_norm = optax.global_norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -180,6 +184,7 @@ def make_train_step(
     settings: Objective = Objective(),
     accumulate: int = 1,
     remat: int = 0,
+    compute_dtype: str = "float32",
     shard_params: bool = False,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile ``update``: ``(state, batch, key) -> (state, metrics)``; the old state's buffers are reused.
@@ -189,10 +194,11 @@ def make_train_step(
     and their moments are divided among the devices between updates; an update gathers the parameters once.
     """
     everywhere, where = replicated(mesh), state_sharding(model, optimizer, mesh, shard_params)
+    options: Any = {"accumulate": accumulate, "remat": remat, "compute_dtype": compute_dtype}
 
     def train_step(state, batch, key):
         weights, state = schedules(state.step), _gathered(state, mesh, shard_params)
-        return update(model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat)
+        return update(model, optimizer, state, batch, key, weights, settings, **options)
 
     compiled = jax.jit(
         train_step,
@@ -212,6 +218,7 @@ def make_train_steps(
     settings: Objective = Objective(),
     accumulate: int = 1,
     remat: int = 0,
+    compute_dtype: str = "float32",
     shard_params: bool = False,
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, dict[str, Array]]]:
     """Compile several updates into one call, ``(state, batches, key) -> (state, metrics)``; see ``global_batches``.
@@ -221,13 +228,12 @@ def make_train_steps(
     updates that were skipped.
     """
     everywhere, where = replicated(mesh), state_sharding(model, optimizer, mesh, shard_params)
+    options: Any = {"accumulate": accumulate, "remat": remat, "compute_dtype": compute_dtype}
 
     def train_steps(state, batches, key):
         def one(state, batch):
             weights, state = schedules(state.step), _gathered(state, mesh, shard_params)
-            state, metrics = update(
-                model, optimizer, state, batch, key, weights, settings, accumulate=accumulate, remat=remat
-            )
+            state, metrics = update(model, optimizer, state, batch, key, weights, settings, **options)
             return jax.lax.with_sharding_constraint(state, where), metrics
 
         state, metrics = jax.lax.scan(one, state, batches)

@@ -11,6 +11,7 @@ def get_base() -> Any:
     """Return a config with all fields at their defaults."""
     config: Any = ConfigDict()  # a type checker cannot know its fields
     config.seed = 0
+    config.compute_dtype = "float32"  # of an update's matrix products; or bfloat16
 
     config.model = ConfigDict()
     config.model.name = "zforcing"  # zforcing, rnn, ...; see zf_jax/models and zf_jax/densities

@@ -72,7 +72,8 @@ class Experiment(NamedTuple):
     def _parts(self) -> tuple[Any, ...]:
         train = self.config.train
         parts = self.model, self.optimizer, self.mesh, self.schedules, self.objective
-        return (*parts, train.accumulate, train.remat, self.config.parallel.shard_params)
+        how = train.accumulate, train.remat, self.config.compute_dtype, self.config.parallel.shard_params
+        return (*parts, *how)
 
     def fit_settings(self) -> FitSettings:
         """The numbers of the training loop."""
@@ -113,7 +114,8 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
 
 def fit_settings(config: Any) -> FitSettings:
     """The numbers of the training loop, checked."""
-    return FitSettings(**{field.name: config.train[field.name] for field in dataclasses.fields(FitSettings)})
+    names = [field.name for field in dataclasses.fields(FitSettings) if field.name != "compute_dtype"]
+    return FitSettings(compute_dtype=config.compute_dtype, **{name: config.train[name] for name in names})
 
 
 def build_config_model(config: Any, data: DataSet) -> Model | Density:
@@ -214,7 +216,8 @@ def check(config: Any) -> None:
     try:
         fit_settings(config)
     except ValueError as error:
-        raise UserError(f"config.train.{error}") from error
+        field = str(error) if str(error).startswith("compute_dtype") else f"train.{error}"
+        raise UserError(f"config.{field}") from error
     for name, value in config.objective.items():
         if isinstance(value, float) and not (math.isfinite(value) and value >= 0):
             raise UserError(f"config.objective.{name} must be a finite number of at least 0, not {value}")

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from helpers.runs import tiny_config
 
 from experiments.configs import base
 from experiments.lib.cli import UserError
@@ -91,3 +92,10 @@ def test_alpha_and_beta_may_rise_as_the_kl_temperature_does(name):
     np.testing.assert_allclose([schedule(step) for step in (0, 15, 30, 90)], [0.2, 0.5, 0.8, 0.8], rtol=1e-6)
     with pytest.raises(UserError, match=f"{name}_steps must be at least 0"):
         built(**{f"{name}_steps": -1})
+
+
+def test_the_type_of_products_reaches_the_update_and_a_wrong_one_is_refused():
+    config = tiny_config(compute_dtype="bfloat16")
+    assert build(config).fit_settings().compute_dtype == "bfloat16"
+    with pytest.raises(UserError, match=r"config\.compute_dtype must be one of float32, bfloat16"):
+        build(tiny_config(compute_dtype="float16"))

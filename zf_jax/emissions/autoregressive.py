@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from zf_jax.emissions.defaults import EmissionDefaults, member
+from zf_jax.nn.precision import matmul
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params, without_missing
 
@@ -186,7 +187,7 @@ class NADE(EmissionDefaults):
         def step(sums, parts):
             row, kernels, biases, noise = parts
             units = self._units(sums)
-            x = read({name: biases[name] + units @ kernel for name, kernel in kernels.items()}, noise)
+            x = read({name: biases[name] + matmul(units, kernel) for name, kernel in kernels.items()}, noise)
             return sums + x * row, x[..., 0]
 
         parts = (frame, kernels, {name: jnp.moveaxis(bias, -2, 0) for name, bias in biases.items()}, noise)
@@ -211,7 +212,7 @@ class MADE(NADE):
     def conditionals(self, values: Values, x: Array) -> Values:
         """Return the conditionals' parameters, given the dimensions of ``x`` before each: ``[..., D * P]``."""
         sums, frame, kernels, biases = self._parts(values)
-        units = self._units(sums + x @ frame)
+        units = self._units(sums + matmul(x, frame))
         return {name: _flat(biases[name] + jnp.einsum("...h,dhp->...dp", units, k)) for name, k in kernels.items()}
 
 

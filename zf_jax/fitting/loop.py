@@ -73,7 +73,8 @@ class Loop:
         self.learning_rate, self.checkpoints, self.saved, self.writer = learning_rate, checkpoints, saved or {}, writer
         self.hooks, self.callbacks = hooks or Hooks(), tuple(callbacks)
         self.key = seed_key(seed, "training noise")
-        parts = model, optimizer, mesh, schedules, objective, settings.accumulate, settings.remat, shard_params
+        how = settings.accumulate, settings.remat, settings.compute_dtype, shard_params
+        parts = model, optimizer, mesh, schedules, objective, *how
         self.update, self.updates = make_train_step(*parts), make_train_steps(*parts)
         self.bound = make_eval_step(model, mesh)
         self.units = units_of(data, model)

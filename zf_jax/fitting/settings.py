@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from zf_jax.nn.precision import COMPUTE_DTYPES
+
 AT_LEAST_ONE = (
     "num_steps",
     "batch_size",
@@ -28,6 +30,7 @@ class FitSettings:
       accumulate: pieces that the batch of an update is cut into, one in memory after another.
       remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
         blocks and computes the rest again; 0 keeps all.
+      compute_dtype: of an update's matrix products, "float32" or "bfloat16"; evaluation is in float32.
       updates_per_call: updates compiled into one call, for small models that leave the device waiting for the host.
       log_every: updates between two lines of metrics.
       eval_every: updates between two validations.
@@ -43,6 +46,7 @@ class FitSettings:
     batch_size: int = 32
     accumulate: int = 1
     remat: int = 0
+    compute_dtype: str = "float32"
     updates_per_call: int = 1
     log_every: int = 50
     eval_every: int = 500
@@ -59,6 +63,8 @@ class FitSettings:
                 value = getattr(self, name)
                 if isinstance(value, bool) or not isinstance(value, int) or value < least:
                     raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if self.compute_dtype not in COMPUTE_DTYPES:
+            raise ValueError(f"compute_dtype must be one of {', '.join(COMPUTE_DTYPES)}, not {self.compute_dtype!r}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size={self.batch_size} cannot be cut into accumulate={self.accumulate} equal pieces"

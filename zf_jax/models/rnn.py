@@ -16,6 +16,7 @@ from zf_jax.distributions import Gaussian
 from zf_jax.emissions import init_emission
 from zf_jax.models.base import Features, RecurrentModel, Sites
 from zf_jax.nn.layers import embed, init_embedding, linear, split_keys
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_gates
 from zf_jax.typing import Array, Params
 
@@ -56,11 +57,12 @@ class RNN(RecurrentModel):
     def step(self, params: Params, carry: Any, features: Features, noise: Array) -> tuple[Any, Sites]:
         """Update the state of each layer, from the first up; the latent is empty, ``[..., 0]``."""
         carries = (carry,) if self.num_layers == 1 else carry
-        state = lstm_gates(carries[0], features.inputs + carries[0].hidden @ params["forward"]["recurrent"]["kernel"])
+        recurrent = params["forward"]["recurrent"]["kernel"]
+        state = lstm_gates(carries[0], features.inputs + matmul(carries[0].hidden, recurrent))
         states = [state]
         for layer, carry in enumerate(carries[1:], start=1):
             below, lstm = state.hidden, params[f"forward_{layer}"]
-            gates = below @ lstm["input"]["kernel"] + lstm["input"]["bias"] + carry.hidden @ lstm["recurrent"]["kernel"]
+            gates = linear(lstm["input"], below) + matmul(carry.hidden, lstm["recurrent"]["kernel"])
             state = lstm_gates(carry, gates)
             states.append(state)
         return states[0] if self.num_layers == 1 else tuple(states), Sites(noise, Gaussian(noise, noise), state.hidden)

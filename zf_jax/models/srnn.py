@@ -30,6 +30,7 @@ from zf_jax.nn.layers import (
     linear_part,
     split_keys,
 )
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import gru_gates, gru_states, init_gru, zeros_like_rows
 from zf_jax.typing import Array, Batch, Params, clean
 
@@ -115,5 +116,5 @@ class SRNN(LatentModel):
     ) -> tuple[Array, Features]:
         """Compute d_t from d_{t-1} and one input u_t, without a posterior."""
         gates = linear(params["forward"]["input"], embed(params["embedding"], inputs, context))
-        hidden = gru_gates(memory, gates, memory @ params["forward"]["recurrent"]["kernel"])
+        hidden = gru_gates(memory, gates, matmul(memory, params["forward"]["recurrent"]["kernel"]))
         return hidden, Features(None, self.states_and_prior(params, hidden), None, None)

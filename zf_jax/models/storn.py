@@ -28,6 +28,7 @@ from zf_jax.nn.layers import (
     linear_part,
     split_keys,
 )
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_forward, lstm_gates
 from zf_jax.typing import Array, Batch, Params
 
@@ -74,7 +75,7 @@ class STORN(LatentModel):
         gates = (
             features.inputs
             + linear_part(params["forward"]["input"], linear(params["latent_embedding"], latent), self.embed_dim)
-            + carry.hidden @ params["forward"]["recurrent"]["kernel"]
+            + matmul(carry.hidden, params["forward"]["recurrent"]["kernel"])
         )
         state = lstm_gates(carry, gates)
         return state, Sites(latent, proposal, state.hidden)

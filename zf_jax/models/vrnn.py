@@ -35,6 +35,7 @@ from zf_jax.nn.layers import (
     linear_part,
     split_keys,
 )
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_gates, zeros_like_rows
 from zf_jax.typing import Array, Batch, Params
 
@@ -101,7 +102,7 @@ class VRNN(LatentModel):
         gates = (
             features.inputs.gates
             + linear_part(params["forward"]["input"], latent_embedding, self.embed_dim)
-            + carry.state.hidden @ params["forward"]["recurrent"]["kernel"]
+            + matmul(carry.state.hidden, params["forward"]["recurrent"]["kernel"])
         )
         is_data = features.inputs.is_data[..., None] > 0
         state = jax.tree.map(lambda new, old: jnp.where(is_data, new, old), lstm_gates(carry.state, gates), carry.state)

@@ -35,6 +35,7 @@ from zf_jax.nn.layers import (
     linear_part,
     split_keys,
 )
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_backward_states, lstm_gates
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
 
@@ -153,7 +154,8 @@ class ZForcing(LatentModel):
         # W_z is linear: its product with the gates' kernel depends on the parameters alone, and leaves the scan.
         forward, w_z = params["forward"], params["latent_embedding"]
         latent_gates = {name: linear_part(forward["input"], w_z[name], self.embed_dim) for name in ("kernel", "bias")}
-        gates = features.inputs.gates + carry.hidden @ forward["recurrent"]["kernel"] + linear(latent_gates, latent)
+        from_state = matmul(carry.hidden, forward["recurrent"]["kernel"])
+        gates = features.inputs.gates + from_state + linear(latent_gates, latent)
         state = lstm_gates(carry, gates)  # eq. (4)
         return state, Sites(latent, proposal, States(previous=carry.hidden, hidden=state.hidden))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from zf_jax.nn.precision import matmul
 from zf_jax.nn.varying import vary_like
 from zf_jax.typing import Array, Params
 
@@ -38,7 +39,7 @@ def _log_prob(kernel: Array, bias: Array, rows: Array, targets: Array) -> Array:
 def _in_chunks(kernel: Array, bias: Array, rows: Array, targets: Array, size: int) -> Array:
     """Return log-probabilities ``[N]`` for ``rows`` ``[N, H]``, computing about ``size`` logits at a time."""
     if len(rows) * len(bias) <= size:
-        return _picked(rows @ kernel + bias, targets)[0]
+        return _picked(matmul(rows, kernel) + bias, targets)[0]
     one = lambda each: _picked(each[0] @ kernel + bias, each[1])[0]  # noqa: E731
     return jax.lax.map(one, (rows, targets), batch_size=max(1, size // len(bias)))
 
@@ -53,7 +54,7 @@ def _picked(logits: Array, targets: Array) -> tuple[Array, Array]:
 def _forward(kernel: Array, bias: Array, rows: Array, targets: Array):
     if len(rows) * len(bias) > KEPT:
         return _in_chunks(kernel, bias, rows, targets, KEPT), (kernel, bias, rows, targets, None)
-    logits = rows @ kernel + bias
+    logits = matmul(rows, kernel) + bias
     log_prob, normaliser = _picked(logits, targets)
     return log_prob, (kernel, bias, rows, targets, (logits, normaliser))
 
@@ -62,7 +63,7 @@ def _gradients(kernel: Array, rows: Array, targets: Array, logits: Array, normal
     """Return the gradients of kernel, bias and rows: d log p / d logits = one_hot(x) - softmax(logits)."""
     here = targets[:, None] == jnp.arange(logits.shape[-1])
     d_logits = d[:, None] * (here.astype(logits.dtype) - jnp.exp(logits - normaliser[:, None]))
-    return rows.T @ d_logits, jnp.sum(d_logits, axis=0), d_logits @ kernel.T
+    return matmul(rows.T, d_logits), jnp.sum(d_logits, axis=0), matmul(d_logits, kernel.T)
 
 
 def _backward(residuals, d: Array):
@@ -79,7 +80,7 @@ def _backward(residuals, d: Array):
 
     def one(sums, chunk):
         rows, targets, d = chunk
-        logits = rows @ kernel + bias
+        logits = matmul(rows, kernel) + bias
         d_kernel, d_bias, d_rows = _gradients(kernel, rows, targets, logits, jax.nn.logsumexp(logits, axis=-1), d)
         return (sums[0] + d_kernel, sums[1] + d_bias), d_rows
 

@@ -195,7 +195,10 @@ def _recalled_sum(turned: dict, s: Sum, values: dict) -> Array:
         return kept, kernels  # not recalled(...): a second derivative is that of the kept value alone
 
     def backward(kernels, d):
-        d_lefts = [multiply(p, d, k).astype(p.invars[0].aval.dtype) for p, k in zip(s.products, kernels, strict=True)]
+        d_lefts = [
+            multiply(p, d.astype(k.dtype), k).astype(p.invars[0].aval.dtype)
+            for p, k in zip(s.products, kernels, strict=True)
+        ]
         return d, d_lefts, None, [_summed_to(d, v.aval.shape) for v in s.others]
 
     recalled.defvjp(forward, backward)
@@ -207,7 +210,7 @@ def _kernel_gradient(product, lefts: Array, d_products: Array) -> Array:
     """Return sum_t x_t' ds_t, given x ``[T, ..., in]`` and ds ``[T, ..., out]``: ``[in, out]``."""
     kind = {name: product.params[name] for name in ("precision", "preferred_element_type")}
     rows, d_rows = (a.reshape(-1, a.shape[-1]) for a in (lefts, d_products))
-    total = jax.lax.dot_general(rows, d_rows, (((0,), (0,)), ((), ())), **kind)
+    total = jax.lax.dot_general(rows, d_rows.astype(rows.dtype), (((0,), (0,)), ((), ())), **kind)
     return total.astype(product.invars[1].aval.dtype)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
+from zf_jax.nn.precision import matmul, matmul_of_all_steps
 from zf_jax.typing import Array, Observation, Params, is_observed, without_missing
 
 
@@ -41,7 +42,9 @@ def linear(params: Params, x: Array) -> Array:
 def multiply(x: Array, kernel: Array) -> Array:
     """Return ``x @ kernel``: ``[..., in]`` to ``[..., out]``."""
     # As matrices: the gradient of a kernel over two axes of rows, [B, T], is many times slower on a CPU than over one.
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1]) if x.ndim > 2 else x @ kernel
+    if x.ndim <= 2:
+        return matmul(x, kernel)
+    return matmul_of_all_steps(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def linear_part(params: Params, x: Array, start: int) -> Array:

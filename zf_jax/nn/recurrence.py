@@ -17,6 +17,7 @@ from flax.linen import initializers
 from zf_jax.nn import deferred_scan
 from zf_jax.nn.blocks import in_blocks
 from zf_jax.nn.layers import init_linear, linear, symmetric_uniform
+from zf_jax.nn.precision import matmul
 from zf_jax.typing import Array, Params
 
 
@@ -94,7 +95,7 @@ def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
 
     def step(state, inputs):
         gates_t, real = inputs
-        updated = lstm_gates(state, gates_t + state.hidden @ recurrent)
+        updated = lstm_gates(state, gates_t + matmul(state.hidden, recurrent))
         # Padding comes first in this direction: holding the state at its initial zeros until the first real step
         # makes every sequence begin at its own end.
         state = jax.tree.map(lambda new, old: jnp.where(real[:, None] > 0, new, old), updated, state)
@@ -112,7 +113,7 @@ def lstm_forward(params: Params, embedded: Array) -> Array:
     recurrent = params["recurrent"]["kernel"]
 
     def step(state, gates_t):
-        state = lstm_gates(state, gates_t + state.hidden @ recurrent)
+        state = lstm_gates(state, gates_t + matmul(state.hidden, recurrent))
         return state, state.hidden
 
     gates = linear(params["input"], embedded)
@@ -152,7 +153,7 @@ def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = Fal
 
     def step(hidden, inputs):
         gates_t, real = inputs
-        hidden = jnp.where(real[:, None] > 0, gru_gates(hidden, gates_t, hidden @ recurrent), hidden)
+        hidden = jnp.where(real[:, None] > 0, gru_gates(hidden, gates_t, matmul(hidden, recurrent)), hidden)
         return hidden, hidden
 
     initial = zeros_like_rows(gates[:, 0], recurrent.shape[0])

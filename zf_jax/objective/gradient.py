@@ -12,6 +12,7 @@ from zf_jax.bounds.noise import fold
 from zf_jax.density import Density
 from zf_jax.models.base import Model
 from zf_jax.nn.blocks import rematerialised
+from zf_jax.nn.precision import computed_in
 from zf_jax.nn.varying import vary_like
 from zf_jax.objective.loss import draw_samples, loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
@@ -34,6 +35,7 @@ class Gradient:
         *,
         accumulate: int = 1,
         remat: int = 0,
+        compute_dtype: str = "float32",
         axis_name: str | None = None,
     ):
         """Draw the noise.
@@ -44,10 +46,11 @@ class Gradient:
             the whole batch; word dropout, resampling and a ``Density`` draw for each piece apart.
           remat: steps of a block of the recurrences and of the terms that follow; the gradient keeps the carry between
             blocks and computes the rest again; 0 keeps all.
+          compute_dtype: of matrix products, ``"float32"`` or ``"bfloat16"``; all else keeps the parameters' type.
           axis_name: of a ``jax.pmap`` or ``jax.shard_map`` over which a larger batch is cut by rows; likewise.
         """
         self.model, self.batch, self.weights, self.settings = model, batch, weights, settings
-        self.accumulate, self.remat, self.axis_name = accumulate, remat, axis_name
+        self.accumulate, self.remat, self.compute_dtype, self.axis_name = accumulate, remat, compute_dtype, axis_name
         rows = batch.mask.shape[0]
         if remat < 0:
             raise ValueError(f"remat must be a number of steps, or 0, not {remat}")
@@ -66,9 +69,10 @@ class Gradient:
         """Return ``((loss, metrics), gradients)``."""
         params = self._varying(params)
         gradient_of = jax.value_and_grad(lambda p, *piece: self._loss(p, *piece), has_aux=True)
-        if self.accumulate == 1:
-            return self._mean(gradient_of(params, self.batch, self.key, self.noise))
-        return self._mean(self._over_pieces(lambda *piece: gradient_of(params, *piece)))
+        with computed_in(self.compute_dtype):  # the reverse pass is traced here too
+            if self.accumulate == 1:
+                return self._mean(gradient_of(params, self.batch, self.key, self.noise))
+            return self._mean(self._over_pieces(lambda *piece: gradient_of(params, *piece)))
 
     def value(self, params: Params) -> Array:
         """Return the loss, which may be differentiated: line searches ask for that."""
@@ -79,7 +83,7 @@ class Gradient:
         return self._mean(self._over_pieces(lambda *piece: again(params, *piece)))
 
     def _loss(self, params: Params, batch: Batch, key: Array, noise: Array | None) -> Any:
-        with rematerialised(self.remat):
+        with rematerialised(self.remat), computed_in(self.compute_dtype):
             return loss_and_metrics(self.model, params, batch, key, self.weights, self.settings, noise=noise)
 
     def _varying(self, params: Params) -> Params:
