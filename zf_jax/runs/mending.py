@@ -40,21 +40,28 @@ def set_aside(directory: Path, steps: list[int], kind: str, warn: Callable[[str]
     """Move checkpoints into the folder ``kind`` beside ``directory``; all processes must call together."""
     if jax.process_index() == 0:
         for step in steps:
-            aside = directory.parent / kind / str(step)
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.parent.mkdir(exist_ok=True)
-            os.replace(directory / str(step), aside)
-            warn(f"the checkpoint of step {step} lies in {aside} now")
+            _move(directory, step, kind, warn)
     wait_for_all("checkpoints set aside")
 
 
+def _move(directory: Path, step: int, kind: str, warn: Callable[[str], None]) -> None:
+    aside = directory.parent / kind / str(step)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(exist_ok=True)
+    os.replace(directory / str(step), aside)
+    warn(f"the checkpoint of step {step} lies in {aside} now")
+
+
 def mend(directory: Path, warn: Callable[[str], None]) -> None:
-    """Set aside or write anew what orbax itself reads of every checkpoint, and would refuse them all for."""
+    """Set aside or write anew what orbax itself reads of every checkpoint, and would refuse them all for.
+
+    Process 0 alone calls this function, which waits for no other.
+    """
     for step in steps_in(directory):
         folder = directory / str(step)
         if not _is_json(folder / "_CHECKPOINT_METADATA"):
             warn(f"the checkpoint {folder} is damaged (_CHECKPOINT_METADATA)")
-            set_aside(directory, [step], "damaged", warn)
+            _move(directory, step, "damaged", warn)
             continue
         elbo, file = elbo_of(folder), folder / "metrics" / "metrics"
         written = {} if not _is_json(file) else json.loads(file.read_text(encoding="utf-8"))

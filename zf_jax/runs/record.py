@@ -11,11 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from zf_jax.extras import needs
-
-with needs("experiments"):
-    import orbax.checkpoint as ocp
-
 Record = dict[str, Any]
 DESCRIPTION = "data_description"
 
@@ -82,7 +77,8 @@ def read_json(item: Path, filename: str = "metadata") -> Any:
     Raises:
       Damaged: the item is missing or unreadable.
     """
-    return _guarded(item, lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler(filename=filename)).restore(item))
+    # Not by orbax, whose readers wait for all processes: some files are read by process 0 alone.
+    return _guarded(item, lambda: json.loads((item / filename).read_text(encoding="utf-8")))
 
 
 def json_digest(value: Any) -> str:
@@ -93,7 +89,7 @@ def json_digest(value: Any) -> str:
 def _guarded(item: Path, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except Exception as error:  # orbax raises many kinds of error
+    except (OSError, ValueError, RecursionError) as error:
         raise Damaged(f"{item} cannot be read") from error
 
 
