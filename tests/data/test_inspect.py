@@ -86,6 +86,7 @@ def test_a_batch_of_speech_is_heard_again(tmp_path):
     assert heard[:8000].tobytes() in recorded.tobytes()
 
 
+@pytest.mark.slow
 def test_a_batch_of_text_is_read_again(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(f"Today number {i} is here, my friend." for i in range(99)))
     counts, printed = look("text_folder", tmp_path, tmp_path / "out", f"--config.data.cache_dir={tmp_path / 'cache'}")
@@ -98,6 +99,7 @@ def test_a_batch_of_text_is_read_again(tmp_path):
         assert line in printed
 
 
+@pytest.mark.slow
 def test_a_batch_of_music_is_drawn(tmp_path):
     arrays = {split: np.eye(88, dtype=np.uint8)[:60] for split in ("train", "valid", "test")}
     np.savez(tmp_path / "jsb_chorales.npz", **arrays, **{f"{s}_lengths": np.array([20, 40]) for s in arrays})

@@ -1,7 +1,7 @@
 """Any model with any emission that fits its data: the head sits rightly on every trunk.
 
-Models and emissions meet in the head alone, so by default every emission meets Z-Forcing, whose reverse prediction is a
-second head, and each of the others meets two or so; ``-m slow`` takes the rest.
+Models and emissions meet in the head alone, so by default an emission meets one or two models, most often Z-Forcing,
+whose reverse prediction is a second head; ``-m slow`` takes the rest.
 What compiles a program of its own is checked on one model an emission, and on all of them under ``slow``.
 """
 

@@ -157,6 +157,7 @@ def scored():
     return model, params, batch, indices, totals
 
 
+@pytest.mark.slow
 def test_the_particle_bound_says_how_often_it_resampled(scored):
     model, params, batch, indices, totals = scored
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(5), index))(np.maximum(indices, 0))

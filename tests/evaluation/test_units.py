@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.models_under_test import NAMES, random_batch, random_noise, random_params, small, x64
 
 from zf_jax import bounds
@@ -25,7 +26,10 @@ def rescaled(params):
     }
 
 
-@pytest.mark.parametrize("name, emission", [*((name, "gaussian") for name in NAMES), ("vrnn", "gmm")])
+CASES = [*((name, "gaussian") for name in NAMES), ("vrnn", "gmm")]
+
+
+@pytest.mark.parametrize("name, emission", few(CASES, ("zforcing", "gaussian"), ("vrnn", "gmm")))
 def test_a_change_of_units_costs_log_s_for_every_number_that_is_scored(name, emission):
     with x64():
         # Bounds so far off that they bend nothing.

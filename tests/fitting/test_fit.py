@@ -149,6 +149,7 @@ def test_patience_counts_from_where_a_state_goes_on():
     assert int(found.state.step) >= 16 and found.ended_by == "patience"
 
 
+@pytest.mark.slow
 def test_a_batch_in_pieces_and_an_average_go_on_to_the_same_end_and_are_validated(tmp_path):
     options = {"optimizer": zf_jax.with_average(OPTIMIZER, 0.9)}
     once = fit(settings(num_steps=8, accumulate=2), **options)

@@ -41,7 +41,10 @@ def close(a, b, rtol=1e-5, atol=1e-6):
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("settings", [zf_jax.Objective(), zf_jax.Objective(bound="iwae", num_samples=2)])
+@pytest.mark.parametrize(
+    "settings",
+    [zf_jax.Objective(), pytest.param(zf_jax.Objective(bound="iwae", num_samples=2), marks=pytest.mark.slow)],
+)
 def test_a_batch_in_pieces_has_the_gradient_and_the_metrics_of_the_whole(settings):
     whole, _ = found(1, settings)
     pieces, _ = found(4, settings)
@@ -74,6 +77,7 @@ def updates(optimizer, number=1, **options):
     return states[1:]
 
 
+@pytest.mark.slow
 def test_an_update_in_pieces_is_the_update():
     (one,), (four,) = updates(optax.sgd(0.1)), updates(optax.sgd(0.1), accumulate=4)
     close(one, four)

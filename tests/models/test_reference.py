@@ -326,7 +326,7 @@ def central_difference(objective, params, path, direction, step=2e-6):
 
 
 @pytest.mark.parametrize("aux_gradient", ["target", "backward"])
-@pytest.mark.parametrize("name", few(GRADIENT_CASES, *GRADIENT_CASES[:2]))
+@pytest.mark.parametrize("name", few(GRADIENT_CASES, GRADIENT_CASES[0]))
 def test_gradient_is_that_of_finite_differences(name, aux_gradient):
     p = problem(name)
     objective = frozen_objective(p, aux_gradient)
@@ -345,7 +345,7 @@ def test_gradient_is_that_of_finite_differences(name, aux_gradient):
             )
 
 
-@pytest.mark.parametrize("name", few(GRADIENT_CASES, *GRADIENT_CASES[:2]))
+@pytest.mark.parametrize("name", few(GRADIENT_CASES, GRADIENT_CASES[0]))
 def test_metrics_are_means_over_real_sequences(name):
     p = problem(name)
     _, metrics = library_gradient(name, "target")
@@ -358,7 +358,7 @@ def test_metrics_are_means_over_real_sequences(name):
             np.testing.assert_allclose(metrics[metric], values.sum(axis=1)[real].mean(), **CLOSE, err_msg=metric)
 
 
-@pytest.mark.parametrize("name", few(GRADIENT_CASES, *GRADIENT_CASES[:2]))
+@pytest.mark.parametrize("name", few(GRADIENT_CASES, GRADIENT_CASES[0]))
 def test_finite_differences_tell_the_modes_apart(name):
     p = problem(name)
     target, _ = library_gradient(name, "target")

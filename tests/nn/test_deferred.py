@@ -139,6 +139,7 @@ def on_one_device(function, specs):
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
 
 
+@pytest.mark.slow
 def test_under_shard_map():
     p, carry, xs = parameters(), jnp.ones((B, H)), data()
     specs = (PartitionSpec(), PartitionSpec("data"), PartitionSpec(None, "data"))
@@ -215,6 +216,7 @@ def test_evaluation_never_holds_all_logits():
     assert temporary < 0.6 * samples * rows * words * hidden.dtype.itemsize
 
 
+@pytest.mark.slow
 def test_softmax_under_shard_map():
     layer, hidden, x = softmax_problem()
 

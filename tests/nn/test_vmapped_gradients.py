@@ -48,7 +48,9 @@ def scan_value(scan, v):
 
 
 def subsets(names):
-    return [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
+    """All subsets but the empty one; those between single names and all names are slow."""
+    found = [s for n in range(1, len(names) + 1) for s in itertools.combinations(names, n)]
+    return [pytest.param(s, marks=() if len(s) in (1, len(names)) else pytest.mark.slow) for s in found]
 
 
 def assert_close(ours, expected):
@@ -67,13 +69,7 @@ SCANS = [lambda v, s=s: scan_value(s, v) for s in (deferred_scan.scan, jax.lax.s
 
 
 @pytest.mark.parametrize("transform", [grad_of_vmap, vmap_of_grad])
-@pytest.mark.parametrize(
-    "batched",
-    [
-        pytest.param(one, marks=() if len(one) in (1, len(SHAPES)) else pytest.mark.slow)
-        for one in subsets(tuple(SHAPES))
-    ],
-)
+@pytest.mark.parametrize("batched", subsets(tuple(SHAPES)))
 def test_any_subset_of_inputs_batched(batched, transform):
     v, axes = draw(SHAPES, batched)
     assert_close(*(jax.jit(transform(value, axes))(v) for value in SCANS))

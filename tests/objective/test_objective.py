@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
+from helpers.few import few
 from helpers.models_under_test import (
     KINDS,
     LATENT_NAMES,
@@ -66,7 +67,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("setting", few([*SETTINGS], "everything at once", "iwae", "bag of words"))
 def test_the_reported_figures_stay_pure(setting):
     settings = SETTINGS[setting]
     name = "zforcing" if setting == "everything at once" else "storn"  # the quickest to compile
@@ -203,7 +204,7 @@ def test_the_samples_of_training_are_drawn_apart():
     jax.tree.map(functools.partial(np.testing.assert_allclose, **CLOSE), drawn, measure(params, batch, noise, weights))
 
 
-@pytest.mark.parametrize("doubly", [False, True])
+@pytest.mark.parametrize("doubly", few([False, True], True))
 def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
     """One latent and two samples: an average is an integral over a plane, and quadrature needs no luck."""
     model = new_model.Markov(Observation("frames", 2), "gaussian", latent_dim=1, mlp_dim=3, embed_dim=2)
@@ -302,6 +303,7 @@ def test_doubly_reparametrised_gradients_agree_with_plain_ones_on_average(kl_tem
     assert np.std(plain["posterior"] - doubly["posterior"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_doubly_reparametrised_gradient_vanishes_at_the_exact_posterior():
     """What the plain gradient lacks: no noise where there is nothing left to learn."""
     matrices = linear.separable("vrnn")

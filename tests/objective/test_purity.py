@@ -99,7 +99,7 @@ def test_the_target_is_never_moved():
     assert moved == {"auxiliary"}
 
 
-@pytest.mark.parametrize("mode", ["target", "backward"])
+@pytest.mark.parametrize("mode", few(["target", "backward"], "target"))
 def test_more_readers_of_the_embedding(mode):
     """The options of rules A2 and A4 add ways to the auxiliary term, and none into the backward network."""
     gradients = routing(mode, prior_input=True, posterior_input=True, aux_input="hidden_and_latent")["aux_log_prob"]
