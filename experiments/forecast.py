@@ -4,8 +4,10 @@ Run a particle filter over the prefix of each sequence, with proposals from the 
 prefix alone, and draw the next --steps steps from the model.  Print the CRPS, the share of true values inside central
 intervals, and the ELBO per step of the same sequences, as one JSON object on the last line.  Write mean and quantiles
 of the draws and the true values into WORKDIR/forecast, or into --out, as SPLIT.npz, SPLIT.csv and a fan chart,
-SPLIT.png.  --season=12 adds the scores of the seasonal naive forecast, the number of 12 steps before and the changes
-over 12 steps of the prefix.
+SPLIT.png.
+
+Of real numbers, drawn_from_given has the scores of draws from the numbers of the prefix itself, and with --season=12
+seasonal_naive those of the number of 12 steps before and a change over 12 steps drawn from those of the prefix.
 
 Numbers are in the unit of the data; two tokens are the numbers 0 and 1.  More than two tokens have no order: the draws
 are written instead (text data as text), with the share of draws that equal the true token.

@@ -20,7 +20,7 @@ from zf_jax.data.sources import names_of
 from zf_jax.density import Density
 from zf_jax.evaluation.crps import covered, crps
 from zf_jax.evaluation.forecast import forecast
-from zf_jax.evaluation.seasonal import seasonal_naive
+from zf_jax.evaluation.seasonal import drawn_from_given, seasonal_naive
 from zf_jax.evaluation.units import summarise
 from zf_jax.memory import physical_memory
 from zf_jax.protocols import Example, Source
@@ -97,6 +97,7 @@ def forecast_run(
         "num_particles": num_particles,
         "elbo_nats_per_step": summarise(bound.totals)["nats_per_step"],
         **(scores(found, run.data.columns) if _is_ordered(run) else token_scores(found)),
+        **(beside_given(found, seed, run.data.columns) if run.data.normalisation is not None else {}),
         **(beside_season(found, season, seed, run.data.columns) if season else {}),
         "model": run.config["model"]["name"],
         "data": run.data.name,
@@ -189,6 +190,14 @@ def scores(found: Forecasts, columns: Sequence[str] | None = None) -> dict[str, 
     return result
 
 
+def beside_given(found: Forecasts, seed: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the scores of draws from the numbers of each beginning, and the model's CRPS of the same numbers."""
+    _, number, steps, *_ = found.draws.shape
+    rows = enumerate(found.given)
+    drawn = [drawn_from_given(row, steps=steps, num_samples=number, seed=seed + place) for place, row in rows]
+    return {"drawn_from_given": _compared(found, np.stack(drawn), columns)}
+
+
 def beside_season(
     found: Forecasts, season: int, seed: int, columns: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
@@ -198,21 +207,25 @@ def beside_season(
       UserError: the beginnings are too short for a season.
     """
     _, number, steps, *_ = found.draws.shape
-    naive = np.stack(
-        [
-            seasonal_naive(given, steps=steps, season=season, num_samples=number, seed=seed + row)
-            for row, given in enumerate(found.given)
-        ]
-    )
-    truth = np.where(np.isfinite(naive).all(axis=1), found.truth, np.nan)
-    if not np.isfinite(truth).any():
+    rows = enumerate(found.given)
+    naive = [
+        seasonal_naive(row, steps=steps, season=season, num_samples=number, seed=seed + place) for place, row in rows
+    ]
+    if np.isnan(np.stack(naive)).all():
         longest = max(map(len, found.given))
         raise UserError(f"--season={season} has no change over a season in beginnings of {longest} steps: give more")
-    figures = scores(found._replace(draws=naive, truth=truth), columns)
+    return {"seasonal_naive": {"season": season} | _compared(found, np.stack(naive), columns)}
+
+
+def _compared(found: Forecasts, other: np.ndarray, columns: Sequence[str] | None) -> dict[str, Any]:
+    """The scores of other draws, where there are some, and the model's CRPS of the same numbers."""
+    truth = np.where(np.isfinite(other).all(axis=1), found.truth, np.nan)
+    if not np.isfinite(truth).any():
+        return {"num_compared": 0}
+    figures = scores(found._replace(draws=other, truth=truth), columns)
     figures.pop("crps_by_step")
     of_model = scores(found._replace(truth=truth))["crps"]
-    compared = {"season": season, "num_compared": int(np.isfinite(truth).sum()), "crps_of_model": of_model}
-    return {"seasonal_naive": compared | figures}
+    return {"num_compared": int(np.isfinite(truth).sum()), "crps_of_model": of_model} | figures
 
 
 def token_scores(found: Forecasts) -> dict[str, Any]:

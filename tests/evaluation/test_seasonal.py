@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments.lib.cli import UserError
-from experiments.lib.forecasting import Forecasts, beside_season, scores
+from experiments.lib.forecasting import Forecasts, beside_given, beside_season, scores
 from zf_jax.evaluation.crps import crps
-from zf_jax.evaluation.seasonal import seasonal_naive
+from zf_jax.evaluation.seasonal import drawn_from_given, seasonal_naive
 
 PATTERN = np.array([5.0, -2.0, 9.0])
 
@@ -42,6 +42,15 @@ def test_where_nothing_stood_a_season_before_nothing_is_drawn():
         seasonal_naive(series(3), steps=2, season=0)
 
 
+def test_drawn_from_given_are_the_numbers_of_each_dimension():
+    given = np.array([[1.0, np.nan, 5.0], [2.0, np.nan, np.nan], [2.0, np.nan, 7.0]])
+    drawn = drawn_from_given(given, steps=2, num_samples=3000)
+    assert set(drawn[:, 1, 0]) == {1.0, 2.0}
+    assert (set(drawn[..., 2].ravel()), np.isnan(drawn[..., 1]).all()) == ({5.0, 7.0}, True)
+    assert drawn[:, :, [0, 2]].mean(axis=(0, 1)) == pytest.approx([5 / 3, 6], abs=0.1)
+    assert drawn_from_given(given[:, 0], steps=2, num_samples=3).shape == (3, 2)
+
+
 def test_scores_stand_beside_the_models_of_the_same_numbers():
     rng = np.random.default_rng(0)
     given = [np.stack([series(9), np.full(9, np.nan)], axis=1), np.stack([series(7), series(7, 2.0)], axis=1)]
@@ -61,5 +70,7 @@ def test_scores_stand_beside_the_models_of_the_same_numbers():
     assert scores(found, ("a", "b"))["crps_by_column"]["b"] == pytest.approx(
         np.nanmean(np.where(truth == truth, each, np.nan)[..., 1])
     )
+    drawn = beside_given(found, 0, ("a", "b"))["drawn_from_given"]
+    assert (drawn["num_compared"], drawn["crps_of_model"]) == (there.sum(), beside["crps_of_model"])
     with pytest.raises(UserError, match="no change over a season in beginnings of 9 steps"):
         beside_season(found, 20, 0)

@@ -1,8 +1,34 @@
-"""Forecast a series by its own last season: the baseline that a model of seasonal data must clear."""
+"""Forecast a series by its own past: baselines that a model must clear."""
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def drawn_from_given(given: np.ndarray, *, steps: int, num_samples: int = 100, seed: int = 0) -> np.ndarray:
+    """Draw what follows a series from the numbers of the series, each dimension from its own, whatever their order.
+
+    Of changes over a season this is the seasonal naive forecast of what changes.
+
+    Args:
+      given: ``[S]`` or ``[S, D]``, NaN where a number was not observed.
+      steps: k, how many to draw.
+      num_samples: N.
+      seed: of the draws.
+
+    Returns:
+      ``[N, k]`` or ``[N, k, D]``; NaN where no number of the dimension was observed.
+    """
+    if min(steps, num_samples) < 1:
+        raise ValueError(f"steps and num_samples must be at least 1, not {steps} and {num_samples}")
+    series = np.asarray(given, np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = np.full((num_samples, steps, series[:1].size), np.nan)
+    for dimension, column in enumerate(series.reshape(len(series), -1).T):
+        seen = column[np.isfinite(column)]
+        if seen.size:
+            drawn[:, :, dimension] = rng.choice(seen, (num_samples, steps))
+    return drawn.reshape(num_samples, steps, *series.shape[1:])
 
 
 def seasonal_naive(given: np.ndarray, *, steps: int, season: int, num_samples: int = 100, seed: int = 0) -> np.ndarray:
