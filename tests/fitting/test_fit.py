@@ -17,6 +17,8 @@ from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
 from zf_jax.runs.held import held
 from zf_jax.runs.metrics import read_metrics
+from zf_jax.sharding import data_mesh
+from zf_jax.training import make_train_step
 
 OBSERVATION = zf_jax.Observation("tokens", 3)
 MODEL = zf_jax.build_model(
@@ -78,6 +80,28 @@ def test_a_second_training_of_an_equal_model_compiles_nothing():
     assert first == 0 < len(compiled)
     same(again.state, whole().state)
     assert second.history[0]["loss"] != again.history[0]["loss"]
+
+
+def test_an_update_is_made_anew_where_the_learning_rate_reads_another_number():
+    peak, many = 0.05, [0.5]
+
+    def constant():
+        return peak * many[0]
+
+    optimizer = optax.adam(lambda step: constant() * 2.0)
+
+    def made():
+        return make_train_step(MODEL, optimizer, data_mesh(jax.devices()[:1]))
+
+    first = made()
+    assert made() is first
+    peak = 0.1
+    second = made()
+    many[0] = 0.25
+    third = made()
+    assert len({first, second, third}) == 3
+    peak, many[0] = 0.05, 0.5
+    assert made() is first
 
 
 def test_a_state_goes_on_to_the_same_end_and_is_left_whole():
