@@ -221,6 +221,7 @@ def poisoned(monkeypatch, bad):
     monkeypatch.setattr(gradient, "loss_and_metrics", loss_and_metrics)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp_path, traced_anew):
     workdir, changes = tmp_path / "run", {"train.num_steps": 40, "train.max_skipped_in_a_row": 10}
     changes |= {"train.eval_every": 10}
@@ -237,6 +238,7 @@ def test_a_diverged_run_goes_on_from_its_best_validation_with_a_smaller_rate(tmp
     assert training_loop.train(smaller, str(workdir))["step"] == 40
 
 
+@pytest.mark.slow
 def test_a_run_whose_remaining_updates_were_all_skipped_says_so(tmp_path, monkeypatch, traced_anew):
     workdir = str(tmp_path / "run")
     training_loop.train(tiny_config(**{"train.num_steps": 10}), workdir)

@@ -75,6 +75,7 @@ def test_any_subset_of_inputs_batched(batched, transform):
     assert_close(*(jax.jit(transform(value, axes))(v) for value in SCANS))
 
 
+@pytest.mark.slow
 def test_nested_vmap_and_without_jit():
     v, outer = draw(SHAPES, ("added",))
     inner = {n: 0 if n == "read" else None for n in SHAPES}
