@@ -60,7 +60,7 @@ COVER = {
     ("vrnn", "nade of gmm"),
     ("zforcing", "nade of dmol"),
 }
-USUAL = COVER | {("zforcing", emission) for emission in EMISSIONS} | {("vrnn", "gmm"), ("srnn", "gmm per dimension")}
+USUAL = COVER | {("zforcing", "gmm"), ("zforcing", "categorical"), ("rnn", "dmol of 16 bits")}
 WEIGHTS = Weights(kl_temperature=0.6, aux_weight=0.7, reverse_weight=0.3)
 LENGTHS = (6, 3, 5)
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
