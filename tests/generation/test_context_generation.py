@@ -14,6 +14,7 @@ from helpers.with_context import C, model_of, some_batch
 import zf_jax
 from zf_jax import Observation
 from zf_jax.emissions import emission_values
+from zf_jax.evaluation.features import encode_means
 from zf_jax.evaluation.forecast import forecast
 from zf_jax.generation import interpolate
 from zf_jax.models.base import replay
@@ -92,6 +93,11 @@ def test_generation_refuses_a_context_that_is_missing_or_does_not_fit():
         sample(context=jnp.full_like(FUTURE, np.nan))
     with pytest.raises(ValueError, match="context is missing"):
         forecast(model, params, prefix, key, length=2)
+    blind = prefix._replace(context=None)
+    with pytest.raises(ValueError, match="context is missing: the model reads 5 numbers"):
+        forecast(model, params, blind, key, length=2, context=np.zeros((len(prefix.mask), 2, 5), np.float32))
+    with pytest.raises(ValueError, match="context is missing: the model reads 5 numbers"):
+        encode_means(model, params, blind)
     with pytest.raises(ValueError, match="context is missing"):
         zf_jax.continue_prefix(model, params, prefix, key, length=2)
     with pytest.raises(ValueError, match="there is no context to decode with"):

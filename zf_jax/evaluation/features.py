@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.density import needs_steps
@@ -16,6 +17,7 @@ from zf_jax.protocols import Source
 from zf_jax.typing import Array, Batch, Params
 
 
+@checked()
 @compiled_once("model")
 def encode_means(model: Model, params: Params, batch: Batch) -> Array:
     """Return the mean of q(z_t | x) at every step, each given the means before it: ``[B, T, Z]``, 0 on padding.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import required_key
 from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
-from zf_jax.checks import check_context
+from zf_jax.checks import check_context, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
@@ -19,6 +19,7 @@ from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
 @checked_options
+@checked("prefix")
 @compiled_once("model", "length", "num_samples", "num_particles", "threshold", "chunk_size")
 def forecast(
     model: Model,
