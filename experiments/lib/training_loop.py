@@ -129,7 +129,7 @@ def _told(fitted: Fitted, last: int, path: Path) -> dict[str, Any]:
         if fitted.ended_by == "patience":
             best = 0 if fitted.best is None else fitted.best[0]
             say(f"no better validation ELBO since step {best}: config.train.patience ends the run")
-        say(f"done: step {step}; pictures are in {path / 'samples'}")
+        say(f"done: step {step}; the run is in {path}")
     return {
         "step": step,
         "interrupted": fitted.ended_by == "signal",

@@ -99,7 +99,11 @@ def test_a_parquet_file_is_the_csv_file_of_the_same_cells(tmp_path):
         ),
         (dict(a="x\n1\n\n2\n"), {}, "row 2 of column 'x' has no value"),  # an empty line is a step
         (dict(a="x,y\n1,2\n", b="x,y\n1,NaN\n"), {}, r"b\.csv: row 1 of column 'y' has no value"),
-        (dict(a="x,y\n1,2\n", b="x,z\n1,2\n"), {}, r"b\.csv has no column 'y'; it has 'x', 'z': set columns"),
+        (
+            dict(a="x,y\n1,2\n", b="x,z\n1,2\n"),
+            {},
+            r"b\.csv has no column 'y'; it has 'x', 'z': rename the column, or set columns",
+        ),
         (dict(a="x\n1\n", b="x,z\n1,2\n"), {}, r"b\.csv has a column 'z' that files before it do not have"),
         (dict(a="x,y\n1,2\n", b="x,y\n1,u\n"), {}, r"b\.csv: column 'y' has 'u', and in .*a\.csv it has numbers"),
         (dict(a="x,y\n1,2\n"), dict(columns="x,z"), r"a\.csv has no column 'z'; it has 'x', 'y'"),

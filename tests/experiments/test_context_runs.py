@@ -50,6 +50,13 @@ def test_a_trained_run_scores_and_draws_by_the_context_and_label_it_is_given(tra
     drawn = trained.sample(8, T, context=context, labels=labels)
     expected = (context - 100.0) / 20.0 + 5.0 * labels[:, None, None]
     assert np.abs(np.stack(drawn.values) - expected).mean() < 1.0  # of a standard deviation of 2.7
+    options = {"num_samples": 20, "num_particles": 4, "labels": labels}
+    ahead = trained.forecast(
+        list(values[:, :3]), T - 3, context=context[:, :3], future_context=context[:, 3:], **options
+    )
+    np.testing.assert_allclose(ahead.mean(axis=1), expected[:, 3:], atol=1.5)
+    with pytest.raises(ValueError, match="context"):
+        trained.forecast(list(values[:, :3]), T - 3, context=context[:, :3], **options)
     with pytest.raises(ValueError, match="labels must be given: the observation has labels=2"):
         trained.sample(8, T, context=context)
     with pytest.raises(ValueError, match=r"context\[0\] is float64 \[6, 1\], and must be real numbers \[5, 1\]"):

@@ -13,6 +13,7 @@ import zf_jax
 from experiments.lib.experiment import initial_state
 from zf_jax.data import DataError, from_arrays
 from zf_jax.data.description import DataDescription
+from zf_jax.evaluation.forecast import forecast
 from zf_jax.runs.build import build_run_model
 from zf_jax.runs.checkpoints import CheckpointError, Checkpoints, OtherModel
 from zf_jax.runs.errors import RunError
@@ -65,6 +66,21 @@ def test_arrays_in_their_own_unit_are_normalised_by_the_run_and_scored_in_their_
         run.score([np.zeros((2, 3), np.float32)])
     with pytest.raises(ValueError, match="only the elbo"):
         run.score(rows, bound="iwae", per_step=True)
+
+
+def test_a_forecast_goes_on_from_sequences_in_the_unit_of_the_data(run, saved):
+    moments = saved[1].data.normalisation
+    rows = [np.random.default_rng(i).normal(100.0, 50.0, (length, 2)) for i, length in enumerate((2, 4))]
+    found = run.forecast(rows, 3, num_samples=2, num_particles=4, seed=5)
+    prefix = zf_jax.batch_of([(row - moments["mean"]) / moments["std"] for row in rows])
+    options = {"length": 3, "num_samples": 2, "num_particles": 4, "chunk_size": 1}
+    plain = forecast(run.model, run.params, prefix, zf_jax.bounds.seed_key(5), **options)
+    assert found.shape == (2, 2, 3, 2)
+    np.testing.assert_allclose(found, np.asarray(plain) * moments["std"] + moments["mean"], rtol=1e-5)
+    with pytest.raises(DataError, match=r"values\[0\] is float32 \[2, 3\]"):
+        run.forecast([np.zeros((2, 3), np.float32)], 3)
+    with pytest.raises(ValueError, match="2 dimensions, not 3"):
+        run.data.normalise(np.zeros((4, 3)))
 
 
 def test_samples_are_in_the_unit_of_the_data(run, saved):

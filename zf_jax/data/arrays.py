@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zf_jax.data.beside import Beside, WithContext, beside_by_place, context_moments, observed_beside
-from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.dataset import DataError, DataSet, Option
 from zf_jax.data.description import DataDescription
 from zf_jax.data.pieces import Piece, in_pieces, in_time
 from zf_jax.data.prepared.splits import three_way
@@ -113,6 +113,9 @@ def from_arrays(
     elif not isinstance(values, Mapping):
         found = pieces.pop("train")
         keys = [str(index) for index in range(len(found))]
+        if len(keys) < 3:
+            what = f"{len(keys)} sequences cannot be divided into training, validation and test"
+            raise DataError("", what, "add some", Option("split_by", "time", "to divide the steps of each"))
         chosen = three_way(keys, valid_fraction, test_fraction, seed, what="sequences")
         for piece, split in zip(found, chosen, strict=True):
             pieces.setdefault(split, []).append(piece)

@@ -68,6 +68,8 @@ class DataDescription:
         """Return numbers in the data's own unit as the model reads them; tokens and binary frames unchanged."""
         if self.normalisation is None:
             return np.asarray(raw)
+        if np.ndim(raw) and np.shape(raw)[-1] != self.observation.size:
+            raise ValueError(f"numbers to normalise have {self.observation.size} dimensions, not {np.shape(raw)[-1]}")
         scaled = (np.asarray(raw, np.float64) - np.asarray(self.normalisation["mean"])) / self.normalisation["std"]
         return scaled.astype(np.float32)
 

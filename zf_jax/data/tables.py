@@ -149,7 +149,9 @@ def _read(path: str, name: str, expected: list[str], chosen: bool, special: list
     there = [column for column in table.column_names if column and column not in [name for _, name in special]]
     absent = [column for column in expected if column not in there]
     if absent:
-        raise DataError(path, f"has no column {absent[0]!r}; it has {_listed(there)}", Option("columns"))
+        raise DataError(
+            path, f"has no column {absent[0]!r}; it has {_listed(there)}", "rename the column", Option("columns")
+        )
     if expected and not chosen and len(there) > len(expected):
         added = next(column for column in there if column not in expected)
         what = f"has a column {added!r} that files before it do not have"

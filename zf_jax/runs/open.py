@@ -15,11 +15,12 @@ import numpy as np
 
 from zf_jax import generation
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import DataError, DataSet, Source, load
+from zf_jax.data import DataError, DataSet, Source, load, pad
 from zf_jax.data.arrays import source_of
 from zf_jax.data.description import DataDescription, fingerprint
 from zf_jax.densities import of
-from zf_jax.density import Density
+from zf_jax.density import Density, needs_steps
+from zf_jax.evaluation.forecast import forecast
 from zf_jax.evaluation.sequences import SequenceScores, score_sequences
 from zf_jax.evaluation.units import units_of
 from zf_jax.models import Model
@@ -182,6 +183,45 @@ class Run:
         text = None if self.data.vocabulary is None else [self.data.detokenise(row) for row in values]
         return Drawn([self.data.to_own_unit(row) for row in values], text)
 
+    def forecast(
+        self,
+        values: Any,
+        length: int,
+        *,
+        num_samples: int = 100,
+        num_particles: int = 100,
+        seed: int = 0,
+        context: Any = None,
+        labels: Any = None,
+        future_context: Any = None,
+    ) -> np.ndarray:
+        """Draw what follows each sequence, in the data's own unit: ``[N, num_samples, length]``, frames ``[..., D]``.
+
+        Args:
+          values: sequences in the data's own unit, as for ``source``; each is gone on with from its last step.
+          length: steps to draw.
+          num_particles: particles that stand for the state at the end of a sequence.
+          context, labels: what is given beside ``values``, as for ``source``.
+          future_context: what is given beside each element to come, ``[N, length, K]`` in its own units.
+
+        Raises:
+          DataError: as for ``source``.
+          ValueError: a number under 1, or ``future_context`` is missing or does not fit.
+        """
+        source = self.source(values, context=context, labels=labels)
+        drawn = forecast(
+            needs_steps(self.model, "forecast"),
+            self.params,
+            pad([source[index] for index in range(len(source))], int(np.max(source.lengths))),
+            seed_key(seed),
+            length=length,
+            num_samples=num_samples,
+            num_particles=num_particles,
+            chunk_size=1,
+            context=self.data.context(future_context, labels, length),
+        )
+        return self.data.to_own_unit(drawn)
+
 
 def open_run(
     workdir: str | Path,
@@ -231,7 +271,10 @@ def open_run(
 
 def _model_of(path: Path, config: dict[str, Any], data: DataDescription) -> Model | Density:
     if not isinstance(config.get("model"), dict):
-        raise RunError(f"the run in {path} is of zf_jax.fit, which keeps no config of its model: give the model")
+        raise RunError(
+            f"the run in {path} is of zf_jax.fit, which keeps no config of its model: open it from Python, with "
+            "zf_jax.open_run(DIR, model=model)"
+        )
     return build_run_model(config, data)
 
 

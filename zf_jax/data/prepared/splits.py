@@ -38,10 +38,13 @@ def take(keys: Sequence[str], fraction: float, seed: int, *, what: str) -> set[s
     if not 0.0 < fraction < 1.0:
         raise DataError("", f"a split takes a fraction of the {what} between 0 and 1, not {fraction}")
     if len(unique) < 2:
-        fact = f"{len(unique)} {what} cannot be divided into splits"
-        raise DataError("", fact, "add data, or choose a finer split_by")
+        raise _too_few(unique, what)
     count = min(max(1, round(fraction * len(unique))), len(unique) - 1)
     return {unique[i] for i in stable_order(unique, seed)[:count]}
+
+
+def _too_few(keys: Sequence[str], what: str) -> DataError:
+    return DataError("", f"{len(keys)} {what} cannot be divided into splits", "add data, or choose a finer split_by")
 
 
 def three_way(keys: Sequence[str], valid: float, test: float, seed: int, *, what: str) -> list[str]:
@@ -52,6 +55,8 @@ def three_way(keys: Sequence[str], valid: float, test: float, seed: int, *, what
             f"valid_fraction {valid} and test_fraction {test} of the {what} leave nothing to train on",
             "choose smaller fractions",
         )
+    if len(set(keys)) < 3:
+        raise _too_few(sorted(set(keys)), what)
     tested = take(keys, test, seed, what=what)
     rest = [key for key in keys if key not in tested]
     validated = take(rest, valid / (1.0 - test), seed + 1, what=what)
