@@ -127,7 +127,10 @@ def draw(
     if not places.size:
         raise UserError(f"--prefix={prefix} leaves nothing to forecast: the longest sequence has {lengths.max()} steps")
     longest = int(given[places].max())
-    steps = min(steps, int((lengths - given).max()))
+    most = int((lengths - given).max())
+    if steps > most:
+        warn(f"--steps={steps}: at most {most} steps follow a prefix in these data, and are forecast")
+    steps = min(steps, most)
     size = run.data.observation.size if run.data.observation.kind == "frames" else 1
     needed, there = 8 * len(places) * num_samples * steps * size, physical_memory()
     if needed > there:

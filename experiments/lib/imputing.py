@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib.cli import UserError, progress
+from experiments.lib.cli import UserError, progress, warn
 from experiments.lib.experiment import eval_batch_size
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
@@ -61,6 +61,11 @@ def impute_split(
         values[:, rows, :steps] = found.values[:, real]
         observed[rows, :steps] = (is_observed(batch.targets) & _like(batch.mask > 0, batch.targets))[real]
         sizes[rows] = found.effective_sample_size[real]
+    if few := int((sizes < num_samples).sum()):
+        warn(
+            f"in {few} of {len(sizes)} sequences fewer trajectories than draws carry the draws (effective_sample_size, "
+            f"{sizes.min():.1f} at least): raise --num_particles, now {num_particles}"
+        )
     if data.normalisation is not None:
         values = DataDescription.of(data).to_own_unit(values)
         values *= _like(np.arange(shape[1]) < lengths[:, None], values[0])

@@ -180,6 +180,7 @@ def test_padding_company_and_chunks_change_nothing():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9), cut, expected)
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_behind_padding():
     model = small("vrnn", "frames")
     params, batch = random_params(model), random_batch(KINDS["frames"][0], LENGTHS, 6)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.few import few
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -43,9 +44,7 @@ def test_files_that_a_page_names_exist(page):
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize(
-    "name", ["data", "extending", "images", "scaling", pytest.param("tutorial", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", few(["data", "extending", "images", "scaling", "tutorial"], "data", "extending"))
 def test_code_of_a_page_runs(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")

@@ -91,6 +91,7 @@ def test_fit_in_a_thread_ends_where_the_program_ends(whole_run):
     assert [{k: v for k, v in line.items() if k != "steps_per_second"} for line in fitted.history] == untimed
 
 
+@pytest.mark.slow
 def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
     training_loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
     second = run(

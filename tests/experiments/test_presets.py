@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.few import few
 
 from experiments import family
 from experiments.configs.family import PLAIN, RNN_DIMS, ROWS
@@ -63,7 +64,7 @@ def count_by_hand(config, rnn_dim):
     }[sizes.name]
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", few([*FILES], "timit.py", "mnist.py", "imdb.py"))
 def test_every_preset_has_the_rnn_dim_whose_count_is_nearest_to_srnns(file):
     plain = family.get_config(file, "")
     srnn = family.get_config(file, "srnn")
@@ -90,6 +91,7 @@ def test_a_preset_changes_the_model_and_nothing_else(file):
         assert config.to_dict() == plain.to_dict()
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_the_library_builds(capsys):
     """Its numbers are the library's; the presets above were judged by those that were added up by hand."""
     family.main()

@@ -28,7 +28,6 @@ SETTINGS = zf_jax.FitSettings(
     num_steps=12, batch_size=4, log_every=2, eval_every=4, checkpoint_every=3, eval_batch_size=8
 )
 STILL = optax.sgd(0.0)
-OPTIMIZER = zf_jax.make_optimizer(0.05, 100.0)
 
 
 @functools.cache
@@ -37,8 +36,12 @@ def data(splits=("train", "valid")):
     return from_arrays({name: rows if name == "train" else rows[:8] for name in splits}, observation=OBSERVATION)
 
 
+def optimizer():
+    return zf_jax.make_optimizer(0.05, 100.0)
+
+
 def fit(settings=SETTINGS, **options):
-    return zf_jax.fit(MODEL, data(), settings, **{"optimizer": OPTIMIZER, **options})
+    return zf_jax.fit(MODEL, data(), settings, **{"optimizer": optimizer(), **options})
 
 
 def settings(**changes):
@@ -70,12 +73,12 @@ def test_a_second_training_of_an_equal_model_compiles_nothing():
     whole()
     compiled = []
 
-    def listen(name, seconds, **_):
-        if name == "/jax/core/compile/backend_compile_duration":
-            compiled.append(name)
+    def listen(event, duration_secs, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    again = zf_jax.fit(dataclasses.replace(MODEL), data(), SETTINGS, optimizer=zf_jax.make_optimizer(0.05, 100.0))
+    again = zf_jax.fit(dataclasses.replace(MODEL), data(), SETTINGS, optimizer=optimizer())
     first, second = len(compiled), fit(objective=zf_jax.Objective(free_nats=0.5))
     assert first == 0 < len(compiled)
     same(again.state, whole().state)
@@ -111,7 +114,7 @@ def test_a_folder_goes_on_to_the_same_end_and_has_the_metrics(tmp_path):
     assert not fit(workdir=tmp_path).history, "a finished training is only read"
     opened = zf_jax.open_run(tmp_path, "latest", model=MODEL)
     jax.tree.map(np.testing.assert_array_equal, opened.params, again.state.params)
-    with pytest.raises(RunError, match="give the model"):
+    with pytest.raises(RunError, match="keeps no config of its model: open it from Python"):
         zf_jax.open_run(tmp_path)
     with Checkpoints(tmp_path, create=False) as checkpoints:
         assert 12 in checkpoints.steps()
@@ -164,7 +167,7 @@ def test_patience_counts_from_where_a_state_goes_on():
 
 @pytest.mark.slow
 def test_a_batch_in_pieces_and_an_average_go_on_to_the_same_end_and_are_validated(tmp_path):
-    options = {"optimizer": zf_jax.with_average(OPTIMIZER, 0.9)}
+    options = {"optimizer": zf_jax.with_average(optimizer(), 0.9)}
     once = fit(settings(num_steps=8, accumulate=2), **options)
     fit(settings(num_steps=4, accumulate=2), workdir=tmp_path, **options)
     again = fit(settings(num_steps=8, accumulate=2), workdir=tmp_path, **options)
@@ -202,7 +205,7 @@ def test_updates_that_are_not_finite_end_it():
 
 
 def test_data_without_a_validation_split_are_trained_on():
-    found = zf_jax.fit(MODEL, data(("train",)), SETTINGS, optimizer=OPTIMIZER)
+    found = zf_jax.fit(MODEL, data(("train",)), SETTINGS, optimizer=optimizer())
     assert {line["split"] for line in found.history} == {"train"}
     same(found.state, whole().state)
 

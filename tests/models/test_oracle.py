@@ -127,7 +127,7 @@ def test_the_model_s_own_posterior_can_be_exact(name):
     assert weights.std(axis=0).max() > 1e-2
 
 
-@pytest.mark.parametrize("name", few(LATENT_NAMES, "zforcing", "storn"))
+@pytest.mark.parametrize("name", few(LATENT_NAMES, "zforcing"))
 def test_bounds_climb_to_the_likelihood_and_stay_below(name):
     """With a posterior that is wrong, but not narrow: IWAE climbs, both estimates of p(x) are unbiased."""
     matrices, targets = linear.separable(name), frames(1)

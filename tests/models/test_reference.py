@@ -53,7 +53,12 @@ CASES = {
     "gaussian frames, floors only": ("gaussian frames", FLOOR),
     "gaussian frames, ceilings only": ("gaussian frames", CEILING),
 }
-QUICK = (*KINDS, *(f"{kind}, all options" for kind in KINDS), "gaussian frames, tight bounds")
+QUICK = (
+    "bernoulli tokens, all options",
+    "categorical tokens",
+    "gaussian frames, all options",
+    "gaussian frames, tight bounds",
+)
 GRADIENT_CASES = ("bernoulli tokens, all options", "categorical tokens", "gaussian frames, tight bounds")
 
 
