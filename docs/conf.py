@@ -43,8 +43,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 nitpicky = True
-# Types of other packages, and type aliases, have no page here; every other broken reference is an error.
-nitpick_ignore_regex = [("py:.*", r"(?!zf_jax\.).*")]
+# Types of other packages, type aliases and type variables have no page here; every other broken reference is an error.
+nitpick_ignore_regex = [("py:.*", r"(?!zf_jax\.).*"), ("py:class", r"zf_jax\..*\.(R|_Read)")]
 
 
 def show_as_written(app, what, name, obj, options, lines):
