@@ -117,12 +117,12 @@ def train(
     """Train to update ``end``, from the checkpoint in ``workdir`` if there is one, on all devices there are."""
     import jax
 
-    from zf_jax import build_model, init_state, make_optimizer
+    from zf_jax import build_model, make_optimizer
     from zf_jax.data import eval_batches, load, train_batches
     from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
     from zf_jax.runs.checkpoints import Checkpoints
-    from zf_jax.sharding import data_mesh, global_batch, initialize_distributed, replicated
-    from zf_jax.training import Schedules, make_train_step
+    from zf_jax.sharding import data_mesh, global_batch, initialize_distributed
+    from zf_jax.training import Schedules, make_init, make_train_step
 
     if address is not None:
         initialize_distributed(address, number, process)
@@ -130,7 +130,7 @@ def train(
     data = load("digits", view="rows")
     model = build_model("zforcing", data.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
     optimizer, mesh = make_optimizer(1e-2, 10.0), data_mesh()
-    state = jax.jit(lambda: init_state(model, optimizer, jax.random.key(0)), out_shardings=replicated(mesh))()
+    state = make_init(model, optimizer, mesh)(jax.random.key(0))
     schedules = Schedules(aux_weight=lambda step: 0.01, reverse_weight=lambda step: 0.01)
     step = make_train_step(model, optimizer, mesh, schedules)
     if workdir is not None:

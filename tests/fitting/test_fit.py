@@ -78,8 +78,11 @@ def test_a_second_training_of_an_equal_model_compiles_nothing():
             compiled.append(event)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    again = zf_jax.fit(dataclasses.replace(MODEL), data(), SETTINGS, optimizer=optimizer())
-    first, second = len(compiled), fit(objective=zf_jax.Objective(free_nats=0.5))
+    try:
+        again = zf_jax.fit(dataclasses.replace(MODEL), data(), SETTINGS, optimizer=optimizer())
+        first, second = len(compiled), fit(objective=zf_jax.Objective(free_nats=0.5))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
     assert first == 0 < len(compiled)
     same(again.state, whole().state)
     assert second.history[0]["loss"] != again.history[0]["loss"]

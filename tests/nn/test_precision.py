@@ -9,6 +9,7 @@ import pytest
 from helpers.models_under_test import random_batch, random_params, small
 
 import zf_jax
+from zf_jax.nn import chunked_softmax
 from zf_jax.nn.precision import computed_in, matmul
 from zf_jax.objective.gradient import Gradient
 
@@ -82,3 +83,19 @@ def test_another_type_is_refused():
         zf_jax.FitSettings(compute_dtype="float16")
     with pytest.raises(ValueError, match="compute_dtype must be"), computed_in("half"):
         pass
+
+
+def test_chunks_of_the_softmax_change_nothing_in_either_direction(monkeypatch):
+    rng = np.random.default_rng(0)
+    layer = {"kernel": jnp.asarray(rng.normal(size=(6, 5)), jnp.float32), "bias": jnp.zeros(5)}
+    rows, words = jnp.asarray(rng.normal(size=(8, 6)), jnp.float32), jnp.arange(8) % 5
+
+    def found():
+        with computed_in("bfloat16"):
+            return jax.value_and_grad(lambda p: chunked_softmax.categorical_log_prob(p, rows, words).sum())(layer)
+
+    whole = found()
+    monkeypatch.setattr(chunked_softmax, "KEPT", 1)
+    monkeypatch.setattr(chunked_softmax, "CHUNK", 1)
+    # Gradients of chunks are rounded as products of one row each, added in float32.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found(), whole)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.models_under_test import KINDS, LATENT_NAMES, NAMES, random_batch, random_noise, random_params, small
 
 from zf_jax import distributions
@@ -103,9 +104,7 @@ def test_the_gradient_is_that_of_a_plain_scan(monkeypatch, name, kind, setting):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), ours, expected)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "storn" else pytest.mark.slow) for name in LATENT_NAMES]
-)
+@pytest.mark.parametrize("name", few(LATENT_NAMES, "storn"))
 def test_the_doubly_reparametrised_gradient_has_the_mean_of_the_plain_one(name):
     """One step, one latent and two samples: the mean is an integral over a plane, by quadrature."""
     model = small(name, "frames", latent_dim=1)

@@ -246,9 +246,7 @@ def test_the_iwae_gradient_is_on_average_that_of_the_bound(doubly):
             np.testing.assert_allclose(sum(jax.tree.leaves(along)), slope, rtol=1e-5, atol=1e-5, err_msg=group)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "storn" else pytest.mark.slow) for name in LATENT_NAMES]
-)
+@pytest.mark.parametrize("name", few(LATENT_NAMES, "storn"))
 def test_doubly_reparametrised_with_one_sample_leaves_out_the_score(name):
     """K = 1: the plain gradient is the doubly reparametrised one minus d log q(z) / dphi at fixed z, exactly."""
     plain = case(name, Objective(bound="iwae"))

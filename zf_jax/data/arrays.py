@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zf_jax.data.beside import Beside, WithContext, beside_by_place, context_moments, observed_beside
+from zf_jax.data.beside import Beside, WithContext, beside_by_place, context_moments, normalised, observed_beside
 from zf_jax.data.dataset import DataError, DataSet, Option
 from zf_jax.data.description import DataDescription
 from zf_jax.data.pieces import Piece, in_pieces, in_time
@@ -224,22 +224,11 @@ def _source(
     context_normalisation: Mapping[str, Any] | None,
 ) -> Source:
     """The sequences as the model reads them, and what is given beside them."""
-    found = _elements(rows, observation, protocol, normalisation, names)
-    return WithContext(found, observation, beside, context_normalisation) if observation.context_size else found
-
-
-def _elements(
-    rows: list[np.ndarray],
-    observation: Observation,
-    protocol: DataProtocol,
-    normalisation: Mapping[str, Any] | None,
-    names: Sequence[str] | None,
-) -> Source:
     sizes = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(sizes) - sizes
     flat = np.concatenate(rows)
     if observation.kind == "tokens":
-        return RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token, names)
-    if normalisation is not None:
-        flat = (flat.astype(np.float64) - np.asarray(normalisation["mean"])) / normalisation["std"]
-    return RaggedFrames(flat.astype(np.float32), starts, sizes, protocol, names)
+        found: Source = RaggedTokens(flat.astype(np.int32), starts, sizes, observation.start_token, names)
+    else:
+        found = RaggedFrames(normalised(flat, normalisation).astype(np.float32), starts, sizes, protocol, names)
+    return WithContext(found, observation, beside, context_normalisation) if observation.context_size else found

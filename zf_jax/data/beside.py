@@ -97,11 +97,11 @@ def context_moments(rows: Sequence[np.ndarray | None]) -> dict[str, list[float]]
     return {"mean": flat.mean(axis=0).tolist(), "std": np.where(constant, 1.0, std).tolist()}
 
 
-def normalised(context: Any, moments: Mapping[str, Any] | None) -> Any:
-    """Return a context ``[..., K]`` in its own units as the model reads it: None where there is none."""
-    if context is None or moments is None:
-        return context
-    scaled = (np.asarray(context, np.float64) - np.asarray(moments["mean"])) / np.asarray(moments["std"])
+def normalised(numbers: Any, moments: Mapping[str, Any] | None) -> Any:
+    """Return numbers ``[..., K]`` in their own units as the model reads them, float32; as they are without moments."""
+    if numbers is None or moments is None:
+        return numbers
+    scaled = (np.asarray(numbers, np.float64) - np.asarray(moments["mean"])) / np.asarray(moments["std"])
     return scaled.astype(np.float32)
 
 

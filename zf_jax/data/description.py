@@ -70,8 +70,7 @@ class DataDescription:
             return np.asarray(raw)
         if np.ndim(raw) and np.shape(raw)[-1] != self.observation.size:
             raise ValueError(f"numbers to normalise have {self.observation.size} dimensions, not {np.shape(raw)[-1]}")
-        scaled = (np.asarray(raw, np.float64) - np.asarray(self.normalisation["mean"])) / self.normalisation["std"]
-        return scaled.astype(np.float32)
+        return normalised(raw, self.normalisation)
 
     def context(self, context: Any = None, labels: Any = None, num_steps: int | None = None) -> np.ndarray | None:
         """Return what the model reads beside some sequences, ``[B, T, C]``: see ``zf_jax.context_of``.

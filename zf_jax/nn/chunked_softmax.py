@@ -40,7 +40,7 @@ def _in_chunks(kernel: Array, bias: Array, rows: Array, targets: Array, size: in
     """Return log-probabilities ``[N]`` for ``rows`` ``[N, H]``, computing about ``size`` logits at a time."""
     if len(rows) * len(bias) <= size:
         return _picked(matmul(rows, kernel) + bias, targets)[0]
-    one = lambda each: _picked(each[0] @ kernel + bias, each[1])[0]  # noqa: E731
+    one = lambda each: _picked(matmul(each[0], kernel) + bias, each[1])[0]  # noqa: E731
     return jax.lax.map(one, (rows, targets), batch_size=max(1, size // len(bias)))
 
 
