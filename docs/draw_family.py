@@ -1,4 +1,4 @@
-"""Draw docs/family.svg: VRNN, SRNN and Z-Forcing as prior, posterior, state, backward state and output.
+"""Draw docs/family.svg: VRNN, SRNN, Z-Forcing and DMM as prior, posterior, state, backward state and output.
 
 python docs/draw_family.py
 """
@@ -87,6 +87,19 @@ def zforcing():
     ]  # fmt: skip
 
 
+def dmm():
+    """z is the only state, and reads the future through a backward state."""
+    return [
+        box(150, 40, "output"), circle(16, 165, "z_t-1"), circle(150, 165, "z_t"), circle(284, 165, "z_t+1"),
+        box(70, 235, "prior", fill=GREEN, width=60), box(200, 235, "posterior", fill=GREEN, width=84),
+        box(200, 305, "b_t"), box(200, 375, "y_t..T", fill=BACK),
+        arrow((26, 179), (56, 218)), arrow((88, 218), (136, 176)), arrow((33, 167), (110, 185), (172, 218)),
+        arrow((190, 218), (163, 178)), arrow((200, 358), (200, 322)), arrow((200, 288), (200, 252)),
+        arrow((150, 148), (150, 57)), arrow((167, 165), (267, 165)),
+        text(150, 415, "no forward state; z is the state and reaches output", 12, SOFT),
+    ]  # fmt: skip
+
+
 def draw() -> str:
     """Return the SVG."""
     marker = (
@@ -94,12 +107,12 @@ def draw() -> str:
         '<path d="M0,0 L8,4 L0,8 z" fill="{}" stroke="none"/></marker>'
     )
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1020 470" font-family="Helvetica, Arial, sans-serif">',
-        "<title>VRNN, SRNN and Z-Forcing: prior, posterior, forward state, backward state, output</title>",
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1365 470" font-family="Helvetica, Arial, sans-serif">',
+        "<title>VRNN, SRNN, Z-Forcing and DMM: prior, posterior, forward state, backward state, output</title>",
         f"<defs>{marker.format('ink', INK)}{marker.format('aux', AUX)}</defs>",
-        f'<rect width="1020" height="470" fill="{BACK}"/><g fill="none" stroke="{INK}" stroke-width="1.3">',
+        f'<rect width="1365" height="470" fill="{BACK}"/><g fill="none" stroke="{INK}" stroke-width="1.3">',
     ]
-    for column, (title, panel) in enumerate((("VRNN", vrnn), ("SRNN", srnn), ("Z-Forcing", zforcing))):
+    for column, (title, panel) in enumerate((("VRNN", vrnn), ("SRNN", srnn), ("Z-Forcing", zforcing), ("DMM", dmm))):
         shapes = "".join(panel()).replace("<text", '<text stroke="none"')
         parts.append(f'<g transform="translate({20 + 345 * column},35)">{shapes}')
         parts.append(text(150, -10, title, 18, INK, "bold").replace("<text", '<text stroke="none"') + "</g>")

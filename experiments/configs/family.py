@@ -8,7 +8,8 @@ annealing, ``timit:aux`` the auxiliary cost, ``timit:kla_aux`` both.  Rows of ta
 Other models: ``timit:srnn`` is SRNN of TIMIT's sizes.  ``timit:vrnn``, and every other name of the tables below, has
 SRNN's latent_dim, mlp_dim and embed_dim, and the rnn_dim whose parameter count is nearest to SRNN's.  ``_gmm`` has a
 mixture of Gaussians instead of the diagonal Gaussian.  ``timit`` is Z-Forcing of the paper's sizes, which has more
-parameters.
+parameters.  ``_small`` at the end, as in ``music:dmm_small``, chooses the sizes of ``small``, its rnn_dim
+included: parameter counts then differ.
 
     zf_jax family
 
@@ -26,6 +27,7 @@ SPEECH = {
     "storn": 993,
     "vrnn": 1296,
     "vrnn_i": 1355,
+    "dmm": 1570,
     "vrnn_gmm": 1035,
     "rnn": 1672,
     "rnn_gmm": 1066,
@@ -36,13 +38,14 @@ BLIZZARD = {
     "storn": 1970,
     "vrnn": 2585,
     "vrnn_i": 2686,
+    "dmm": 3216,
     "vrnn_gmm": 2332,
     "rnn": 3315,
     "rnn_gmm": 2610,
 }
-PIXELS = {"srnn": 1024, "zforcing": 899, "storn": 1001, "vrnn": 1296, "vrnn_i": 1355, "rnn": 1702}
-WORDS = {"srnn": 500, "zforcing": 289, "storn": 485, "vrnn": 549, "vrnn_i": 587, "rnn": 617}
-NOTES = {"srnn": 300, "zforcing": 234, "storn": 283, "vrnn": 336, "vrnn_i": 364, "rnn": 539}
+PIXELS = {"srnn": 1024, "zforcing": 899, "storn": 1001, "vrnn": 1296, "vrnn_i": 1355, "dmm": 1570, "rnn": 1702}
+WORDS = {"srnn": 500, "zforcing": 289, "storn": 485, "vrnn": 549, "vrnn_i": 587, "dmm": 835, "rnn": 617}
+NOTES = {"srnn": 300, "zforcing": 234, "storn": 283, "vrnn": 336, "vrnn_i": 364, "dmm": 483, "rnn": 539}
 
 # The rnn_dim of every other model, by config file.
 RNN_DIMS = {
@@ -97,7 +100,7 @@ def of_family(config: Any, file: str, variant: str) -> Any:
       ValueError: the file has no such variant; the sentence lists all variants.
     """
     rows, rnn_dims = ROWS[file], RNN_DIMS[file]
-    row = variant.removesuffix("_small")
+    row = variant.removesuffix("_small")  # or a model
     if variant == "small":
         return config
     if row in rows:
@@ -107,10 +110,12 @@ def of_family(config: Any, file: str, variant: str) -> Any:
         make_row(config, PLAIN[file])
     if not variant:
         return config
-    if variant not in rnn_dims:
-        choices = ", ".join(f"{file}:{name}" for name in ("small", *rows, *(f"{row}_small" for row in rows), *rnn_dims))
+    if row not in rnn_dims:
+        names = (*rows, *rnn_dims)
+        choices = ", ".join(f"{file}:{name}" for name in ("small", *names, *(f"{name}_small" for name in names)))
         raise ValueError(f"{file} has no variant {variant!r}: use {file} or {choices}")
-    config.model.name = variant.removesuffix("_gmm")
-    config.model.emission = "gmm" if variant.endswith("_gmm") else ""
-    config.model.rnn_dim = rnn_dims[variant]
+    config.model.name = row.removesuffix("_gmm")
+    config.model.emission = "gmm" if row.endswith("_gmm") else ""
+    if not is_small(variant):
+        config.model.rnn_dim = rnn_dims[row]
     return config

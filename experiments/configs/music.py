@@ -10,6 +10,12 @@ of Nottingham and 87 / 12 / 25 of Piano-midi.
 Protocol: every step is scored (``full``).  The literature compares ``nats_per_step``; the paper has no number for these
 sets.  ``music:small`` is for two CPU cores; docs/results.md has figures.
 
+``music:dmm`` is the deep Markov model, ``music:dmm_small`` the model of the sizes of ``small``.  Published, in nats per
+step, an estimate by importance sampling and in brackets the bound (Krishnan, Shalit and Sontag 2017, table 4): 6.39
+(6.93) on JSB chorales, 2.77 (2.96) on Nottingham, 7.84 (7.98) on Piano-midi and 6.83 (6.99) on MuseData, averaged over
+all steps.  Pyro's tutorial has bounds on JSB chorales: 6.87, and 6.80 with two autoregressive flows in the posterior,
+which this model does not have.  latent_dim is the published one, the other sizes are SRNN's here.
+
 Other models: ``music:srnn``, ``music:rnn`` and others have parameter counts equal to SRNN's; family.py lists the
 names.
 """

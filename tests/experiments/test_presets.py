@@ -18,7 +18,7 @@ from zf_jax.emissions import DiscretisedLogistics, GaussianMixture
 
 FILES = tuple(RNN_DIMS)
 SPEECH_FILES = ("timit.py", "blizzard.py", "librispeech.py", "ljspeech.py", "audio_folder.py")
-MODELS = {"srnn", "zforcing", "storn", "vrnn", "vrnn_i", "rnn"}
+MODELS = {"srnn", "zforcing", "storn", "vrnn", "vrnn_i", "rnn", "dmm"}
 
 
 def count_by_hand(config, rnn_dim):
@@ -55,6 +55,10 @@ def count_by_hand(config, rnn_dim):
         "vrnn": vrnn + gaussian(h, z),
         "vrnn_i": vrnn,
         "srnn": embedding + gru(e) + gru(h + e) + 2 * gaussian(h + z, z) + through_z,
+        "dmm": embedding
+        + (lstm(e) + linear(z, h) + 2 * linear(h, z))  # posterior: the backward recurrence, the combiner, the heads
+        + (linear(z, 2 * m) + 2 * linear(m, z) + 2 * linear(z, z))  # the gated transition
+        + (linear(z, m) + linear(m, outputs)),
         "zforcing": embedding
         + lstm(e)
         + linear(z, m)
@@ -89,6 +93,10 @@ def test_a_preset_changes_the_model_and_nothing_else(file):
         with config.unlocked():
             config.model.update({name: plain.model[name] for name in ("name", "emission", "rnn_dim")})
         assert config.to_dict() == plain.to_dict()
+        small, of_model = (family.get_config(file, name) for name in ("small", f"{variant}_small"))
+        with of_model.unlocked():
+            of_model.model.update({name: small.model[name] for name in ("name", "emission")})
+        assert small.model == of_model.model
 
 
 @pytest.mark.slow
@@ -140,7 +148,8 @@ def test_the_plain_configs_are_rows_of_the_paper():
 def test_a_wrong_variant_is_told_all_that_there_are(file):
     with pytest.raises(ValueError, match="has no variant 'gru'") as refused:
         family.get_config(file, "gru")
-    for choice in ("small", *ROWS[file], *(f"{row}_small" for row in ROWS[file]), *RNN_DIMS[file]):
+    names = (*ROWS[file], *RNN_DIMS[file])
+    for choice in ("small", *names, *(f"{name}_small" for name in names)):
         assert f"{file}:{choice}" in str(refused.value)
         assert family.get_config(file, choice) is not None
     assert ("gmm" in str(refused.value)) == (file in SPEECH_FILES)

@@ -35,7 +35,8 @@ def tame(model):
     params = random_params(model)
     for head in ("prior", "posterior"):
         if head in params:
-            params[head] |= {part: jax.tree.map(lambda x: 0.03 * x, params[head][part]) for part in ("mean", "log_std")}
+            parts = [part for part in ("mean", "log_std", "proposal") if part in params[head]]
+            params[head] |= {part: jax.tree.map(lambda x: 0.03 * x, params[head][part]) for part in parts}
     if "posterior" in params:
         params["posterior"]["log_std"]["bias"] += 0.2
     return params

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from reference import brute_force
 
@@ -80,6 +81,9 @@ def means(name, m, z, y, present=None):
             state = from_input + state @ m.recurrence
             priors.append(state @ m.prior_state + z_before @ m.prior_latent + m.prior_bias)
             emissions.append(state @ m.emission_state + z[t] @ m.emission_latent)
+        elif name == "dmm":
+            priors.append(z_before @ m.prior_latent + m.prior_bias)
+            emissions.append(z[t] @ m.emission_latent)
         elif name == "rnn":
             state = from_input + state @ m.recurrence
             priors.append(zeros)  # latents that nothing reads
@@ -146,6 +150,23 @@ def gaussian_head(kernel, bias, log_std, rng):
     return {"hidden": hidden, "mean": mean, "log_std": affine(np.zeros((M, Z)), log_std)}
 
 
+def gated_transition(m, random, rng):
+    """A linear transition: by the linear part in the first dimension, whose gate is shut, by f_r in the second."""
+    hidden, proposal = through_hidden(m.prior_latent, m.prior_bias, rng)
+    first = np.arange(Z) == 0
+    return {
+        "hidden": jax.tree.map(
+            lambda gate, ours: np.concatenate([gate[..., :M], ours], axis=-1), random["hidden"], hidden
+        ),
+        "gate": affine(np.zeros((M, Z)), np.where(first, -40.0, 40.0)),
+        "proposal": jax.tree.map(lambda ours, other: np.where(first, other, ours), proposal, random["proposal"]),
+        "mean": jax.tree.map(
+            lambda ours, other: np.where(first, ours, other), affine(m.prior_latent, m.prior_bias), random["mean"]
+        ),
+        "log_std": affine(np.zeros((Z, Z)), m.prior_log_std),
+    }
+
+
 def build(name, missing=False):
     known = {k: v for k, v in SIZES.items() if name != "rnn" or k in ("rnn_dim", "embed_dim")}
     bounds = {k: v for k, v in UNBOUNDED.items() if name != "rnn" or k.startswith("emission")}
@@ -160,19 +181,21 @@ def parameters(name, m, posterior=None, missing=False):
     params["embedding"] = affine(kernel, np.zeros(E))
     if name == "srnn":
         params["forward"] = gru(m.state_embedding, m.recurrence, m.state_bias)
-    else:
+    elif name != "dmm":
         inputs = m.state_embedding if name == "rnn" else np.concatenate([m.state_embedding, m.state_latent])
         params["forward"] = lstm(inputs, m.recurrence, m.state_bias)
-    if name not in ("rnn", "srnn"):
+    if name not in ("rnn", "srnn", "dmm"):
         params["latent_embedding"] = affine(m.latent_embedding, np.zeros(M))
     if name in ("zforcing", "vrnn"):
         params["prior"] = gaussian_head(m.prior_state / EPSILON, m.prior_bias, m.prior_log_std, rng)
     if name == "srnn":
         kernel = np.concatenate([m.prior_state / EPSILON, m.prior_latent])
         params["prior"] = gaussian_head(kernel, m.prior_bias, m.prior_log_std, rng)
+    if name == "dmm":
+        params["prior"] = gated_transition(m, params["prior"], rng)
     emission = {"log_std": affine(np.zeros((params["emission"]["mean"]["kernel"].shape[0], D)), m.emission_log_std)}
     state, latent = m.emission_state / EPSILON, m.emission_latent
-    parts = {"vrnn": (latent, state), "vrnn_i": (latent, state), "srnn": (state, latent)}
+    parts = {"vrnn": (latent, state), "vrnn_i": (latent, state), "srnn": (state, latent), "dmm": (latent,)}
     if name in parts:
         emission["hidden_0"], emission["mean"] = through_hidden(np.concatenate(parts[name]), m.emission_bias, rng)
     else:
@@ -209,7 +232,7 @@ def exact_posterior(name, m):
     rng = np.random.default_rng(6)
     prior_var, noise_var = np.exp(2 * prior_log_std(name, m)), np.exp(2 * m.emission_log_std)
     gain = np.diag([0.8, -1.3])
-    prior_bias = m.prior_bias if name in ("zforcing", "vrnn", "srnn") else np.zeros(Z)
+    prior_bias = m.prior_bias if name in ("zforcing", "vrnn", "srnn", "dmm") else np.zeros(Z)
     prior_state = m.prior_state if name in ("vrnn", "srnn") else np.zeros((H, Z))
     emission_state = m.emission_state if name in ("vrnn", "vrnn_i", "srnn") else np.zeros((H, D))
     variance = 1 / (1 / prior_var + np.diag(gain) ** 2 / noise_var)
@@ -230,6 +253,11 @@ def exact_posterior(name, m):
     if name in ("vrnn", "vrnn_i"):
         kernel = np.concatenate([on_state / EPSILON, from_embedding])
         return {"posterior": gaussian_head(kernel, bias, log_std, rng)}
+    if name == "dmm":
+        combiner = affine(np.zeros((Z, H)), np.zeros(H))  # z_{t-1} tells nothing that y_t does not
+        inference = lstm(from_embedding @ pick.T, np.zeros((H, H)), np.zeros(H))
+        heads = {"mean": affine(2 * pick / EPSILON, bias), "log_std": affine(np.zeros((H, Z)), log_std)}
+        return {"backward": inference, "posterior": {"combiner": combiner, **heads}}
     # SRNN: the residual to the prior's mean, by way of a_t = GRU_b([d_t, e(y_t)], a_{t+1}).
     onto = np.concatenate([(on_state - prior_state) / EPSILON, from_embedding]) @ pick.T
     kernel = np.concatenate([pick / EPSILON, np.zeros((Z, Z))])

@@ -90,6 +90,8 @@ def random_noise(model, batch, seed=0, num_samples=()):
 
 
 NAMES = tuple(MODELS)
+# Models that read their inputs; a deep Markov model knows the past by z_{t-1} alone.
+READ_THE_PAST = tuple(name for name in NAMES if name != "dmm")
 LATENT_NAMES = tuple(name for name in NAMES if small(name).latent_dim > 0)
 # Every model on frames, and one on tokens too: models and kinds of data meet only in the embedding and in the head.
 CASES = tuple((name, "frames") for name in NAMES) + (("zforcing", "binary"),)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.all_sequences import from_the_prior
 from helpers.few import few
-from helpers.models_under_test import NAMES, random_noise, random_params, wrap
+from helpers.models_under_test import NAMES, READ_THE_PAST, random_noise, random_params, wrap
 from helpers.with_context import BITS, FRAMES, PLAIN, ROWS, C, T, model_of, some_batch
 
 import zf_jax
@@ -24,7 +24,7 @@ from zf_jax.models.base import replay
 from zf_jax.objective.loss import objective_terms
 
 FIXED_PRIOR = ("rnn", "storn", "vrnn_i")
-READS_THE_FUTURE = ("srnn", "zforcing")
+READS_THE_FUTURE = ("srnn", "zforcing", "dmm")
 
 
 def distributions(model, params, batch, latents):
@@ -65,34 +65,40 @@ BEFORE, LATER = np.tri(T, k=-1).T > 0, np.tri(T, k=-1) > 0  # [s, t]: s < t, s >
 def test_a_step_reads_its_context_and_the_posterior_alone_a_later_one(name):
     by_context, by_targets = influence(name)
     read = {"emission"} | (set() if name in FIXED_PRIOR else {"prior"}) | (set() if name == "rnn" else {"posterior"})
+    if name == "dmm":
+        read.remove("emission")  # which reads z_t alone
     for what, moved in by_context.items():
         if what not in read:
             assert not moved.any(), what
             continue
-        assert moved[~LATER].min() > DIFFERENT, what
+        if name in READ_THE_PAST:
+            assert moved[BEFORE].min() > DIFFERENT, what
+        else:  # z_{t-1} holds what came before
+            assert moved[BEFORE].max() < SAME, what
+        assert np.diag(moved).min() > DIFFERENT, what
         if what == "posterior" and name in READS_THE_FUTURE:
             assert moved[LATER].min() > DIFFERENT, what
         else:
             assert moved[LATER].max() < SAME, what
     for what in ("prior", "emission"):  # and generation is blind to y_t and to what comes after it, as ever
         assert by_targets[what][~BEFORE].max() < SAME, what
-    assert by_targets["emission"][BEFORE].min() > DIFFERENT
+    assert by_targets["emission"][BEFORE].min() > DIFFERENT or name not in READ_THE_PAST
 
 
 # What it is -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "vrnn"))
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "vrnn", "dmm"))
 def test_a_constant_context_is_a_bias(name):
-    """W_c c joins the embedding's bias, and c times its rows of f_p the bias of Z-Forcing's prior."""
+    """W_c c joins the embedding's bias, and c times its own rows the bias of the prior of Z-Forcing and the DMM."""
     model, plain, batch = model_of(name), model_of(name, PLAIN), some_batch()
     params, given = random_params(model), np.random.default_rng(2).normal(size=C).astype(np.float32)
     batch = batch._replace(context=np.broadcast_to(given, (ROWS, T, C)))
     kernel = {**params, "embedding": dict(params["embedding"])}
     kernel["embedding"]["bias"] += given @ kernel["embedding"].pop("context")
-    if name == "zforcing":
+    if name in ("zforcing", "dmm"):
         hidden = params["prior"]["hidden"]
-        rows, own = hidden["kernel"][:4], hidden["kernel"][4:]
+        rows, own = np.split(hidden["kernel"], [-C])
         kernel["prior"] = params["prior"] | {"hidden": {"kernel": rows, "bias": hidden["bias"] + given @ own}}
     without = batch._replace(context=None)
     if name.startswith("vrnn"):  # c_1 is data: the state is brought up to date at the start, too
@@ -166,7 +172,7 @@ def test_without_its_own_kernels_a_model_has_the_parameters_of_one_without_conte
         )
         if leaf.shape != other.shape
     ]
-    assert differ == (["['prior']['hidden']['kernel']"] if name == "zforcing" else [])
+    assert differ == (["['prior']['hidden']['kernel']"] if name in ("zforcing", "dmm") else [])
 
 
 def test_both_gradient_modes_of_zforcing_compute_the_same_with_a_context_and_all_its_options():

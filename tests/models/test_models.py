@@ -55,9 +55,16 @@ TREES = {
         "reverse": "mean log_std",
     },
 }
+TREES["dmm"] = {
+    "embedding": "",
+    "backward": "input recurrent",
+    "prior": "hidden gate proposal mean log_std",
+    "posterior": "combiner mean log_std",
+    "emission": "hidden_0 mean log_std",
+}
 TREES["vrnn_i"] = {group: parts for group, parts in TREES["vrnn"].items() if group != "prior"}
 # Of the sizes in models_under_test on frames of 2, added up by hand from the equations.
-COUNTS = {"rnn": 236, "storn": 586, "vrnn": 488, "vrnn_i": 434, "srnn": 575, "zforcing": 750}
+COUNTS = {"rnn": 236, "storn": 586, "vrnn": 488, "vrnn_i": 434, "srnn": 575, "zforcing": 750, "dmm": 390}
 
 
 @pytest.mark.parametrize("name", NAMES)

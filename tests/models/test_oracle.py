@@ -15,7 +15,7 @@ import pytest
 from helpers import linear_gaussian_models as linear
 from helpers.few import few
 from helpers.linear_gaussian_models import D, Z
-from helpers.models_under_test import LATENT_NAMES, NAMES, random_noise, targets_batch
+from helpers.models_under_test import LATENT_NAMES, NAMES, READ_THE_PAST, random_noise, targets_batch
 from reference import brute_force
 from scipy import stats
 
@@ -93,7 +93,7 @@ def test_under_the_exact_posterior_every_weight_is_the_likelihood(name):
         np.testing.assert_allclose(bounds.elbo(linear.build(name), params, batch, jax.random.key(0)), exact, **CLOSE)
 
 
-@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn"))
+@pytest.mark.parametrize("name", few(READ_THE_PAST, "zforcing", "srnn"))
 def test_a_leak_is_found(name):
     matrices, targets = linear.random_linear(), frames()
     latents = np.zeros((*targets.shape[:2], 0)) if name == "rnn" else posterior_draws(name, matrices, targets)[0]
@@ -139,7 +139,9 @@ def test_bounds_climb_to_the_likelihood_and_stay_below(name):
     keep = {"recurrence": 0.3 * general.recurrence, "state_latent": 0.3 * general.state_latent}
     if name in ("zforcing", "storn"):
         keep = {"recurrence": 0.3 * general.recurrence}
-    matrices = matrices._replace(**(keep if name != "srnn" else {"prior_latent": 0.3 * general.prior_latent}))
+    matrices = matrices._replace(
+        **(keep if name not in ("srnn", "dmm") else {"prior_latent": 0.3 * general.prior_latent})
+    )
     params = linear.parameters(name, matrices, wrong)
     batch, exact = batch_of(targets), exact_log_prob(name, matrices, targets)
     iwae, filtered = estimators(name)

@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.few import few
-from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, wrap
+from helpers.models_under_test import (
+    CASES,
+    KINDS,
+    READ_THE_PAST,
+    random_batch,
+    random_noise,
+    random_params,
+    small,
+    wrap,
+)
 
 from zf_jax.models.base import replay, unroll
 
@@ -82,7 +91,7 @@ def test_generation_step_by_step(name, kind):
     assert_close(proposal, prior)  # without a posterior the step draws from the prior
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", READ_THE_PAST)
 def test_a_late_input_is_found(name):
     model, params, batch, latents = case(name, "frames")
     late = generate(model, params, jnp.roll(batch.inputs, 1, axis=1), batch.input_mask, latents)[1]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.all_sequences import everything, from_the_prior, tame, total
 from helpers.few import few
-from helpers.models_under_test import LATENT_NAMES, NAMES, random_noise, small, wrap
+from helpers.models_under_test import LATENT_NAMES, NAMES, READ_THE_PAST, random_noise, small, wrap
 from reference import brute_force
 
 from zf_jax.bounds.particle import particle_bound
@@ -47,7 +47,7 @@ def test_the_particle_filter_sums_to_one(name):
     assert error < 0.05
 
 
-@pytest.mark.parametrize("name", few(NAMES, "zforcing", "rnn"))
+@pytest.mark.parametrize("name", few(READ_THE_PAST, "zforcing", "rnn"))
 def test_a_decoder_that_sees_its_target_is_found(name):
     model = small(name)
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from zf_jax.models.base import Features, LatentModel, Model, RecurrentModel, Sites, unroll
+from zf_jax.models.dmm import DMM
 from zf_jax.models.rnn import RNN
 from zf_jax.models.srnn import SRNN
 from zf_jax.models.storn import STORN
@@ -21,6 +22,7 @@ MODELS: dict[str, type[Model]] = {
     "vrnn_i": VRNNI,
     "srnn": SRNN,
     "zforcing": ZForcing,
+    "dmm": DMM,
 }
 
 
@@ -51,6 +53,7 @@ def build_model(name: str, observation: Any, **options: Any) -> Model:
 
 
 __all__ = [
+    "DMM",
     "MODELS",
     "RNN",
     "SRNN",
