@@ -13,7 +13,8 @@ Table 1 is speech (left) and MNIST (right); a side without a folder is left out.
 between two sentences with the models of table 2.  Figure 2 is the validation KL during training, with and without the
 auxiliary cost, of the models of table 1.  ``digits`` needs no data and is not a table of the paper.
 
-Run again, the program continues; finished parts are only read.  The numbers of each row and seed are in one file of
+Stopped by SIGINT or SIGTERM and run again, the program continues; finished parts are only read, and the report lists
+unfinished parts.  The numbers of each row and seed are in one file of
 WORKDIR/results.  WORKDIR/REPORT.md and WORKDIR/report.html are made from these files and the runs' pictures and sound.
 """
 
@@ -50,7 +51,7 @@ _IMDB_DIR = flags.DEFINE_string("imdb_dir", "", "Folder of IMDB.")
 def main() -> None:
     """Train and score all unfinished parts, and write the report."""
     from experiments.lib.report import write_report
-    from experiments.lib.reproduction import make_smoke_data, run_part, tables
+    from experiments.lib.reproduction import Stopped, make_smoke_data, run_part, tables
 
     workdir, smoke = Path(_WORKDIR.value), _SCALE.value == "smoke"
     dirs = {"speech": _SPEECH_DIR.value, "mnist": _MNIST_DIR.value, "imdb": _IMDB_DIR.value}
@@ -83,11 +84,15 @@ def main() -> None:
     if smoke:
         make_smoke_data(workdir / "made")
     command = "python -m experiments.reproduce " + shlex.join(sys.argv[1:])
-    for seed in seeds:
-        for table in wanted:
-            for row in tables(speech_set)[table].rows:
-                if not _ROWS.value or row in _ROWS.value:
-                    run_part(table, row, seed, _SCALE.value, workdir, speech_set, dirs, command)
+    try:
+        for seed in seeds:
+            for table in wanted:
+                for row in tables(speech_set)[table].rows:
+                    if not _ROWS.value or row in _ROWS.value:
+                        run_part(table, row, seed, _SCALE.value, workdir, speech_set, dirs, command)
+    except Stopped:
+        write_report(workdir, speech_set)
+        raise
     for written in write_report(workdir, speech_set):
         print(written)
 

@@ -1,26 +1,18 @@
-"""Write the report of ``experiments.reproduce`` as Markdown and as one self-contained HTML page."""
+"""Write the report of ``experiments.reproduce``: tables, claims and unfinished parts."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
-
-from experiments.lib.reproduction import Table, read_results, tables
+from experiments.lib.page import html_page
+from experiments.lib.reproduction import Table, part_name, read_results, tables
+from zf_jax.runs.metrics import read_metrics
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]  # by table and row, one result per seed
-_MIME = {".png": "image/png", ".wav": "audio/wav"}
-_STYLE = """body{font:16px/1.5 sans-serif;margin:1rem auto;max-width:60rem;padding:0 1rem;overflow-wrap:anywhere}
-.wide{overflow-x:auto}table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .5rem;text-align:right}
-td:first-child,th:first-child{text-align:left}img{max-width:100%;height:auto}audio{max-width:100%}
-pre{white-space:pre-wrap}"""
 
 
 class Claim(NamedTuple):
@@ -60,6 +52,8 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     known = {name: table for name, table in tables(speech_set).items() if any(key[0] == name for key in found)}
     parts = [(table.title, _rows(name, table, found)) for name, table in known.items()]
     parts.append(("Claims of the paper", _claims(found, known)))
+    unfinished = _unfinished(workdir)
+    parts += [("Unfinished", unfinished)] * (len(unfinished) > 1)
     scales = sorted({one["scale"] for several in found.values() for one in several})
     notes = [
         f"Scale: {', '.join(scales)}." + (" The numbers of scale smoke mean nothing." if "smoke" in scales else ""),
@@ -73,7 +67,7 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     markdown = workdir / "REPORT.md"
     markdown.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     page = workdir / "report.html"
-    page.write_text(_page(notes, parts, known, found, workdir), encoding="utf-8")
+    page.write_text(html_page(notes, parts, known, found, workdir), encoding="utf-8")
     return [markdown, page]
 
 
@@ -87,7 +81,7 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
         columns = [column.replace(split, s) for s in table.splits for column in columns]
     mine = [several for (one, _), several in found.items() if one == name]
     columns = [c for c in columns if any(c in result["figures"] for several in mine for result in several)]
-    head = ["row", "parameters", "kind", "n", *columns, "KL, nats/sequence", "best step", "minutes"]
+    head = ["row", "parameters", "kind", "n", *map(_heading, columns), "KL, nats/sequence", "best step", "minutes"]
     if table.paper:
         head += [f"the paper's ({table.unit})", "its kind", "its source"]
     lines = [head]
@@ -136,6 +130,30 @@ def _claims(found: Results, known: dict[str, Table]) -> list[list[str]]:
     return lines
 
 
+def _unfinished(workdir: Path) -> list[list[str]]:
+    """Return a header, and a line for every part that was begun and has no results yet."""
+    lines = [["unfinished part", "update", "of", "validation ELBO, nats/sequence"]]
+    for config in sorted(workdir.glob("runs/*/*/config.json")):
+        folder = config.parent
+        table, (row, _, seed) = folder.parent.name, folder.name.rpartition("-seed")
+        if (workdir / "results" / f"{part_name(table, row, int(seed))}.json").exists():
+            continue
+        steps = json.loads(config.read_text(encoding="utf-8"))["train"]["num_steps"]
+        metrics = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []
+        valid = [line["elbo_nats_per_sequence"] for line in metrics if line["split"] == "valid"]
+        last = max((line["step"] for line in metrics), default=0)
+        lines.append(
+            [f"{table}: {row}, seed {seed}", f"{last:,}", f"{steps:,}", f"{valid[-1]:.3f}" if valid else "none yet"]
+        )
+    return lines
+
+
+def _heading(column: str) -> str:
+    """Return what a column of the JSON files is called in a table."""
+    split, bound, unit = column.split(".")
+    return f"{bound.upper()}, {split}, {unit.replace('_per_', '/').replace('_', ' ')}"
+
+
 def verdict(mean: float, error: float | None) -> str:
     """Return whether a difference confirms a claim, given the standard error over seeds; None for one seed."""
     if error is None:
@@ -171,63 +189,3 @@ def _mean(several: list[dict[str, Any]], column: str) -> str:
 def _markdown(rows: list[list[str]]) -> list[str]:
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
-
-
-def _page(notes: list[str], parts: Any, known: dict[str, Table], found: Results, workdir: Path) -> str:
-    body = ["<h1>Reproduction</h1>", *(f"<p>{html.escape(note)}</p>" for note in notes)]
-    for title, rows in parts:
-        cells = [[f"<td>{html.escape(cell)}</td>" for cell in row] for row in rows]
-        cells[0] = [cell.replace("td>", "th>") for cell in cells[0]]
-        lines = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
-        body.append(f"<h2>{html.escape(title)}</h2><div class=wide><table>{lines}</table></div>")
-    for name, table in known.items():
-        body.append(f"<h2>{html.escape(table.title)}: in training</h2>")
-        if name == "1-left":
-            body.append("<p>Figure 2 of the paper: the KL with and without the auxiliary cost.</p>")
-        body.append(_image(_curves(name, table, found), f"validation ELBO and KL of {table.title}"))
-        for row in table.rows:
-            for one in found.get((name, row), [])[:1]:
-                body += _shown(one, table, workdir)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Reproduction</title>'
-        f'<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><style>{_STYLE}</style>'
-        f"</head><body>{''.join(body)}</body></html>\n"
-    )
-
-
-def _curves(name: str, table: Table, found: Results) -> bytes:
-    """Return a PNG of validation ELBO and KL against updates, for the first seed of every row."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for place, (axes, label) in enumerate(zip(figure.subplots(1, 2), ("ELBO", "KL"), strict=True), 1):
-        for row in table.rows:
-            for one in found.get((name, row), [])[:1]:
-                axes.plot([at[0] for at in one["valid"]], [at[place] for at in one["valid"]], label=row, marker=".")
-        axes.set(xlabel="update", ylabel="nats per sequence", title=f"{label}, validation")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    file = io.BytesIO()
-    figure.savefig(file, dpi=100, format="png")
-    return file.getvalue()
-
-
-def _shown(result: dict[str, Any], table: Table, workdir: Path) -> list[str]:
-    """Return the HTML of a run's pictures, sound and interpolated sentences."""
-    folder, body = workdir / result["folder"], []
-    for path in sorted([*folder.glob("samples/*"), *folder.glob("interpolation/*")]):
-        what = f"{table.title}, {result['row']}: {path.parent.name}/{path.stem}"
-        if path.suffix == ".png" and path.stem != "curves":
-            body.append(f"<h3>{html.escape(what)}</h3>" + _image(path.read_bytes(), what))
-        elif path.suffix == ".wav":
-            address = f"data:{_MIME['.wav']};base64,{base64.b64encode(path.read_bytes()).decode()}"
-            body.append(f'<h3>{html.escape(what)}</h3><audio controls preload="metadata" src="{address}"></audio>')
-        elif path.parent.name == "interpolation" and path.suffix == ".json":
-            told = json.loads(path.read_text(encoding="utf-8"))
-            if told.get("greedy") and isinstance(told["greedy"][0], str):
-                for way in ("greedy", "sampled"):
-                    lines = "\n".join(f"{w:.1f}  {s}" for w, s in zip(told["weights"], told[way], strict=True))
-                    body.append(f"<h3>Table 3, {html.escape(result['row'])}: {way}</h3><pre>{html.escape(lines)}</pre>")
-    return body
-
-
-def _image(png: bytes, what: str) -> str:
-    return f'<img alt="{html.escape(what)}" src="data:{_MIME[".png"]};base64,{base64.b64encode(png).decode()}">'

@@ -32,6 +32,10 @@ SAMPLES = 25
 _TINY = {"rnn_dim": 6, "latent_dim": 2, "mlp_dim": 4, "embed_dim": 4}
 
 
+class Stopped(UserError):
+    """A signal ended the training of a part."""
+
+
 class Table(NamedTuple):
     """The rows of a table, the splits to score, and the paper's numbers."""
 
@@ -141,10 +145,11 @@ def run_part(
     """Train and score one row with one seed, and return the result; read the JSON file if the row is finished.
 
     Raises:
-      UserError: the run was interrupted, or the folder holds another config or scale.
+      Stopped: the run was interrupted.
+      UserError: the folder holds another config or scale.
     """
     part = workdir / "runs" / table / f"{row}-seed{seed}"
-    file = workdir / "results" / f"{table}-{row}-seed{seed}.json"
+    file = workdir / "results" / f"{part_name(table, row, seed)}.json"
     config = copy.deepcopy(config_of(table, row, scale, speech_set, dirs))
     config.seed = seed
     if file.exists():
@@ -160,7 +165,7 @@ def run_part(
     began = time.time() if not part.exists() else None  # a continued run is not timed: this process saw a part
     trained = train(config, str(part))
     if trained["interrupted"]:
-        raise UserError("stopped by a signal: run the same command again to continue")
+        raise Stopped("stopped by a signal: run the same command again to continue")
     samples = 2 if scale == "smoke" else SAMPLES
     few = 8 if scale == "smoke" else 0
     figures = {}
@@ -198,6 +203,11 @@ def run_part(
     unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(file)
     return result
+
+
+def part_name(table: str, row: str, seed: int) -> str:
+    """Return the name of the file, without ``.json``, that holds the results of one part."""
+    return f"{table}-{row}-seed{seed}"
 
 
 def read_results(workdir: Path) -> list[dict[str, Any]]:

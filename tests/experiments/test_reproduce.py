@@ -1,39 +1,15 @@
 """The reproduction: what is finished is only read, and the report is made from its files alone."""
 
-import json
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
+from helpers.results import write_result
 from helpers.runs import run
 
 from experiments.lib import report
 from experiments.lib.reproduction import config_of, tables
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), "")
-
-
-def write_result(workdir, row, seed, bound, kl, table="digits"):
-    figures = {f"test.{name}.nats_per_sequence": bound for name in ("elbo", "iwae")}
-    result = {
-        "table": table,
-        "row": row,
-        "scale": "small",
-        "seed": seed,
-        "parameters": 10,
-        "exact": row == "rnn",
-        "num_samples": 25,
-        "best_step": 7,
-        "seconds": 60.0,
-        "figures": figures | {"test.elbo.kl_nats_per_sequence": kl},
-        "valid": [[1, bound - 1, kl], [7, bound, kl]],
-        "folder": f"runs/{table}/{row}-seed{seed}",
-    }
-    (workdir / "results").mkdir(exist_ok=True)
-    (workdir / "results" / f"{table}-{row}-seed{seed}.json").write_text(json.dumps(result))
 
 
 @pytest.fixture
@@ -62,23 +38,6 @@ def test_the_report_has_means_and_standard_errors_over_seeds(written):
 )
 def test_a_claim_shows_only_beyond_two_standard_errors(mean, error, expected):
     assert report.verdict(mean, error).startswith(expected)
-
-
-def test_the_page_needs_no_other_file(written):
-    page = (written / "report.html").read_text()
-    assert page.count("<img") == 1
-    assert not re.findall(r'(?:src|href)="(?!data:)', page)
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
-def test_the_page_loads_in_a_browser(written):
-    found = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", (written / "report.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "Claims of the paper" in found.stdout
 
 
 def test_the_published_numbers_stand_beside_their_rows():

@@ -1,0 +1,57 @@
+"""The report's page in a browser: pictures load, sound has a length, and it reads on a telephone."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from helpers.browser import CHROMIUM, look_at
+from helpers.results import write_result
+from matplotlib.figure import Figure
+
+from experiments.lib import report
+from experiments.lib.reproduction import tables
+
+PHONE = 390  # CSS pixels
+
+
+def write_files(folder):
+    """One file of every kind that a run leaves for its page."""
+    for name in ("samples", "interpolation"):
+        (folder / name).mkdir(parents=True)
+    Figure(figsize=(14, 2)).savefig(folder / "samples" / "samples.png", dpi=100)
+    (folder / "samples" / "samples.txt").write_text("a <b> and " + "a long sentence of many words " * 9)
+    (folder / "samples" / "samples.mid").write_bytes(b"MThd")
+    soundfile.write(folder / "samples" / "samples.wav", np.zeros(800), 16000, subtype="PCM_16")
+    told = {"weights": [0.0, 1.0], "greedy": ["one", "other"], "sampled": ["won", "another"]}
+    (folder / "interpolation" / "valid.json").write_text(json.dumps(told))
+
+
+@pytest.fixture
+def page(tmp_path):
+    """The page of the widest table, with the paper's columns, claims and an unfinished part."""
+    for row in tables("timit")["1-left"].rows:
+        for seed in range(3):
+            write_result(tmp_path, row, seed, 68132.25 - seed, 3000.5, table="1-left")
+    write_files(tmp_path / "runs" / "1-left" / "ours-seed0")
+    begun = tmp_path / "runs" / "2" / "ours-seed0"
+    begun.mkdir(parents=True)
+    (begun / "config.json").write_text('{"train": {"num_steps": 150000}}')
+    return report.write_report(tmp_path, "timit")[1]
+
+
+def test_the_page_needs_no_other_file_and_escapes_text(page):
+    text = page.read_text()
+    assert text.count("<img") == 3 and text.count("<audio") == 1 and "a &lt;b&gt; and" in text
+    assert "2: ours, seed 0" in text and "150,000" in text
+    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_the_page_in_a_browser(page):
+    seen = look_at(page, PHONE)
+    assert len(seen.pictures) == 3 and all(seen.pictures), "a picture does not load"
+    assert seen.seconds == [pytest.approx(0.05)], "a sound does not load"
+    assert seen.errors == []
+    assert seen.content <= PHONE, f"the page is {seen.content} wide: it scrolls sideways on a telephone"
