@@ -66,7 +66,7 @@ class Gallery:
         of_samples = context_of_steps(beside, [0] * count, length or longest)
         of_rest = context_of_steps(examples, [given] * len(examples), max(longest - given, 1))
 
-        @jax.jit  # compiled once for all validations, because the key is an argument
+        # Not one jax.jit: each function is compiled once for all galleries of a model, and the completions share one.
         def generate(params, key):
             keys = jax.random.split(key, 2 + _COMPLETIONS)
             completed = [

@@ -69,11 +69,7 @@ def interpolate(
     weights = np.linspace(0.0, 1.0, num_points)
     opening = batch.inputs[0, 0] if data.protocol == "srnn" else None
     decoded = {
-        name: jax.device_get(
-            jax.jit(lambda params, key: generation.interpolate(model, params, batch, weights, key, first=opening))(
-                run.state.params, key
-            ).values
-        )
+        name: jax.device_get(generation.interpolate(model, run.state.params, batch, weights, key, first=opening).values)
         for name, key in (("greedy", None), ("sampled", seed_key(seed)))
     }
     steps = [round((1 - w) * lengths[0] + w * lengths[1]) for w in weights]

@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.lib.grid import chosen, validation
 from experiments.lib.page import html_page
 from experiments.lib.reproduction import Table, part_name, read_results, tables
 from zf_jax.runs.metrics import read_metrics
@@ -51,6 +52,8 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
         found.setdefault((result["table"], result["row"]), []).append(result)
     known = {name: table for name, table in tables(speech_set).items() if any(key[0] == name for key in found)}
     parts = [(table.title, _rows(name, table, found)) for name, table in known.items()]
+    if "grid" in known:
+        parts.append((f"{known['grid'].title}: chosen on validation", _chosen(known["grid"], found)))
     parts.append(("Claims of the paper", _claims(found, known)))
     unfinished = _unfinished(workdir)
     parts += [("Unfinished", unfinished)] * (len(unfinished) > 1)
@@ -77,7 +80,7 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
     iwae = any(f"{split}.iwae.nats_per_sequence" in one["figures"] for several in found.values() for one in several)
     columns = [f"{split}.elbo.nats_per_sequence", f"{split}.elbo.bits_per_sample", f"{split}.elbo.perplexity"]
     columns += [f"{split}.iwae.nats_per_sequence", f"{split}.iwae.perplexity"] * iwae
-    if name == "2":
+    if name in ("2", "grid"):
         columns = [column.replace(split, s) for s in table.splits for column in columns]
     mine = [several for (one, _), several in found.items() if one == name]
     columns = [c for c in columns if any(c in result["figures"] for several in mine for result in several)]
@@ -85,10 +88,11 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
     if table.paper:
         head += [f"the paper's ({table.unit})", "its kind", "its source"]
     lines = [head]
-    for row in table.rows:
-        several = found.get((name, row))
-        if not several:
-            continue
+    rows = [row for row in table.rows if (name, row) in found]
+    if name == "grid":
+        rows = sorted(rows, key=lambda row: -validation(found[name, row]))
+    for row in rows:
+        several = found[name, row]
         kind = "exact" if several[0]["exact"] else f"ELBO; IWAE-{several[0]['num_samples']}" if iwae else "lower bound"
         line = [row, f"{several[0]['parameters']:,}", kind, str(len(several))]
         line += [_mean(several, column) for column in (*columns, f"{split}.elbo.kl_nats_per_sequence")]
@@ -100,6 +104,17 @@ def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
             number = table.paper.get(row)
             line += [f"{number.value:,g}", number.kind, number.source] if number else ["", "", ""]
         lines.append(line)
+    return lines
+
+
+def _chosen(table: Table, found: Results) -> list[list[str]]:
+    """Return a header, and for every group of the grid the row of the best validation ELBO."""
+    columns = [f"{split}.{bound}.nats_per_sequence" for split in table.splits for bound in ("elbo", "iwae")]
+    lines = [["group", "chosen row", "of", "n", *map(_heading, columns), "KL, test"]]
+    for group, row, among in chosen({row: several for (name, row), several in found.items() if name == "grid"}):
+        several = found["grid", row]
+        figures = [_mean(several, column) for column in (*columns, "test.elbo.kl_nats_per_sequence")]
+        lines.append([group, row, str(among), str(len(several)), *figures])
     return lines
 
 

@@ -19,6 +19,7 @@ from experiments.configs import digits
 from experiments.lib import paper
 from experiments.lib.cli import UserError
 from experiments.lib.experiment import build
+from experiments.lib.grid import grid_config, settings
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import match, parameter_count
 from experiments.lib.scoring import evaluate
@@ -54,6 +55,14 @@ def tables(speech_set: str) -> dict[str, Table]:
     test = "test_chunks" if speech_set == "blizzard" else "test"
     return {
         "digits": Table("Digits, row by row", DIGITS, ("valid", "test"), "test.iwae.nats_per_sequence", nats, {}),
+        "grid": Table(
+            "Grid of settings: digits, row by row",
+            tuple(settings()),
+            ("valid", "test"),
+            "test.iwae.nats_per_sequence",
+            nats,
+            {},
+        ),
         "1-left": Table(
             f"Table 1, left: speech ({speech_set})", SPEECH, (test,), f"{test}.elbo.nats_per_sequence", nats, published
         ),
@@ -62,7 +71,7 @@ def tables(speech_set: str) -> dict[str, Table]:
         ),
         "2": Table(
             "Table 2: IMDB",
-            ("ours", "aux_0.0025", "aux_0.005"),
+            ("rnn", "ours", "aux_0.0025", "aux_0.005"),
             ("valid", "test"),
             "test.elbo.perplexity",
             "perplexity per word, lower is better",
@@ -73,8 +82,9 @@ def tables(speech_set: str) -> dict[str, Table]:
 
 def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str, str]) -> Any:
     """Return the config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
-    if table == "digits":
-        return _digits(row, scale)
+    if table in ("digits", "grid"):
+        config = _digits(row) if table == "digits" else grid_config(row)
+        return _smoke(config, row, "digits", {}) if scale == "smoke" else config
     file = {"1-left": f"{speech_set}.py", "1-right": "mnist.py", "2": "imdb.py"}[table]
     if scale == "paper":
         config = family.get_config(file, row)
@@ -89,10 +99,10 @@ def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str,
     config.data.dir = dirs.get(kind, "")
     if kind == "speech" and "split_by" in config.data and dirs.get("split_by"):
         config.data.split_by = dirs["split_by"]
-    return _smoke(config, table, dirs) if scale == "smoke" else config
+    return _smoke(config, row, table, dirs) if scale == "smoke" else config
 
 
-def _digits(row: str, scale: str) -> Any:
+def _digits(row: str) -> Any:
     """Return the config of a row of ``digits``; all rows but ``ours`` and ``aux`` anneal the KL."""
     config = digits.get_config()
     if row in ZFORCING:
@@ -102,16 +112,19 @@ def _digits(row: str, scale: str) -> Any:
             config.objective.update(aux_weight=0.005, reverse_weight=0.005)
     else:
         config.model.name = row
-    return _smoke(config, "digits", {}) if scale == "smoke" else config
+    return config
 
 
-def _smoke(config: Any, table: str, dirs: dict[str, str]) -> Any:
-    """Return the config with tiny sizes, two updates and generated data, as a test of the program."""
+def _smoke(config: Any, row: str, table: str, dirs: dict[str, str]) -> Any:
+    """Return the config with tiny sizes, two updates and generated data, as a test of the program.
+
+    Only row ``ours`` draws pictures, because what draws takes longer to compile than what trains.
+    """
     config.model.update(_TINY)
     if config.model.emission == "gmm":
         config.model.num_components = 2
-    config.train.update(num_steps=2, batch_size=4, log_every=1, eval_every=1, checkpoint_every=2, decay_steps=0)
-    config.train.update(eval_sequences=4, eval_batch_size=8)
+    config.train.update(num_steps=2, batch_size=4, log_every=1, eval_every=2, checkpoint_every=2, decay_steps=0)
+    config.train.update(eval_sequences=4, eval_batch_size=8, pictures=row == "ours")
     if table == "1-right":
         config.data.name = "digits"
         config.data.dir = ""
@@ -158,9 +171,10 @@ def run_part(
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
         return found
     experiment = build(config)
-    if row not in ZFORCING and scale == "small":
-        ours = config_of(table, "ours", scale, speech_set, dirs)
-        config = match(config, experiment.data, parameter_count(build(ours).model))
+    if config.model.name != "zforcing" and scale == "small":
+        ours = next(row for row in tables(speech_set)[table].rows if row == "ours" or row.startswith("zforcing"))
+        equal = build(config_of(table, ours, scale, speech_set, dirs)).model
+        config = match(config, experiment.data, parameter_count(equal))
         experiment = build(config)
     began = time.time() if not part.exists() else None  # a continued run is not timed: this process saw a part
     trained = train(config, str(part))
@@ -175,8 +189,8 @@ def run_part(
             figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
     lines = [line for line in read_metrics(part) if line["split"] == "valid"]
     latents = experiment.model.latent_dim > 0
-    if latents:
-        interpolate(str(part), num_points=11)
+    if latents and table != "grid":
+        interpolate(str(part), num_points=3 if scale == "smoke" else 11)
     result = {
         "table": table,
         "row": row,
