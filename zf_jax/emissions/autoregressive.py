@@ -12,6 +12,7 @@ Bengio and Vincent 2012); the kernels W and V are the same at every step.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,11 +20,10 @@ import jax.numpy as jnp
 from flax.linen import initializers
 
 from zf_jax.emissions.defaults import EmissionDefaults, member
+from zf_jax.emissions.running_sum import read_dimensions
 from zf_jax.nn.precision import matmul
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params, without_missing
-
-BLOCK = 16  # dimensions whose hidden units exist at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +97,9 @@ class NADE(EmissionDefaults):
         biases = {name: values[name].reshape(*values[name].shape[:-1], self.observation.size, -1) for name in kernels}
         return values["hidden_bias"], frame, kernels, biases
 
-    def _units(self, sums: Array) -> Array:
-        return jax.nn.relu(sums) if self._is_real else jax.nn.sigmoid(sums)
+    @property
+    def _units(self) -> Callable[[Array], Array]:
+        return jax.nn.relu if self._is_real else jax.nn.sigmoid
 
     @property
     def _is_real(self) -> bool:
@@ -107,32 +108,19 @@ class NADE(EmissionDefaults):
     def conditionals(self, values: Values, x: Array) -> Values:
         """Return the conditionals' parameters, given the dimensions of ``x`` before each: ``[..., D * P]``.
 
-        Dimensions are computed in blocks, and each block again for the gradient, so that only the hidden units of one
-        block are in memory, ``[..., BLOCK, H]``.
+        The hidden units of one dimension are in memory at a time, ``[..., H]``, for the gradient too.
         """
         sums, frame, kernels, biases = self._parts(values)
-        size = self.observation.size
-        padding = -size % BLOCK
+        batch = jnp.broadcast_shapes(sums.shape[:-1], x.shape[:-1])
+        wide = jnp.promote_types(sums.dtype, jnp.float32)  # bfloat16 would round each of D sums
 
-        def blocks(p, axis):
-            """Cut the axis of the dimensions into blocks and move the axis of blocks to the front."""
-            p = jnp.moveaxis(p, axis, 0)
-            p = jnp.pad(p, ((0, padding), *((0, 0),) * (p.ndim - 1)))
-            return p.reshape(-1, BLOCK, *p.shape[1:])
+        def rows(p):
+            return jnp.broadcast_to(p, (*batch, p.shape[-1])).reshape(-1, p.shape[-1]).astype(wide)
 
-        @jax.checkpoint
-        def block(sums, parts):
-            x, frame, kernels = parts
-            seen = jnp.cumsum(jnp.moveaxis(x, 0, -1)[..., None] * frame, axis=-2)  # [..., BLOCK, H]
-            before = jnp.concatenate([jnp.zeros_like(seen[..., :1, :]), seen[..., :-1, :]], axis=-2)
-            units = self._units(sums[..., None, :] + before)
-            return sums + seen[..., -1, :], {
-                name: jnp.einsum("...dh,dhp->d...p", units, kernel) for name, kernel in kernels.items()
-            }
-
-        parts = (blocks(x, -1), blocks(frame, 0), {name: blocks(kernel, 0) for name, kernel in kernels.items()})
-        _, found = jax.lax.scan(block, sums, parts)
-        return {name: _flat(biases[name] + jnp.moveaxis(_join(found[name], size), 0, -2)) for name in kernels}
+        frame, kernels = jax.tree.map(lambda p: p.astype(wide), (frame, kernels))
+        found = read_dimensions(self._units, rows(sums), rows(x).T, frame, kernels)
+        found = {name: jnp.moveaxis(p, 0, 1).reshape(*batch, *p.shape[::2]) for name, p in found.items()}
+        return {name: _flat(biases[name] + found[name].astype(biases[name].dtype)) for name in kernels}
 
     def log_prob(self, values: Values, x: Array) -> Array:
         """Return log p(x), nats: ``[...]``, summed over the frame's dimensions."""
@@ -214,11 +202,6 @@ class MADE(NADE):
         sums, frame, kernels, biases = self._parts(values)
         units = self._units(sums + matmul(x, frame))
         return {name: _flat(biases[name] + jnp.einsum("...h,dhp->...dp", units, k)) for name, k in kernels.items()}
-
-
-def _join(blocks: Array, size: int) -> Array:
-    """Concatenate blocks ``[N, BLOCK, ...]`` and remove the padding of the last: ``[size, ...]``."""
-    return blocks.reshape(-1, *blocks.shape[2:])[:size]
 
 
 def _flat(parameters: Array) -> Array:
