@@ -159,7 +159,8 @@ def draw_fans(fans: Sequence[Fan], data: Any, path: Path) -> None:
                 axes.fill_between(after, low, high, color="C0", alpha=0.25, linewidth=0)
             axes.plot(after, values[len(values) // 2], color="C0", linewidth=1.0, label="forecast")
             axes.plot(before, fan.given[:, dimension], color="0.5", linewidth=0.8, label="given")
-            axes.plot(after, fan.truth[:, dimension], color="black", linewidth=0.8, label="what came")
+            if np.isfinite(fan.truth).any():
+                axes.plot(after, fan.truth[:, dimension], color="black", linewidth=0.8, label="what came")
             axes.grid(alpha=0.3)
             if data.columns is not None and place == 0:
                 axes.set_ylabel(data.columns[dimension], fontsize=8)

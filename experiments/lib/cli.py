@@ -21,7 +21,7 @@ from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, R
 from zf_jax.extras import MissingExtra
 from zf_jax.memory import keep_memory
 
-_PATHS = ("workdir", "out", "init_from")
+_PATHS = ("workdir", "out", "init_from", "future_context")
 _NO_MEMORY = "the memory does not suffice: choose a smaller batch or model, fewer samples, or a smaller --chunk_size"
 
 flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags

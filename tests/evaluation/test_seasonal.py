@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.lib.cli import UserError
-from experiments.lib.forecasting import Forecasts, beside_given, beside_season, scores
+from experiments.lib.forecast_scores import Forecasts, beside_given, beside_season, scores
 from zf_jax.evaluation.crps import crps
 from zf_jax.evaluation.seasonal import drawn_from_given, seasonal_naive
 

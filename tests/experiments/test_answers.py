@@ -8,9 +8,10 @@ import pytest
 from helpers.runs import one_sentence, run
 from helpers.saved_runs import arrays_config, save_run, write_frames
 
+from experiments.lib.cli import UserError
 from experiments.lib.diagnosis import diagnose
 from experiments.lib.encoding import encode
-from experiments.lib.forecasting import forecast_run
+from experiments.lib.forecasting import forecast_past_end, forecast_run
 from experiments.lib.interpolation import interpolate
 from experiments.lib.scoring import evaluate
 from experiments.lib.sequence_scoring import score
@@ -88,12 +89,35 @@ def test_forecast_holds_its_draws_against_what_came(moved, tmp_path):
     # Draws of the initial model have about the data's spread: their CRPS is that of a Gaussian of it, to some 20%.
     gaussian = np.random.default_rng(0).normal(7.0, 3.0, (4000, int(came.sum())))
     assert found["crps"] == pytest.approx(crps(gaussian, truth[came]).mean(), rel=0.25)
+    assert list(found["crps_by_column"]) == list(found["coverage_90_by_column"]) == ["0", "1"]
+    assert np.average(list(found["crps_by_column"].values()), weights=came.sum((0, 1))) == pytest.approx(found["crps"])
+    by_column = [found["coverage_90_by_column"][name] for name in "01"]
+    assert by_column == pytest.approx([inside[..., d][came[..., d]].mean() for d in (0, 1)])
     with open(f"{workdir}/forecast/all.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert len(table) == mean.size
     assert float(table[1]["mean"]) == pytest.approx(mean[0, 0, 1])
     picture = (tmp_path / workdir / "forecast" / "all.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+def test_past_the_end_of_the_data_there_are_forecasts_and_no_scores(moved, tmp_path):
+    workdir, data = moved
+    flags = f"--workdir={workdir}", f"--data_dir={data}", f"--out={tmp_path}", "--past_end", "--steps=2"
+    result = run("forecast", *flags, "--num_samples=20", "--num_particles=20", "--num_sequences=3")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert (found["past_end"], found["steps"], found["num_sequences"]) == (True, 2, 3)
+    assert "crps" not in found
+    with np.load(data) as stored, np.load(tmp_path / "all_past_end.npz") as written:
+        assert written["given"].tolist() == stored["lengths"][written["index"]].tolist()
+        assert written["mean"].shape == (3, 2, 2)
+        assert "truth" not in written
+    assert (tmp_path / "all_past_end.csv").read_text().splitlines()[0].endswith(",q0.95")
+    refused = one_sentence(run("forecast", *flags, "--prefix=2"))
+    assert refused == "error: --past_end gives whole sequences and has no scores: leave --prefix out"
+    with pytest.raises(UserError, match="the data of this run have no context, leave it out"):
+        forecast_past_end(workdir, steps=2, data_dir=data, future_context=data)
 
 
 def test_tokens_without_an_order_are_forecast_as_draws_and_the_share_that_is_right(tmp_path):

@@ -9,9 +9,9 @@ from helpers.models_under_test import random_params
 from helpers.saved_runs import arrays_config, save_run, write_frames
 
 import zf_jax
-from experiments.lib import forecasting, interpolation
+from experiments.lib import forecast_scores, forecasting, interpolation
 from experiments.lib.cli import UserError
-from experiments.lib.context import context_of_steps
+from experiments.lib.context import context_of_steps, context_past_end
 from experiments.lib.gallery import Gallery
 from experiments.lib.sequence_scoring import sequences
 from zf_jax.data import DataError, from_arrays
@@ -73,10 +73,23 @@ def test_a_forecast_is_given_the_context_of_the_steps_to_come(trained):
 
     def crps(context):
         source = trained.source(values, context=context, labels=labels)
-        return forecasting.scores(forecasting.draw(trained, source, 2, 4, 30, 4, 0))["crps"]
+        return forecast_scores.scores(forecasting.draw(trained, source, 2, 4, 30, 4, 0))["crps"]
 
     other = np.concatenate([context[:, :2], context[::-1, 2:]], axis=1)
     assert crps(context) < 0.5 * crps(other)
+
+
+def test_past_the_end_a_program_draws_what_the_opened_run_draws(trained):
+    values, context, labels = some_series(8, seed=3)
+    come = context[::-1, :2]
+    source = trained.source(values, context=context, labels=labels)
+    beside = trained.data.context(come, labels, 2)
+    found = forecasting.draw_past_end(trained, source, 2, 20, 4, 0, beside)
+    options = {"num_samples": 20, "num_particles": 4, "labels": labels}
+    expected = trained.forecast(values, 2, context=context, future_context=come, **options)
+    np.testing.assert_allclose(found.draws, expected, rtol=1e-5, atol=1e-5)
+    assert np.isnan(found.truth).all()
+    assert [len(row) for row in found.given] == [T] * 8
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +107,30 @@ def test_a_run_of_a_file_with_context_is_opened_and_interpolates_nothing(saved):
     np.testing.assert_array_equal(sequences(run, "test", None)[1].context, experiment.data.split("test")[1].context)
     with pytest.raises(UserError, match="arrays has a context, and between two sequences there is none to decode with"):
         interpolation.interpolate(str(path))
+
+
+def test_the_context_to_come_is_read_by_the_names_of_the_sequences(saved, tmp_path):
+    run, test = zf_jax.open_run(saved[0]), saved[1].data.split("test")
+    come, file = np.random.default_rng(1).normal(size=(20, 3, 2)), tmp_path / "come.npz"
+    np.savez(file, context=come)
+    found = context_past_end(run, test, 2, str(file))
+    for index, name in enumerate(test.names):
+        label = test[index].context[0, 2:]
+        given = run.data.context(come[[int(name)], :2], labels=[int(label.argmax())])
+        np.testing.assert_array_equal(found[index], given[0])
+    np.savez(file, context=come[:2], names=np.array(["a", "b"]))
+    for path, steps, told in (
+        (None, 2, "must be known of the steps to come: pass it with --future_context=PATH"),
+        (file, 2, f"holds nothing of the sequence '{test.names[0]}', but of 'a', 'b'"),
+    ):
+        with pytest.raises(UserError, match=told):
+            context_past_end(run, test, steps, None if path is None else str(path))
+    np.savez(file, context=come)
+    with pytest.raises(UserError, match=f"holds 3 steps of the sequence '{test.names[0]}', fewer than --steps=4"):
+        context_past_end(run, test, 4, str(file))
+    np.savez(file, context=come[..., :1])
+    with pytest.raises(DataError, match=r"must be real numbers \[3, 2\]"):
+        context_past_end(run, test, 2, str(file))
 
 
 def test_an_image_density_is_refused_for_data_with_a_context(saved):

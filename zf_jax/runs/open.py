@@ -248,6 +248,8 @@ def open_run(
         raise ValueError(f"unknown checkpoint {checkpoint!r}: choose best or latest")
     from zf_jax.runs.checkpoints import Checkpoints
 
+    if "://" in str(workdir):
+        raise RunError(f"workdir {workdir}: only folders of a file system can be used; mount the store as one")
     path = Path(workdir).expanduser()
     with Checkpoints(path, create=False, warn=warn) as checkpoints:
 
