@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", "valid", "Split to read: train, valid, test or another split of the data.")
@@ -28,6 +29,7 @@ _NUM_MUTUAL = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the posterior samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
+define_own_config()
 
 
 def main() -> None:

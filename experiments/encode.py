@@ -10,6 +10,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "FILE.npz, or a folder for one npy file per sequence.", required=True)
@@ -17,6 +18,7 @@ _SPLIT = flags.DEFINE_string("split", None, "Split to encode: test by default, a
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder or file of the data to encode; the run's own by default.")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "Sequences encoded at once.", 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+define_own_config()
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import json
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 from experiments.lib.processes import define_distributed_flags, join_processes
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
@@ -33,6 +34,7 @@ _CHUNK = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
+define_own_config()
 define_distributed_flags()
 
 

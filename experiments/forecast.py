@@ -26,6 +26,7 @@ from typing import Any
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _PREFIX = flags.DEFINE_string(
@@ -43,6 +44,7 @@ _NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of particles
 _SEASON = flags.DEFINE_integer("season", 0, "Steps of a season, for the seasonal naive forecast; 0 for none.", 0)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+define_own_config()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "File to write; WORKDIR/imputed_SPLIT.npz by default.")
@@ -22,6 +23,7 @@ _CHUNK_SIZE = flags.DEFINE_integer("chunk_size", 8, "Trajectories in memory at o
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
+define_own_config()
 
 
 def main() -> None:

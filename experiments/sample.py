@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Folder to write into; WORKDIR/samples by default.")
@@ -28,6 +29,7 @@ _GREEDY = flags.DEFINE_bool("greedy", False, "Take means and most likely classes
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")
+define_own_config()
 
 
 def main() -> None:

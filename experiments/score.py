@@ -14,6 +14,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.lib import cli
+from experiments.lib.config_flag import define_own_config
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _SPLIT = flags.DEFINE_string("split", None, "Split to score: test by default, all with --data_dir.")
@@ -29,6 +30,7 @@ _LOWEST = flags.DEFINE_integer("lowest", 0, "Print the N sequences that are leas
 _OUT = flags.DEFINE_string("out", None, "Write all sequences to FILE.jsonl or FILE.parquet.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
+define_own_config()
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from experiments.lib import lifeline
-from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, Remedy, in_python
+from zf_jax.data.dataset import DataError, Directory, Folder, Option, Prepare, Register, Remedy, in_python
 from zf_jax.extras import MissingExtra
 from zf_jax.memory import keep_memory
 
@@ -99,6 +99,8 @@ def config_flags_for(remedy: Remedy) -> str:
             return f"zf_jax prepare_data --name={name} --data_dir=DIR {does}"
         case Directory():
             return "choose another folder with --config.data.cache_dir=DIR or the environment variable ZF_JAX_CACHE"
+        case Register():
+            return "pass the config file that registers your own, with --config=FILE"
     return in_python(remedy)
 
 
@@ -127,6 +129,8 @@ def prepare_flags_for(remedy: Remedy) -> str:
             return "leave out --manual_dir to fetch it" if fetches else ""
         case Directory():
             return "choose another folder with --data_dir"
+        case Register():
+            return ""
     return in_python(remedy)
 
 

@@ -34,6 +34,18 @@ def define_config(text: str = HELP, flag_values: flags.FlagValues = flags.FLAGS)
     return holder
 
 
+def define_own_config() -> None:
+    """Define the flag ``--config`` of a program that opens a run, whose config it reads from the run.
+
+    The file is run for what it registers: a model, an emission or a data set of the user's own.
+    """
+    text = (
+        "The config file that the run was trained with, where it registers a model, an emission or a data set of your "
+        "own; the fields are read from the run."
+    )
+    flags.DEFINE(_Parser(), "config", None, text)
+
+
 class _Parser(flags.ArgumentParser):
     def parse(self, argument: str) -> Any:
         return load(argument)

@@ -22,7 +22,7 @@ from zf_jax.memory import physical_memory
 from zf_jax.models import Model
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
-from zf_jax.runs.build import ConfigError
+from zf_jax.runs.build import ConfigError, UnknownName
 from zf_jax.runs.build import build_config_model as build_model_of
 from zf_jax.sharding import check_batch_size, data_mesh, divided, rows_for
 from zf_jax.training import (
@@ -128,6 +128,9 @@ def build_config_model(config: Any, data: DataSet) -> Model | Density:
 
 def in_flags(error: ValueError) -> UserError:
     """What is wrong with a config, in the words of the command line."""
+    if isinstance(error, UnknownName):
+        own = f"or pass the config file that registers your own {error.kind}, with --config=FILE"
+        return UserError(f"config.{error.field} {error.choices}; {own}")
     return UserError(f"config.{error}" if isinstance(error, ConfigError) else str(error))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from experiments.lib.cli import UserError, warn
+from experiments.lib.experiment import in_flags
 from zf_jax.data import DataError, Source, load
 from zf_jax.data.description import DataDescription
 from zf_jax.data.foreign import foreign_source
@@ -38,7 +39,7 @@ def opened_run(workdir: str, checkpoint: str, data_dir: str | None) -> Run:
     except DataError:
         raise
     except ValueError as error:
-        raise UserError(str(error)) from error
+        raise in_flags(error) from error
 
 
 def sequences(run: Run, split: str | None, data_dir: str | None) -> Source:

@@ -45,7 +45,13 @@ class Directory(NamedTuple):
     """Remedy: prepare into another folder."""
 
 
-Remedy = str | Option | Folder | Prepare | Directory
+class Register(NamedTuple):
+    """Remedy: add a loader of one's own to the table of data sets."""
+
+    name: str
+
+
+Remedy = str | Option | Folder | Prepare | Directory | Register
 
 
 def in_python(remedy: Remedy) -> str:
@@ -61,6 +67,8 @@ def in_python(remedy: Remedy) -> str:
             return f"prepare the set with zf_jax.data.prepare({name!r}, manual_dir=..., data_dir=DIR) and pass DIR"
         case Directory():
             return "choose another folder with data_dir, cache_dir or the environment variable ZF_JAX_CACHE"
+        case Register(name):
+            return f"register one of your own first, zf_jax.data.registry.DATA_SETS[{name!r}] = Entry(loader)"
     return str(remedy)
 
 

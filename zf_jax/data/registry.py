@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.dataset import DataError, DataSet, Register
 from zf_jax.data.options import check_arguments
 
 
@@ -93,7 +93,8 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
 
 def _entry(name: str) -> Entry:
     if name not in DATA_SETS:
-        raise DataError("", f"there is no data set {name!r}", f"choose one of {', '.join(sorted(DATA_SETS))}")
+        choices = f"choose one of {', '.join(sorted(DATA_SETS))}"
+        raise DataError("", f"there is no data set {name!r}", choices, Register(name))
     return DATA_SETS[name]
 
 

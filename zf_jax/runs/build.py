@@ -10,7 +10,7 @@ from zf_jax.data import DataSet
 from zf_jax.data.description import DataDescription
 from zf_jax.densities import DENSITIES, build_density
 from zf_jax.density import Density, needs_steps
-from zf_jax.emissions import build_emission
+from zf_jax.emissions import EMISSIONS, build_emission
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective.bag_of_words import with_bag_of_words
 
@@ -24,6 +24,16 @@ class ConfigError(ValueError):
     def __init__(self, field: str, what: str):
         super().__init__(f"{field} {what}")
         self.field = field
+
+
+class UnknownName(ConfigError):
+    """A name that no table of the library holds; ``choices`` is the sentence without what to do in Python."""
+
+    def __init__(self, field: str, kind: str, name: str, table: Mapping[str, Any], called: str, more: str = ""):
+        self.kind = kind
+        self.choices = f"is the unknown {kind} {name!r}: choose one of {', '.join(sorted(table))}"
+        own = f"or register one of your own first, with zf_jax.{called}[{name!r}] = ..."
+        super().__init__(field, f"{self.choices}; {own}{more}")
 
 
 def build_run_model(config: Mapping[str, Any], data: Data) -> Model | Density:
@@ -51,12 +61,8 @@ def build_config_model(settings: Mapping[str, Any], data: Data) -> Model | Densi
     if name in DENSITIES:
         return _density(name, settings, data)
     if name not in MODELS:
-        names = ", ".join(sorted([*MODELS, *DENSITIES]))
-        raise ConfigError(
-            "model.name",
-            f"is the unknown model {name!r}: choose one of {names}; or register a model of your own first, with "
-            f"zf_jax.MODELS[{name!r}] = ..., or give one to zf_jax.open_run(DIR, model=...)",
-        )
+        more = ", or give one to zf_jax.open_run(DIR, model=...)"
+        raise UnknownName("model.name", "model", name, {**MODELS, **DENSITIES}, "MODELS", more)
     known = {field.name for field in dataclasses.fields(MODELS[name])}
     options = {k: _hashable(v) for k, v in settings.items() if k in known}
     return build_model(name, data.observation, **options | {"emission": build_config_emission(settings, data)})
@@ -82,6 +88,8 @@ def build_config_emission(settings: Mapping[str, Any], data: Data) -> Any:
     name = settings.get("emission") or data.default_emission
     if name in ("nade", "made"):
         name = name if data.normalisation is None else f"{name}:gmm"
+    if name.partition(":")[0] not in EMISSIONS:
+        raise UnknownName("model.emission", "emission", name, EMISSIONS, "EMISSIONS")
     conditional = name.rpartition(":")[2]
     if conditional in ("bernoulli", "nade", "made") and data.normalisation is not None:
         raise ValueError("a bernoulli emission needs binary data: use gaussian, gmm or dmol")
