@@ -209,6 +209,8 @@ def test_tokens_of_a_file_are_counted_without_the_padding(tmp_path):
         (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["train", "dev"]), r"split\[1\] is 'dev'"),
         (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["train"]), r"one entry for each sequence, \[2\]"),
         (dict(values=1.0, lengths=[2], split=["train"]), "one entry for each sequence"),
+        (dict(values=ONE[None], lengths=[2], labels=[0, 1]), "holds 2 entries of labels and 1 sequences"),
+        (dict(values=ONE[None], lengths=[2], labels=[[0]]), r"holds labels int64 \[1, 1\], and it must be integers"),
         (dict(values=np.zeros((2, 2, 1)), lengths=[2, 2], split=["test"] * 2), "must hold 'train'"),
     ],
 )

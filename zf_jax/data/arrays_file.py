@@ -153,9 +153,13 @@ def read_context(path: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         number = arrays["values"].shape[:1]
         found = arrays.get("context"), arrays.get("labels")
     for name, rows in zip(("context", "labels"), found, strict=True):
-        if rows is not None and (rows.shape[:1] != number or rows.ndim != (3 if name == "context" else 1)):
+        if rows is None:
+            continue
+        if rows.ndim != (3 if name == "context" else 1):
             form = "real numbers [N, T, K]" if name == "context" else "integers [N]"
             raise DataError(path, f"holds {name} {rows.dtype} {list(rows.shape)}, and it must be {form}")
+        if rows.shape[:1] != number:
+            raise DataError(path, f"holds {len(rows)} entries of {name} and {number[0]} sequences", "give one each")
     return found
 
 

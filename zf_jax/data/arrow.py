@@ -135,7 +135,10 @@ def _read_csv(path: str) -> pa.Table:
             row = ragged[0]
             cells = f"{row.actual_columns} cells, and the header has {row.expected_columns}"
             where = "a row" if row.number is None else f"row {row.number - 1}"
-            raise DataError(path, f": {where} has {cells}", "quote cells that hold commas, or mend the row") from None
+            remedy = "quote cells that hold commas, or mend the row"
+            if len(header) == 1 and ";" in header[0]:
+                remedy = "separate cells by commas, not by semicolons, and write decimals with a point"
+            raise DataError(path, f": {where} has {cells}", remedy) from None
         if "UTF8" in str(error):
             raise _not_utf8(path) from None
         raise DataError(path, f"is no CSV file ({str(error).splitlines()[0]})", "save it again") from None

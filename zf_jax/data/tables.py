@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from zf_jax.data.prepared.folders import walk
 
 SUFFIXES = (".csv", ".parquet")
 _LARGEST = float(np.finfo(np.float32).max)
+_COMMA = re.compile(r"(?=.*\d)[+-]?[\d.]*,[\d.,]*([eE][+-]?\d+)?")  # a number with commas
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d*([eE][+-]?\d+)?")
 
 
 class Tables(NamedTuple):
@@ -187,11 +190,17 @@ def _numbers(path: str, table: Any, column: str, *, must: bool) -> np.ndarray | 
     values, wrong = arrow.numbers(table, column)
     if wrong.any():
         place = int(wrong.argmax())
-        cell = arrow.texts(table, column)[place]
+        cells = arrow.texts(table, column)
+        cell = cells[place]
+        remedy = [] if must else [Option("columns", None, "to leave that column out")]
+        text = [cells[row] for row in np.flatnonzero(wrong)]
+        if all(_COMMA.fullmatch(one) for one in text):
+            what = f": row {place + 1} of column {column!r} is {_short(cell)}, which has a decimal comma"
+            what += "" if _DECIMAL_COMMA.fullmatch(cell) else " or commas between thousands"
+            raise DataError(path, what, "write numbers with a point alone, as 3.14", *remedy)
         if not must and np.isnan(values).all():
             return cell
         what = f": row {place + 1} of column {column!r} is {_short(cell)}, which is no number"
-        remedy = [] if must else [Option("columns", None, "to leave that column out")]
         raise DataError(path, what, "mend the cell", *remedy)
     large = ~np.isnan(values) & ~(np.abs(values) <= _LARGEST)
     if large.any():
