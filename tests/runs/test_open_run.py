@@ -11,6 +11,7 @@ from helpers.saved_runs import arrays_config, save_run, write_frames
 
 import zf_jax
 from experiments.lib.experiment import initial_state
+from zf_jax.averaging import Averaged, with_average
 from zf_jax.data import DataError, from_arrays
 from zf_jax.data.description import DataDescription
 from zf_jax.evaluation.forecast import forecast
@@ -111,12 +112,17 @@ def test_parameters_are_read_without_the_optimiser_and_another_tree_is_called_so
                 checkpoints.restore(init_state(model, optimizer, jax.random.key(0)), 0)
 
 
-def test_the_average_of_the_parameters_is_read_where_one_is_kept(saved, tmp_path):
+@pytest.mark.parametrize("wrap", [lambda inner: inner, lambda inner: optax.chain(optax.clip(1.0), optax.chain(inner))])
+def test_the_average_of_the_parameters_is_read_wherever_one_is_kept(saved, tmp_path, wrap):
     model = saved[1].model
-    state = init_state(model, make_optimizer(1e-3, 1.0, 0.9), jax.random.key(0))
+    state = init_state(model, wrap(with_average(optax.adam(1e-3), 0.9)), jax.random.key(0))
     average = jax.tree.map(lambda x: 2 * x + 1, state.params)
+    is_average = lambda node: isinstance(node, Averaged)  # noqa: E731
+    changed = jax.tree.map(
+        lambda x: x._replace(average=average) if is_average(x) else x, state.opt_state, is_leaf=is_average
+    )
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(state._replace(opt_state=state.opt_state._replace(average=average)), {})
+        checkpoints.save(state._replace(opt_state=changed), {})
         checkpoints.wait()
         found = checkpoints.restore_params(jax.eval_shape(model.init, jax.random.key(0)), 0)
     jax.tree.map(np.testing.assert_array_equal, found, average)
@@ -150,6 +156,8 @@ def test_what_is_no_run_is_refused_with_a_sentence(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(RunError, match="no checkpoint yet"):
         zf_jax.open_run(tmp_path)
+    with pytest.raises(RunError, match="gs://bucket/run: only folders of a file system"):
+        zf_jax.open_run("gs://bucket/run")
     with pytest.raises(ValueError, match="choose best or latest"):
         zf_jax.open_run(tmp_path, "newest")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from zf_jax.typing import Params
 with needs("experiments"):
     import orbax.checkpoint as ocp
 
-_AVERAGE = "opt_state/average/"  # of the parameters, where make_optimizer was told to keep one
 _Arrays = dict[str, tuple[list[int], str]]
 
 
@@ -50,23 +50,31 @@ def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
     """
     here = SingleDeviceSharding(jax.local_devices()[0])
     part: dict[str, Any] = {"params": like, "step": jax.ShapeDtypeStruct((), jnp.int32)}
-    averaged = _keeps_average(folder)
-    if averaged:
+    places = _place_of_average(folder, like)
+    if places:
         average = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, jnp.float32)), like)
-        part["opt_state"] = {"average": average}
-    part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), part)
+        part |= functools.reduce(lambda inner, name: {name: inner}, reversed(places), average)
+    prefixes = ("step", "params/", *(["/".join(places) + "/"] if places else []))
+
+    def wanted(path, stored):
+        if not leaf_name(path).startswith(prefixes):
+            return ocp.PLACEHOLDER  # not read
+        return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=here)
 
     def read():
-        how = ocp.checkpoint_utils.construct_restore_args(part)
         with ocp.PyTreeCheckpointer() as reader:
-            return reader.restore(
-                folder / "state", args=ocp.args.PyTreeRestore(item=part, restore_args=how, partial_restore=True)
-            )
+            tree = reader.metadata(folder / "state").item_metadata.tree
+            item = jax.tree_util.tree_map_with_path(wanted, tree)
+            how = ocp.checkpoint_utils.construct_restore_args(item)
+            stored = reader.restore(folder / "state", args=ocp.args.PyTreeRestore(item=item, restore_args=how))
+        by_name = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(stored)}
+        return jax.tree_util.tree_map_with_path(lambda path, _: by_name[leaf_name(path)], part)
 
-    found, checked = _read(folder, part, read, ("step", "params/", _AVERAGE), lambda found: found["step"])
-    if not averaged:
+    found, checked = _read(folder, part, read, prefixes, lambda found: found["step"])
+    if not places:
         return found["params"], checked
-    return jax.tree.map(lambda a, x: a.astype(x.dtype), found["opt_state"]["average"], found["params"]), checked
+    average = functools.reduce(lambda tree, name: tree[name], places, found)
+    return jax.tree.map(lambda a, x: a.astype(x.dtype), average, found["params"]), checked
 
 
 @contextlib.contextmanager
@@ -99,15 +107,24 @@ def _all_reads_end() -> Iterator[None]:
         asyncio.new_event_loop = open_loop
 
 
-def _keeps_average(folder: Path) -> bool:
-    """Whether the parameters have an average; False also where that cannot be read, which the reading will say."""
+def _place_of_average(folder: Path, like: Params) -> list[str]:
+    """Where the optimiser keeps an average of the parameters, as "opt_state", "1", "average"; empty if it keeps none.
+
+    Empty also where that cannot be read, which the reading will say.
+    """
+    leaves = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
     try:
         record = read_record(folder)
         with _all_reads_end():
             names = _stored(folder) if record is None else record["arrays"]
-        return any(name.startswith(_AVERAGE) for name in names)
+        for name in names:
+            prefix = name.removesuffix(leaves[0])
+            kept = name.startswith("opt_state/") and prefix.endswith("/average/")
+            if kept and all(prefix + leaf in names for leaf in leaves):
+                return prefix.removesuffix("/").split("/")
     except Exception:  # orbax raises many kinds
-        return False
+        return []
+    return []
 
 
 def _read(folder: Path, like: Any, read: Any, prefixes: tuple[str, ...], step_of: Any) -> tuple[Any, bool]:
