@@ -10,7 +10,7 @@ import numpy as np
 from experiments.lib.cli import UserError
 from zf_jax.data.beside import normalised
 from zf_jax.data.future import read_future_context
-from zf_jax.data.sources import names_of
+from zf_jax.data.sources import names_of, places_of
 from zf_jax.protocols import Example, Source
 from zf_jax.runs.open import Run
 
@@ -58,7 +58,7 @@ def context_past_end(run: Run, source: Source, steps: int, path: str | None) -> 
         return found
     options = {name: value for name, value in run.config["data"].items() if name not in ("name", "dir")}
     given = read_future_context(path, run.data, **options)
-    names = names_of(source) or [str(index) for index in range(len(source))]
+    names = names_of(source) or [str(place) for place in places_of(source)]
     for index, name in enumerate(names):
         whole = re.sub(r"\[\d+:\d+\]$", "", name)  # of a piece, the name of its sequence
         row = given.get(name, given.get(whole))

@@ -16,7 +16,7 @@ class Forecasts(NamedTuple):
     """What was drawn after each beginning, and what came, in the data's own unit.
 
     Attributes:
-      places: index of each sequence in the source.
+      places: index of each sequence in the split.
       names: of the sequences; None where the data keep none.
       given: the beginnings, one array ``[S_i]`` or ``[S_i, D]`` each.
       draws: ``[B, N, k]`` or ``[B, N, k, D]``.

@@ -16,7 +16,7 @@ from experiments.lib.forecast_scores import Forecasts, beside_given, beside_seas
 from experiments.lib.sequence_scoring import opened_run, sequences
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad, subsample
-from zf_jax.data.sources import names_of
+from zf_jax.data.sources import names_of, places_of
 from zf_jax.density import Density
 from zf_jax.evaluation.forecast import forecast
 from zf_jax.evaluation.units import summarise
@@ -228,9 +228,8 @@ def _drawn(
             truths.append(truth)
             begun.append(run.data.to_own_unit(example.targets[: given[row]]))
     names = names_of(source)
-    return Forecasts(
-        places, None if names is None else [names[p] for p in places], begun, np.concatenate(draws), np.stack(truths)
-    )
+    names = None if names is None else [names[place] for place in places]
+    return Forecasts(places_of(source)[places], names, begun, np.concatenate(draws), np.stack(truths))
 
 
 def _opened(workdir: str, checkpoint: str, data_dir: str | None) -> Run:

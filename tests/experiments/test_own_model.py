@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from helpers.runs import ROOT, TINY, one_sentence, run
+from helpers.runs import ROOT, TINY, run
 
 import zf_jax
 from experiments.lib.cli import UserError
@@ -57,11 +57,9 @@ def test_without_the_file_the_sentence_says_what_to_pass(own):
 
 
 def test_with_the_file_the_run_is_scored_as_a_program(own):
-    refused = one_sentence(run("score", f"--workdir={own[1]}", "--config=digits"))
-    assert "config.model.name is the unknown model 'markov'" in refused
     result = run("score", f"--workdir={own[1]}", f"--config={own[0]}", "--lowest=2")
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == 3
+    assert len(result.stdout.splitlines()) == 2
 
 
 def test_every_program_that_opens_a_run_takes_the_file():

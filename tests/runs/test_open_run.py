@@ -99,6 +99,8 @@ def test_parameters_are_read_without_the_optimiser_and_another_tree_is_called_so
     with Checkpoints(workdir, create=False) as checkpoints:
         params = checkpoints.restore_params(like, 0)
         jax.tree.map(np.testing.assert_array_equal, params, initial_state(experiment).params)
+        double = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, np.float64), like)  # as with jax_enable_x64
+        jax.tree.map(np.testing.assert_array_equal, checkpoints.restore_params(double, 0), params)
         fewer = {name: part for name, part in like.items() if name != "prior"}
         with pytest.raises(OtherModel, match=r"is sound.*params/prior.*here absent"):
             checkpoints.restore_params(fewer, 0)

@@ -124,16 +124,21 @@ def names_of(source: Source) -> list[str] | None:
     return None if names is None else list(names)
 
 
+def places_of(source: Source) -> np.ndarray:
+    """Return the index of each sequence in the whole source, also where ``subsample`` took some of them, ``[N]``."""
+    return source.places if isinstance(source, _Spaced) else np.arange(len(source))
+
+
 class _Spaced:
     def __init__(self, source: Source, number: int):
         self._source = source
-        self._places = np.unique(np.linspace(0, len(source) - 1, num=number).astype(int))
-        self.lengths = np.asarray(source.lengths)[self._places]
+        self.places = np.unique(np.linspace(0, len(source) - 1, num=number).astype(int))
+        self.lengths = np.asarray(source.lengths)[self.places]
         names = names_of(source)
-        self.names = None if names is None else [names[place] for place in self._places]
+        self.names = None if names is None else [names[place] for place in self.places]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> Example:
-        return self._source[int(self._places[index])]
+        return self._source[int(self.places[index])]

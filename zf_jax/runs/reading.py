@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from zf_jax.extras import needs
@@ -46,14 +47,21 @@ def read_state(folder: Path, like: Any) -> tuple[Any, bool]:
 def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
     """Read the parameters alone, onto one device: their average, where the optimiser keeps one.
 
-    Arguments and errors as for ``read_state``.
+    They are of the type that they were saved in, whatever floating type ``like`` has.  Arguments and errors as for
+    ``read_state``; ``OtherModel`` also where they are float64 and JAX has no such numbers now.
     """
     here = SingleDeviceSharding(jax.local_devices()[0])
+    arrays = _arrays(folder)
+    places = _place_of_average(arrays, like)
     part: dict[str, Any] = {"params": like, "step": jax.ShapeDtypeStruct((), jnp.int32)}
-    places = _place_of_average(folder, like)
     if places:
-        average = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.promote_types(x.dtype, jnp.float32)), like)
-        part |= functools.reduce(lambda inner, name: {name: inner}, reversed(places), average)
+        part |= functools.reduce(lambda inner, name: {name: inner}, reversed(places), like)
+    part = jax.tree_util.tree_map_with_path(lambda path, leaf: _as_stored(arrays.get(leaf_name(path)), leaf), part)
+    if not jax.config.jax_enable_x64 and any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(part)):
+        raise OtherModel(
+            f"the checkpoint {folder} is sound, and holds parameters of float64, which JAX has once it is told so: "
+            'jax.config.update("jax_enable_x64", True), or JAX_ENABLE_X64=true in the environment'
+        )
     prefixes = ("step", "params/", *(["/".join(places) + "/"] if places else []))
 
     def wanted(path, stored):
@@ -107,24 +115,34 @@ def _all_reads_end() -> Iterator[None]:
         asyncio.new_event_loop = open_loop
 
 
-def _place_of_average(folder: Path, like: Params) -> list[str]:
-    """Where the optimiser keeps an average of the parameters, as "opt_state", "1", "average"; empty if it keeps none.
-
-    Empty also where that cannot be read, which the reading will say.
-    """
-    leaves = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+def _arrays(folder: Path) -> _Arrays:
+    """Return shapes and types of all arrays; none where they cannot be read, which the reading will say."""
     try:
         record = read_record(folder)
+        if record is not None:
+            return _recorded(record)
         with _all_reads_end():
-            names = _stored(folder) if record is None else record["arrays"]
-        for name in names:
-            prefix = name.removesuffix(leaves[0])
-            kept = name.startswith("opt_state/") and prefix.endswith("/average/")
-            if kept and all(prefix + leaf in names for leaf in leaves):
-                return prefix.removesuffix("/").split("/")
+            return _stored(folder)
     except Exception:  # orbax raises many kinds
-        return []
+        return {}
+
+
+def _place_of_average(arrays: _Arrays, like: Params) -> list[str]:
+    """Where the optimiser keeps an average of the parameters, "opt_state", "1", "average"; empty if it keeps none."""
+    leaves = [leaf_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    for name in arrays:
+        prefix = name.removesuffix(leaves[0])
+        kept = name.startswith("opt_state/") and prefix.endswith("/average/")
+        if kept and all(prefix + leaf in arrays for leaf in leaves):
+            return prefix.removesuffix("/").split("/")
     return []
+
+
+def _as_stored(stored: tuple[list[int], str] | None, leaf: Any) -> jax.ShapeDtypeStruct:
+    """Return the shape of ``leaf``, and its type, or that of the stored array where both are floating."""
+    dtype = leaf.dtype if stored is None else jnp.dtype(stored[1])
+    both = jnp.issubdtype(dtype, jnp.floating) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jax.ShapeDtypeStruct(leaf.shape, dtype if both else leaf.dtype)
 
 
 def _read(folder: Path, like: Any, read: Any, prefixes: tuple[str, ...], step_of: Any) -> tuple[Any, bool]:
@@ -164,7 +182,7 @@ def _check_names(folder: Path, record: Record | None, like: Any, prefixes: tuple
     if record is None:
         theirs = _stored(folder)
     else:
-        theirs = {name: (array["shape"], array["dtype"]) for name, array in record["arrays"].items()}
+        theirs = _recorded(record)
     theirs = {name: array for name, array in theirs.items() if name.startswith(prefixes)}
     differing = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
     if differing:
@@ -181,12 +199,16 @@ def _check_structure(folder: Path, record: Record | None, error: Exception) -> N
     words = str(error)
     if record is None or not ("structures do not match" in words or "Type mismatch" in words):
         return
-    if {name: (a["shape"], a["dtype"]) for name, a in record["arrays"].items()} == _stored(folder):
+    if _recorded(record) == _stored(folder):
         raise OtherModel(
             f"the checkpoint {folder} is sound, and its arrays stand in a tree of another structure, as that of an "
             "optimiser made of other parts: restore it with the optimiser that it was saved with, or read the "
             "parameters alone"
         )
+
+
+def _recorded(record: Record) -> _Arrays:
+    return {name: (array["shape"], array["dtype"]) for name, array in record["arrays"].items()}
 
 
 def _stored(folder: Path) -> _Arrays:
