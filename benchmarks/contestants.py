@@ -37,7 +37,7 @@ def our_update(configuration: Configuration):
 
     params = model.init(jax.random.key(0))
     state = (params, optimizer.init(params), jax.random.key(1))
-    compiled, seconds = _compile(jax.jit(bare_update, donate_argnums=0), state, batch)
+    compiled, seconds = compile_(jax.jit(bare_update, donate_argnums=0), state, batch)
     return compiled, state, batch, seconds
 
 
@@ -47,11 +47,11 @@ def our_train_step(configuration: Configuration):
     optimizer, weights = make_optimizer(1e-3, clip_norm=100.0), Weights(1.0, AUX_WEIGHT, REVERSE_WEIGHT)
     state = init_state(model, optimizer, jax.random.key(0))
     step = jax.jit(lambda state, batch: update(model, optimizer, state, batch, key, weights), donate_argnums=0)
-    compiled, seconds = _compile(step, state, batch)
+    compiled, seconds = compile_(step, state, batch)
     return compiled, state, batch, seconds
 
 
-def _compile(function, *arguments):
+def compile_(function, *arguments):
     """The compiled program, and the seconds that it took."""
     start = time.perf_counter()
     return function.lower(*arguments).compile(), time.perf_counter() - start
@@ -74,7 +74,7 @@ def ours(configuration: Configuration, task: str) -> tuple[Run, dict]:
             "iwae": lambda params: bounds.iwae(model, params, batch, key, num_samples=c.K),
             "sample": lambda params: generation.sample(model, params, key, num_samples=c.B, length=c.T).values,
         }
-        compiled, seconds = _compile(jax.jit(functions[task]), params)
+        compiled, seconds = compile_(jax.jit(functions[task]), params)
 
         def run():
             compiled(params).block_until_ready()

@@ -1,11 +1,11 @@
-"""Our speed beside PyTorch's, in one run:  python -m benchmarks.speed [--configs=A,B,C,D] [--json=FILE] [--growth]
+"""Our speed beside PyTorch's, in one run:  python -m benchmarks.speed [--configs=A,N,P] [--json=FILE] [--growth]
 
 Each round times a large float32 matmul (the peak), ours and the peer, one after another, so that a busy machine is
 busy for all of them; figures are medians over rounds.  An update is noise, forward, backward and Adam; the train step
 is the library's own, which also clips, looks for values that are not finite, and computes metrics, beside the same
 update of the peer, which does none of these; the IWAE evaluation takes K samples; sampling draws as many sequences as a
-batch holds.  The peer is the faster of eager and compiled PyTorch.  Before anything is timed, loss and gradients of
-both are compared on the measured sizes.
+batch holds.  Of N, NADE's output, and P, PixelRNN, the update alone is timed; P has no peer.  The peer is the faster of
+eager and compiled PyTorch.  Before anything is timed, loss and gradients of both are compared on the measured sizes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from unittest import mock
 
 import jax
 
+from benchmarks import autoregressive
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import CONFIGURATIONS, TINY, Configuration, operations
 from benchmarks.contestants import (
@@ -41,6 +42,7 @@ from zf_jax.memory import keep_memory
 from zf_jax.nn import deferred_scan
 from zf_jax.typing import Observation
 
+NAMES = (*CONFIGURATIONS, *autoregressive.SIZES)
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -64,6 +66,11 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
     """One task of one configuration: ours, every variant of the peer, and the peak, in the same rounds."""
     run, facts = ours(configuration, task)
     theirs = peers(configuration, task, kinds)
+    return side_by_side(run, theirs, operations(configuration)[task], rounds, clock) | facts
+
+
+def side_by_side(run: Run, theirs: dict[str, Run], operations: float, rounds: int, clock: Clock) -> dict:
+    """Ours, every variant of the peer if there is one, and the peak, in the same rounds."""
     runs = {"peak": peak_run(), "ours": run, **theirs}
     if theirs:
         runs["peer_peak"] = peer_peak_run()
@@ -77,21 +84,19 @@ def measure(configuration: Configuration, task: str, rounds: int, kinds: tuple[s
     peak = 2.0 * PEAK_SIZE**3 / median["peak"]
     result = {
         "seconds": median["ours"],
-        "gflop": operations(configuration)[task] / 1e9,
+        "gflop": operations / 1e9,
         "peak_gflop_per_second": peak / 1e9,
         # Within a round both stand under the same load: the ratio's median over rounds is steadier than of medians.
         "fraction_of_peak": statistics.median(
-            operations(configuration)[task] / s / (2.0 * PEAK_SIZE**3 / p)
-            for s, p in zip(seconds["ours"], seconds["peak"], strict=True)
+            operations / s / (2.0 * PEAK_SIZE**3 / p) for s, p in zip(seconds["ours"], seconds["peak"], strict=True)
         ),
-        **facts,
     }
     if best:
         ratios = [a / b for a, b in zip(seconds["ours"], seconds[best], strict=True)]
         result |= {
             "peer": best,
             "peer_seconds": median[best],
-            "peer_fraction_of_peak": operations(configuration)[task] / median[best] / peak,
+            "peer_fraction_of_peak": operations / median[best] / peak,
             "peer_matmul_over_ours": median["peer_peak"] / median["peak"],
             "time_over_peer": statistics.median(ratios),
             "time_over_peer_range": [min(ratios), max(ratios)],
@@ -207,7 +212,7 @@ def as_table(report: dict) -> str:
 
 def main(arguments: list[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configs", default="A,B,C,D", help="which configurations, separated by commas")
+    parser.add_argument("--configs", default=",".join(NAMES), help="which configurations, separated by commas")
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"which of {', '.join(TASKS)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", help="write the report to this file, and the table beside it as .md")
@@ -228,8 +233,8 @@ def main(arguments: list[str] | None = None) -> dict:
         parser.error("the peer needs PyTorch: pip install torch==2.13.0")
     torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as JAX takes
     names = options.configs.split(",")
-    if unknown := set(names) - set(CONFIGURATIONS):
-        parser.error(f"no configuration {', '.join(sorted(unknown))}; there are {', '.join(CONFIGURATIONS)}")
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no configuration {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     return _measured(options, names, CLOCKS[options.clock])
 
 
@@ -239,6 +244,12 @@ def _measured(options: argparse.Namespace, names: list[str], clock: Clock) -> di
     kinds = ("eager",) if options.quick or options.no_compiled else ("eager", "compiled")
     report: dict = {"versions": versions(), "rounds": rounds, "clock": options.clock, "configurations": {}}
     for name in names:
+        if name in autoregressive.SIZES:
+            report["configurations"][name] = _autoregressive(name, options.quick, rounds, kinds, clock)
+            print(as_table({"configurations": {name: report["configurations"][name]}}), flush=True)
+            if options.json:
+                _write(report, options.json)
+            continue
         configuration = (TINY if options.quick else CONFIGURATIONS)[name]
         entry: dict = {
             "sizes": dataclasses.asdict(configuration),
@@ -262,6 +273,15 @@ def _measured(options: argparse.Namespace, names: list[str], clock: Clock) -> di
     if options.json:
         _write(report, options.json)
     return report
+
+
+def _autoregressive(name: str, quick: bool, rounds: int, kinds: tuple[str, ...], clock: Clock) -> dict:
+    """The update of NADE's output or of PixelRNN."""
+    sizes = (autoregressive.TINY if quick else autoregressive.SIZES)[name]
+    gaps, (run, facts) = autoregressive.disagreement(name, sizes), autoregressive.ours(name, sizes)
+    theirs = autoregressive.peers(name, sizes, kinds)
+    found = side_by_side(run, theirs, autoregressive.operations(name, sizes), rounds, clock)
+    return {"sizes": sizes, "disagreement_with_peer": gaps, **found, **facts}
 
 
 def _write(report: dict, path: str) -> None:

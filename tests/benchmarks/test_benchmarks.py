@@ -11,7 +11,7 @@ from zf_jax import bounds
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import contestants, peer, speed  # noqa: E402
+from benchmarks import autoregressive, contestants, peer, speed  # noqa: E402
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -19,6 +19,15 @@ def test_loss_and_gradients_of_the_peer_are_ours(name):
     gaps = contestants.disagreement(TINY[name])
     assert gaps["loss"] < 1e-5
     assert gaps["gradients"] < 1e-4
+
+
+def test_loss_and_gradients_of_the_peer_s_nade_are_ours(monkeypatch):
+    sizes = autoregressive.TINY["N"]
+    gaps = autoregressive.disagreement("N", sizes)
+    assert gaps["loss"] < 1e-5
+    assert gaps["gradients"] < 1e-4
+    monkeypatch.setattr(torch, "cumsum", lambda x, dim: x)  # a dimension that reads its neighbour alone
+    assert autoregressive.disagreement("N", sizes)["gradients"] > 1e-2
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -47,4 +56,9 @@ def test_the_command_writes_what_it_promises(tmp_path):
     report = json.loads(path.read_text())["configurations"]["D"]
     for one in (report, report["train_step"]):
         assert {"time_over_peer", "fraction_of_peak", "compile_seconds", "temporary_bytes"} <= set(one)
+    speed.main(["--quick", "--configs=N,P", "--no-memory", f"--json={path}"])
+    rows = json.loads(path.read_text())["configurations"]
+    assert "time_over_peer" in rows["N"]
+    assert "time_over_peer" not in rows["P"], "which has no peer"
+    assert all({"seconds", "gflop", "fraction_of_peak", "temporary_bytes"} <= set(row) for row in rows.values())
     assert path.with_suffix(".md").read_text().startswith("| |")
