@@ -59,34 +59,40 @@ def head_loss(emission: Any, params: Any, states: Any, frames: Any) -> Any:
     return -jnp.mean(emission_log_prob(params, emission, states, frames))
 
 
+def head_problem(sizes: dict[str, int]) -> tuple[Any, Any, tuple]:
+    """The gradient of the head's loss, the parameters, and the data."""
+    emission, params, *data = head_and_data(sizes)
+
+    def gradient(params, states, frames):  # the states' too: a recurrence stands before the head
+        return jax.value_and_grad(lambda p, s: head_loss(emission, p, s, frames), (0, 1))(params, states)
+
+    return gradient, params, tuple(data)
+
+
+def pixel_rnn_problem(sizes: dict[str, int]) -> tuple[Any, Any, tuple]:
+    """The gradient of PixelRNN's loss, the parameters, and the data."""
+    side, options = sizes["side"], {"rnn_dim": "hidden", "num_layers": "layers", "mlp_dim": "mlp"}
+    density = build_density("pixel_rnn", (side, side), **{name: sizes[size] for name, size in options.items()})
+    images = np.random.default_rng(0).integers(0, 2, (sizes["batch"], side * side))
+
+    def gradient(params, batch):
+        loss, gradients = jax.value_and_grad(lambda p: density.loss(p, batch, jax.random.key(1), Weights())[0])(params)
+        return loss, (gradients, ())
+
+    return gradient, density.init(jax.random.key(0)), (batch_of(images, observation=Observation("tokens", 2)),)
+
+
 def ours(name: str, sizes: dict[str, int]) -> tuple[Run, dict]:
     """What runs the update once and waits for it, and facts about its compilation."""
     optimizer = optax.adam(1e-3)
-    if name == "N":
-        emission, params, *data = head_and_data(sizes)
-
-        def gradient(params, states, frames):  # the states' too: a recurrence stands before the head
-            return jax.value_and_grad(lambda p, s: head_loss(emission, p, s, frames), (0, 1))(params, states)
-    else:
-        side, rng = sizes["side"], np.random.default_rng(0)
-        density = build_density(
-            "pixel_rnn", (side, side), rnn_dim=sizes["hidden"], num_layers=sizes["layers"], mlp_dim=sizes["mlp"]
-        )
-        images = rng.integers(0, 2, (sizes["batch"], side * side))
-        params, data = density.init(jax.random.key(0)), (batch_of(images, observation=Observation("tokens", 2)),)
-
-        def gradient(params, batch):
-            loss, gradient = jax.value_and_grad(lambda p: density.loss(p, batch, jax.random.key(1), Weights())[0])(
-                params
-            )
-            return loss, (gradient, ())
+    gradient, params, data = (head_problem if name == "N" else pixel_rnn_problem)(sizes)
 
     def update(state, *data):
         loss, (gradients, others) = gradient(state[0], *data)
         updates, moments = optimizer.update(gradients, state[1])
         return (optax.apply_updates(state[0], updates), moments), (loss, others)
 
-    data = jax.tree.map(jnp.asarray, tuple(data))
+    data = jax.tree.map(jnp.asarray, data)
     held = [(params, optimizer.init(params))]
     compiled, seconds = compile_(jax.jit(update, donate_argnums=0), held[0], *data)
 

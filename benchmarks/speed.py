@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 from unittest import mock
 
 import jax
@@ -82,7 +83,7 @@ def side_by_side(run: Run, theirs: dict[str, Run], operations: float, rounds: in
     median = {name: statistics.median(s) for name, s in seconds.items()}
     best = min(theirs, key=lambda name: median[name]) if theirs else None
     peak = 2.0 * PEAK_SIZE**3 / median["peak"]
-    result = {
+    result: dict[str, Any] = {
         "seconds": median["ours"],
         "gflop": operations / 1e9,
         "peak_gflop_per_second": peak / 1e9,
