@@ -18,12 +18,15 @@ from experiments import family
 from experiments.configs import digits
 from experiments.lib import paper
 from experiments.lib.cli import UserError
-from experiments.lib.experiment import build
+from experiments.lib.experiment import build, prepared
 from experiments.lib.grid import grid_config, settings
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import match, parameter_count
+from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
+from zf_jax.data import subsample
+from zf_jax.evaluation.length_regression import length_regression
 from zf_jax.runs.metrics import read_metrics
 
 SPEECH = ("rnn", "rnn_gmm", "vrnn_i", "vrnn", "vrnn_gmm", "srnn", "ours", "kla", "aux", "kla_aux")
@@ -187,6 +190,8 @@ def run_part(
         for bound in ("elbo",) if table == "1-left" else ("elbo", "iwae"):
             scored = evaluate(str(part), split=split, bound=bound, num_samples=samples, num_sequences=few)
             figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
+    if experiment.data.vocabulary is not None:
+        figures |= _length_figures(str(part), 64 if scale == "smoke" else 5000)
     lines = [line for line in read_metrics(part) if line["split"] == "valid"]
     latents = experiment.model.latent_dim > 0
     if latents and table != "grid":
@@ -217,6 +222,16 @@ def run_part(
     unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(file)
     return result
+
+
+def _length_figures(workdir: str, num_sequences: int) -> dict[str, float]:
+    """Return the R² on test of the sentence length, regressed on latents or state of the first two steps."""
+    run = restore(workdir)
+    train_split, test_split = (subsample(run.experiment.data.split(name), num_sequences) for name in ("train", "test"))
+    params = prepared(run.experiment, run.state.params)
+    found = length_regression(run.experiment.model, params, train_split, test_split, num_steps=2)
+    names = {"latents": "latents", "state": "state", "num_test": "sentences"}
+    return {f"test.length_r2.{name}": found[key] for key, name in names.items() if found.get(key) is not None}
 
 
 def part_name(table: str, row: str, seed: int) -> str:

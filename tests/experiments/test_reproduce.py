@@ -32,6 +32,35 @@ def test_the_report_has_means_and_standard_errors_over_seeds(written):
     assert cells[3:8] == ["+1.1", "0.058", "3", "6 against 0", "yes"]
 
 
+def test_the_grid_names_the_row_of_the_best_validation_and_not_of_the_best_test(tmp_path):
+    for alpha, valid, test in (("0.0005", -17.0, -19.0), ("0.005", -18.0, -16.0)):
+        row = f"zforcing_lr0.003_alpha{alpha}_beta0"
+        figures = {f"valid.{bound}.nats_per_sequence": valid for bound in ("elbo", "iwae")}
+        write_result(tmp_path, row, 0, test, 3.0, table="grid", **figures)
+    report.write_report(tmp_path, "timit")
+    (line,) = re.findall(
+        r"\| zforcing with auxiliary cost, without annealing \|.*", (tmp_path / "REPORT.md").read_text()
+    )
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[2:4] == ["zforcing_lr0.003_alpha0.0005_beta0", "2"] and cells[7] == "-19.000"
+
+
+def test_every_row_of_the_grid_is_another_config():
+    configs = {row: config_of("grid", row, "small", "timit", {}).to_json() for row in tables("timit")["grid"].rows}
+    assert len(set(configs.values())) == len(configs) == 92
+    objective = config_of("grid", "zforcing_lr0.001_kla_alpha0.0005_beta1", "small", "timit", {}).objective
+    assert (objective.aux_weight, objective.reverse_weight, objective.kl_temperature_start) == (5e-4, 1.0, 0.2)
+
+
+def test_latents_of_one_row_are_compared_with_the_state_of_another(tmp_path):
+    for seed in range(2):
+        write_result(tmp_path, "aux_0.0025", seed, -50.0, 3.0, table="2", **{"test.length_r2.latents": 0.9 - seed / 10})
+        write_result(tmp_path, "rnn", seed, -50.0, 0.0, table="2", **{"test.length_r2.state": 0.1})
+    report.write_report(tmp_path, "timit")
+    (line,) = re.findall(r".*latents carry sentence length.*", (tmp_path / "REPORT.md").read_text())
+    assert "| +0.75 | 0.05 | 2 | 3 against 0 | yes |" in line
+
+
 @pytest.mark.parametrize(
     "mean, error, expected",
     [(1.0, 0.4, "yes"), (1.0, 0.6, "no, within"), (-1.0, 0.4, "no, the contrary"), (1.0, None, "one seed, no verdict")],

@@ -3,7 +3,7 @@
 import json
 
 
-def write_result(workdir, row, seed, bound, kl, table="digits"):
+def write_result(workdir, row, seed, bound, kl, table="digits", **more):
     figures = {f"test.{name}.nats_per_sequence": bound for name in ("elbo", "iwae")}
     result = {
         "table": table,
@@ -15,7 +15,7 @@ def write_result(workdir, row, seed, bound, kl, table="digits"):
         "num_samples": 25,
         "best_step": 7,
         "seconds": 60.0,
-        "figures": figures | {"test.elbo.kl_nats_per_sequence": kl},
+        "figures": figures | {"test.elbo.kl_nats_per_sequence": kl} | more,
         "valid": [[1, bound - 1, kl], [7, bound, kl]],
         "folder": f"runs/{table}/{row}-seed{seed}",
     }
