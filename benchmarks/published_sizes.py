@@ -94,7 +94,7 @@ def as_line(row: dict[str, Any]) -> str:
     """The row of a Markdown table."""
     if "parameters" not in row:
         return f"| `{row['config']}` | | | | | | not compiled: {row['stopped']} |"
-    mib = f"{row['state_bytes'] / 2**20:,.0f} | {row['temporary_bytes'] / 2**20:,.0f}"
+    mib = f"{row['state_bytes'] / 2**20:,.1f} | {row['temporary_bytes'] / 2**20:,.0f}"
     update = f"compiled only: {row.get('stopped')}"
     if "seconds" in row:
         update = f"{row['seconds']:.1f} ({row['processor_seconds']:.1f})"
