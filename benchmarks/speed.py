@@ -4,8 +4,8 @@ Each round times a large float32 matmul (the peak), ours and the peer, one after
 busy for all of them; figures are medians over rounds.  An update is noise, forward, backward and Adam; the train step
 is the library's own, which also clips, looks for values that are not finite, and computes metrics, beside the same
 update of the peer, which does none of these; the IWAE evaluation takes K samples; sampling draws as many sequences as a
-batch holds.  Of N, NADE's output, and P, PixelRNN, the update alone is timed; P has no peer.  The peer is the faster of
-eager and compiled PyTorch.  Before anything is timed, loss and gradients of both are compared on the measured sizes.
+batch holds.  Of N, NADE's output, and P, PixelRNN, the update alone is timed.  The peer is the faster of eager and
+compiled PyTorch.  Before anything is timed, loss and gradients of both are compared on the measured sizes.
 """
 
 from __future__ import annotations

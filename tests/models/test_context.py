@@ -88,7 +88,7 @@ def test_a_step_reads_its_context_and_the_posterior_alone_a_later_one(name):
 # What it is -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "vrnn", "dmm"))
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "srnn", "vrnn"))
 def test_a_constant_context_is_a_bias(name):
     """W_c c joins the embedding's bias, and c times its own rows the bias of the prior of Z-Forcing and the DMM."""
     model, plain, batch = model_of(name), model_of(name, PLAIN), some_batch()
