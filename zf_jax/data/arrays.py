@@ -113,10 +113,8 @@ def from_arrays(
     elif not isinstance(values, Mapping):
         found = pieces.pop("train")
         keys = [str(index) for index in range(len(found))]
-        if len(keys) < 3:
-            what = f"{len(keys)} sequences cannot be divided into training, validation and test"
-            raise DataError("", what, "add some", Option("split_by", "time", "to divide the steps of each"))
-        chosen = three_way(keys, valid_fraction, test_fraction, seed, what="sequences")
+        by_time = Option("split_by", "time", "to divide the steps of each")
+        chosen = three_way(keys, valid_fraction, test_fraction, seed, what="sequences", remedy=by_time)
         for piece, split in zip(found, chosen, strict=True):
             pieces.setdefault(split, []).append(piece)
     by_split = {split: [piece.values for piece in pieces[split]] for split in sorted(pieces, key=_order)}

@@ -11,7 +11,7 @@ from zf_jax.batch import mark_missing
 from zf_jax.data.dataset import DataError, Option
 from zf_jax.typing import DataProtocol, Observation
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)  # a number above is not finite as an element of a frame
 
 
 def rows_by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
@@ -116,7 +116,7 @@ def check_values(where: str, row: np.ndarray, observation: Observation, protocol
     if tokens:
         wrong = (row < (-1 if observation.missing else 0)) | (row >= size)
     else:
-        wrong = ~((np.abs(row) <= _LARGEST) | (observation.missing & np.isnan(row))).all(axis=1)
+        wrong = ~((np.abs(row) <= LARGEST) | (observation.missing & np.isnan(row))).all(axis=1)
     if wrong.any():
         step = int(wrong.argmax())
         what = f"{row[step]}, and a token lies in 0 .. {size - 1}" if tokens else f"not finite in float32: {row[step]}"

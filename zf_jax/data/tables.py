@@ -15,9 +15,9 @@ import numpy as np
 
 from zf_jax.data.dataset import DataError, Folder, Option, shown
 from zf_jax.data.prepared.folders import walk
+from zf_jax.data.rows import LARGEST
 
 SUFFIXES = (".csv", ".parquet")
-_LARGEST = float(np.finfo(np.float32).max)
 _COMMA = re.compile(r"(?=.*\d)[+-]?[\d.]*,[\d.,]*([eE][+-]?\d+)?")  # a number with commas
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d*([eE][+-]?\d+)?")
 
@@ -202,7 +202,7 @@ def _numbers(path: str, table: Any, column: str, *, must: bool) -> np.ndarray | 
             return cell
         what = f": row {place + 1} of column {column!r} is {_short(cell)}, which is no number"
         raise DataError(path, what, "mend the cell", *remedy)
-    large = ~np.isnan(values) & ~(np.abs(values) <= _LARGEST)
+    large = ~np.isnan(values) & ~(np.abs(values) <= LARGEST)
     if large.any():
         place = int(large.argmax())
         what = f": row {place + 1} of column {column!r} is {values[place]}, which is not finite in float32"
