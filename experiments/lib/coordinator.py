@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import selectors
@@ -24,6 +25,7 @@ from typing import Any
 SILENCE = 40.0  # seconds without a sign of life, after which a process counts as lost
 SIGN_OF_LIFE = 5.0  # seconds between two
 _LONGEST = 2**16  # bytes of a line
+_LINGERS = 20.0  # seconds after the end of process 0 in which others may still come, to be told of it
 
 
 class Connection:
@@ -58,18 +60,18 @@ class Coordinator:
         self._selector.register(listening, selectors.EVENT_READ)
         self._connections: list[Connection] = []
         self._joined: set[int] = set()
-        self._told = False
+        self._told: dict[str, Any] | None = None
 
     def serve(self, parent: Any) -> None:
         """Return when all processes have gone; ``parent`` is at its end when process 0 has."""
         self._selector.register(parent, selectors.EVENT_READ, parent)
-        alone, signed = False, 0.0
-        while self._connections or not (alone or len(self._joined) == self._number):
+        left, signed = math.inf, 0.0
+        while self._connections or not (time.monotonic() > left or len(self._joined) == self._number):
             for key, _ in self._selector.select(SIGN_OF_LIFE):
                 if key.data is None:
                     self._accept(key.fileobj)
                 elif key.data is parent:
-                    alone = True
+                    left = time.monotonic() + _LINGERS
                     self._selector.unregister(parent)
                 else:
                     self._read(key.data)
@@ -101,6 +103,8 @@ class Coordinator:
                         raise ValueError(message)
                     connection.process = int(message["process"])
                     self._joined.add(connection.process)
+                    if self._told is not None:  # a loss before this process came
+                        connection.send(self._told)
                 connection.done |= "done" in message
                 if "ended" in message:
                     self._tell(connection, f"ended: {message['ended']}")
@@ -117,11 +121,11 @@ class Coordinator:
 
     def _tell(self, about: Connection, how: str) -> None:
         """Tell all others the first loss alone; what follows is its consequence."""
-        if not self._told:
-            self._told = True
+        if self._told is None:
+            self._told = {"lost": about.process, "sentence": how}
             for other in self._connections:
                 if other is not about and other.process is not None:
-                    other.send({"lost": about.process, "sentence": how})
+                    other.send(self._told)
 
 
 def main(address: str, number: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from experiments.lib import coordinator
 AGAIN = "start all processes again to go on from the last checkpoint"
 
 _stream: socket.socket | None = None
+_join_refused: Callable[[], None] | None = None
 _sending = threading.Lock()
 _last_word = threading.Lock()  # held by the thread that ends the process
 
@@ -63,9 +65,22 @@ def joined() -> bool:
     return _stream is not None
 
 
+def joins_when_refused(join: Callable[[], None] | None) -> None:
+    """Let ``tell`` call ``join`` first, where this process may be one of several and has not joined them."""
+    global _join_refused
+    _join_refused = join
+
+
 def tell(sentence: str) -> None:
     """Tell the others why this process ends."""
+    if _join_refused is not None:
+        _join_refused()
     _send({"ended": sentence})
+
+
+def end_at_once() -> None:
+    """End the process: the sentence is printed, and who was to be told does not come."""
+    os._exit(1)
 
 
 def leave() -> None:
@@ -73,9 +88,13 @@ def leave() -> None:
     _send({"done": True})
 
 
-def take_last_word() -> None:
-    """Return if no other thread is ending the process; otherwise never."""
-    if joined():
+def take_last_word(*, joins: bool = False) -> None:
+    """Return if no other thread is ending the process; otherwise never.
+
+    Args:
+      joins: this process, which is not connected yet, connects only to tell why it ends.
+    """
+    if joined() or joins:
         _last_word.acquire()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 
 from absl import flags
 
@@ -12,17 +14,48 @@ from experiments.lib.cli import UserError, warn
 flags.disclaim_key_flags()  # --help lists what is defined here among the program's own flags
 
 
-def define_distributed_flags() -> None:
+_PATIENCE = 60.0  # seconds in which a process that was refused waits for the others, to tell them
+
+
+def define_distributed_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Flags for runs of several processes; a run of one process needs none of them."""
-    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a Slurm job.")
-    flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, outside TPU pods and Slurm.")
-    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.")
-    flags.DEFINE_integer("process_id", None, "This process's number from 0, with --coordinator_address.")
+    flags.DEFINE_bool("distributed", False, "Join the other processes of a TPU pod or a Slurm job.", flag_values=values)
+    flags.DEFINE_string(
+        "coordinator_address", None, "HOST:PORT of process 0, outside TPU pods and Slurm.", flag_values=values
+    )
+    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator_address.", flag_values=values)
+    flags.DEFINE_integer(
+        "process_id", None, "This process's number from 0, with --coordinator_address.", flag_values=values
+    )
+    if values is flags.FLAGS:
+        lifeline.joins_when_refused(_join_refused)
 
 
 def join_processes() -> None:
     """Start distributed JAX if a flag asks for it; before any other use of JAX."""
-    values = flags.FLAGS
+    _checked_join(flags.FLAGS)
+
+
+def _join_refused() -> None:
+    """Join the others after all, where this process ends before it came to that: they would wait for it for minutes.
+
+    The flags are read anew, since it may be another flag for which this process was refused.
+    """
+    values = flags.FlagValues()
+    define_distributed_flags(values)
+    try:
+        values(sys.argv, known_only=True)
+        if values.distributed or values.coordinator_address:
+            limit = threading.Timer(_PATIENCE, lifeline.end_at_once)
+            limit.daemon = True
+            limit.start()
+            lifeline.take_last_word(joins=True)
+            _checked_join(values)
+    except Exception:  # it is refused already, and of the flags for which it was these may be
+        return
+
+
+def _checked_join(values: flags.FlagValues) -> None:
     address, number, mine = values.coordinator_address, values.num_processes, values.process_id
     if (address is None, number is None, mine is None) not in ((True,) * 3, (False,) * 3):
         raise UserError("--coordinator_address, --num_processes and --process_id go together: give all three or none")
@@ -32,6 +65,7 @@ def join_processes() -> None:
     if number is not None and mine is not None and not 0 <= mine < number:
         raise UserError(f"--process_id must be from 0 to --num_processes - 1, and is {mine} of {number}")
     if values.distributed or values.coordinator_address:
+        lifeline.joins_when_refused(None)
         try:
             _join(address, number, mine)
         except (RuntimeError, ValueError) as error:

@@ -63,6 +63,18 @@ def test_data_that_one_process_cannot_read_end_all_with_its_sentence(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_process_that_is_refused_before_it_joins_tells_the_others(tmp_path, refused):
+    """Each parses its flags before it joins; one alone has a field that no config has."""
+    processes = start(tmp_path, 2, lambda index: {"no_such_field": 1} if index == refused else {})
+    found = ends(processes, 120)
+    mine, theirs = found[refused], found[1 - refused]
+    assert mine == ["error: the config has no field 'no_such_field'; the config file lists its fields"]
+    assert theirs == [f"error: process {refused} of the run ended: {mine[0][7:]}; {lifeline.AGAIN}"]
+    assert [process.returncode for process in processes] == [1, 1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "victim"), [(2, 0), (2, 1), (3, 1)])
 def test_a_killed_process_ends_the_others_with_one_sentence_each(tmp_path, number, victim):
     processes = start(tmp_path, number, **{"train.num_steps": 10**6})
@@ -125,6 +137,16 @@ def test_the_first_loss_alone_is_told_and_a_process_that_is_done_is_not_lost(ser
     say(second, ended="no data")  # its own end is not told to itself
     second.shutdown(socket.SHUT_WR)
     assert heard(second) is None
+
+
+def test_a_loss_is_told_to_a_process_that_comes_later(served):
+    (first, second), _ = served
+    say(first, process=0, token=7)
+    say(first, ended="no data")
+    first.shutdown(socket.SHUT_WR)
+    assert heard(first) is None  # it was read to its end
+    say(second, process=1, token=7)
+    assert heard(second) == {"lost": 0, "sentence": "ended: no data"}
 
 
 def test_a_process_that_goes_without_a_word_is_told_to_the_other(served):
