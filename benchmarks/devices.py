@@ -2,7 +2,8 @@
 
 Every setting is a run of processes of its own, with CPU devices.  Twenty updates of a tiny Z-Forcing on the digits and
 an evaluation of the test split must give what one device gives.  Then a run is handed on: saved on some devices,
-restored and gone on with on others, which must give what the run that nobody interrupted gives.
+restored and gone on with on others, which must give what the run that nobody interrupted gives.  In the last chain the
+state is divided among the devices of two processes, as by ``config.parallel.shard_params``.
 
 Prints two tables of the largest relative differences.  Ends with status 1 if one is above 1e-5.
 """
@@ -23,7 +24,12 @@ from typing import Any
 
 UPDATES, BATCH = 20, 48  # rows that 1 to 24 devices can share
 DEVICES, PROCESSES = (1, 2, 4, 8), (1, 2, 3)
-CHAINS = (((1, 4), (1, 2), (1, 1)), ((1, 1), (2, 1), (1, 1)))  # (processes, devices of each), one after another
+CHAINS = (  # (processes, devices of each, whether the state is divided among them), one after another
+    ((1, 4, False), (1, 2, False), (1, 1, False)),
+    ((1, 1, False), (2, 1, False), (1, 1, False)),
+    ((2, 2, True), (2, 1, True), (1, 1, False)),
+)
+LARGE = 256  # numbers of an array that is divided: the kernels here are small
 MOST = 1e-5
 
 
@@ -47,7 +53,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
             print("| " + " | ".join(map(shown, rows[-1].values())) + " |", flush=True)
         print("\n| handed on, processes x devices | losses | evaluation |\n|---|---|---|", flush=True)
         for index, chain in enumerate(chains):
-            name = " to ".join(f"{number} x {each}" for number, each in chain)
+            name = " to ".join(f"{number} x {each}{' divided' * divided}" for number, each, divided in chain)
             rows.append({"chain": name} | differences(handed_on(chain, f"{folder}/{index}"), expected))
             print("| " + " | ".join(map(shown, rows[-1].values())) + " |", flush=True)
     if options.json:
@@ -73,13 +79,13 @@ def differences(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, fl
     }
 
 
-def handed_on(chain: Sequence[tuple[int, int]], workdir: str) -> dict[str, Any]:
+def handed_on(chain: Sequence[tuple[int, int, bool]], workdir: str) -> dict[str, Any]:
     """Train in one setting after another, each from the checkpoint of the one before."""
     ends = [UPDATES * (i + 1) // len(chain) for i in range(len(chain))]
     losses: list[float] = []
     found: dict[str, Any] = {}
-    for (number, each), end in zip(chain, ends, strict=True):
-        found = run(number, each, workdir=workdir, end=end, evaluates=end == UPDATES)
+    for (number, each, divided), end in zip(chain, ends, strict=True):
+        found = run(number, each, workdir=workdir, end=end, evaluates=end == UPDATES or divided, divided=divided)
         losses += found["losses"]
     return {"losses": losses, "evaluation": found["evaluation"]}
 
@@ -113,15 +119,16 @@ def train(
     workdir: str | None = None,
     end: int = UPDATES,
     evaluates: bool = True,
+    divided: bool = False,
 ) -> dict[str, Any]:
     """Train to update ``end``, from the checkpoint in ``workdir`` if there is one, on all devices there are."""
     import jax
 
-    from zf_jax import build_model, make_optimizer
+    from zf_jax import build_model, make_optimizer, sharding
     from zf_jax.data import eval_batches, load, train_batches
     from zf_jax.evaluation.scoring import evaluate_split, make_eval_step
     from zf_jax.runs.checkpoints import Checkpoints
-    from zf_jax.sharding import data_mesh, global_batch, initialize_distributed
+    from zf_jax.sharding import data_mesh, global_batch, initialize_distributed, replicated
     from zf_jax.training import Schedules, make_init, make_train_step
 
     if address is not None:
@@ -130,9 +137,12 @@ def train(
     data = load("digits", view="rows")
     model = build_model("zforcing", data.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
     optimizer, mesh = make_optimizer(1e-2, 10.0), data_mesh()
-    state = make_init(model, optimizer, mesh)(jax.random.key(0))
+    sharding.LARGE = LARGE
+    state = make_init(model, optimizer, mesh, divided)(jax.random.key(0))
+    if divided and all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state)):
+        raise RuntimeError("nothing was divided")
     schedules = Schedules(aux_weight=lambda step: 0.01, reverse_weight=lambda step: 0.01)
-    step = make_train_step(model, optimizer, mesh, schedules)
+    step = make_train_step(model, optimizer, mesh, schedules, shard_params=divided)
     if workdir is not None:
         with Checkpoints(workdir) as checkpoints:
             saved = checkpoints.restore_newest(state)
@@ -151,7 +161,8 @@ def train(
         bound = make_eval_step(model, mesh, "iwae", num_samples=2)
         # 250 sequences: the last batch is short.
         served = eval_batches(data.split("test"), batch_size=96, **mine)
-        evaluation = [float(evaluate_split(bound, state.params, served, jax.random.key(2), mesh).bound.sum())]
+        params = jax.device_put(state.params, replicated(mesh))
+        evaluation = [float(evaluate_split(bound, params, served, jax.random.key(2), mesh).bound.sum())]
     return {"losses": losses, "evaluation": evaluation}
 
 

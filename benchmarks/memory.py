@@ -5,7 +5,7 @@ would be felt: Z-Forcing of 256 units on frames of 200 samples, 32 sequences of 
 of all sequences, which no chunk divides, need most of it; of 1,024 the particles themselves.
 
 Then the gradient of the training objective on 8 sequences as they grow longer, whole and rematerialised in blocks; and
-the evaluation of one long sequence, with what an hour of audio at 16 kHz would take by the growth between the last two.
+the evaluation of one sequence, up to an hour of audio at 16 kHz, beside the bytes of the sequence itself.
 """
 
 from __future__ import annotations
@@ -14,24 +14,31 @@ import argparse
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from benchmarks.ceilings import temporary_bytes
 from benchmarks.configurations import Configuration, model_of, random_batch
 from zf_jax import bounds
 from zf_jax.bounds.particle import particle_bound
+from zf_jax.evaluation.scoring import make_eval_step
+from zf_jax.models.pieces import LONGEST
 from zf_jax.objective import Objective, Weights
 from zf_jax.objective.gradient import Gradient
+from zf_jax.sharding import data_mesh
 from zf_jax.typing import Observation
 
 SIZES = Configuration(Observation("frames", 200), "gaussian", H=256, Z=64, M=256, E=256, T=100, B=32)
 TINY = Configuration(Observation("frames", 4), "gaussian", H=8, Z=3, M=8, E=8, T=5, B=4)
 SAMPLES, PARTICLES = 25, (64, 1024)
 LENGTHS, BLOCKS = (100, 400), (0, 20)
-LONG, HOUR = (400, 1600, 6400), 16000 * 3600 // 200  # steps; those of an hour
+LONG = (LONGEST, 6400, 16000 * 3600 // 200)  # steps; the longest that stays whole; an hour
+AT_ONCE = 8  # samples, as ``evaluate`` has it where no flag says otherwise
 
 
 def measure(sizes: Configuration) -> list[dict]:
@@ -73,24 +80,28 @@ def measure_gradient(sizes: Configuration, lengths: Sequence[int], blocks: Seque
 
 
 def measure_evaluation(sizes: Configuration, lengths: Sequence[int]) -> list[dict]:
-    """One row a bound and a number of steps of one sequence, and one for an hour: a straight line through the last."""
+    """One row a bound and a number of steps of one sequence: of the compiled program that scores a batch."""
+    model, mesh = model_of(sizes), data_mesh(jax.devices()[:1])
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    params, index = jax.eval_shape(model.init, key), jax.ShapeDtypeStruct((1,), jnp.uint32)
     rows = []
-    for name in ("ELBO", f"IWAE-{SAMPLES}"):
-        for length in lengths:
-            grown = dataclasses.replace(sizes, B=1, T=length)
-            model, batch, key = model_of(grown), random_batch(grown), jax.random.key(0)
+    for bound, length in itertools.product(("elbo", "iwae"), lengths):
+        step: Any = make_eval_step(model, mesh, bound, 1 if bound == "elbo" else SAMPLES, AT_ONCE)
+        short = jax.eval_shape(lambda: random_batch(dataclasses.replace(sizes, B=1)))
 
-            def bound(params, model=model, batch=batch, key=key, name=name):
-                if name == "ELBO":
-                    return bounds.elbo(model, params, batch, key)
-                return bounds.iwae(model, params, batch, key, num_samples=SAMPLES, chunk_size=1)
+        def longer(leaf, length=length):
+            return jax.ShapeDtypeStruct((1, length, *leaf.shape[2:]) if leaf.ndim > 1 else leaf.shape, leaf.dtype)
 
-            compiled = jax.jit(bound).lower(jax.eval_shape(model.init, key)).compile()
-            rows.append({"bound": name, "num_steps": length, "temporary_bytes": temporary_bytes(compiled)})
-        before, last = rows[-2:]
-        growth = (last["temporary_bytes"] - before["temporary_bytes"]) / (last["num_steps"] - before["num_steps"])
-        hour = last["temporary_bytes"] + growth * (HOUR - last["num_steps"])
-        rows.append({"bound": name, "num_steps": HOUR, "temporary_bytes": round(hour), "extrapolated": True})
+        batch = jax.tree.map(longer, short)
+        compiled = step.lower(params, batch, key, index).compile()
+        rows.append(
+            {
+                "bound": "ELBO" if bound == "elbo" else f"IWAE-{SAMPLES}",
+                "num_steps": length,
+                "temporary_bytes": temporary_bytes(compiled),
+                "batch_bytes": sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch)),
+            }
+        )
     return rows
 
 
@@ -109,11 +120,11 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     print("\n| steps | steps of a block | memory of the gradient, MiB |\n|---|---|---|")
     for row in gradients:
         print(f"| {row['num_steps']} | {row['block'] or 'whole'} | {row['temporary_bytes'] / 2**20:.1f} |")
-    evaluations = measure_evaluation(sizes, (6, 12) if options.quick else LONG)
-    print("\n| bound of one sequence | steps | memory, MiB |\n|---|---|---|")
+    evaluations = measure_evaluation(sizes, (6, 2 * LONGEST) if options.quick else LONG)
+    print("\n| bound of one sequence | steps | memory, MiB | the sequence, MiB |\n|---|---|---|---|")
     for row in evaluations:
-        steps = f"{row['num_steps']:,}{' (by the growth)' if row.get('extrapolated') else ''}"
-        print(f"| {row['bound']} | {steps} | {row['temporary_bytes'] / 2**20:,.1f} |")
+        needed, given = (row[name] / 2**20 for name in ("temporary_bytes", "batch_bytes"))
+        print(f"| {row['bound']} | {row['num_steps']:,} | {needed:,.1f} | {given:,.1f} |")
     if options.json:
         found = {"bounds": rows, "gradients": gradients, "evaluations": evaluations}
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n")

@@ -16,7 +16,7 @@ from scipy import integrate, stats
 from zf_jax import bounds
 from zf_jax.models import ZForcing
 from zf_jax.nn.layers import linear
-from zf_jax.nn.recurrence import lstm_backward_states
+from zf_jax.nn.recurrence import lstm_backward_states, zero_lstm_state
 from zf_jax.objective import Objective, Weights, loss_and_metrics, objective_terms
 from zf_jax.typing import Batch, Observation, StepTerms
 
@@ -412,7 +412,10 @@ def test_backward_recurrence_is_that_of_flax(cell, jitted):
 
     maybe_jit = jax.jit if jitted else lambda f: f
     expected = maybe_jit(theirs)(*on_device((flax_params, embedded)))
-    ours = lambda params, x, mask: lstm_backward_states(params, linear(params["input"], x), mask)  # noqa: E731
+
+    def ours(params, x, mask):
+        return lstm_backward_states(params, linear(params["input"], x), mask, zero_lstm_state(x[:, 0], HIDDEN))[1]
+
     states = maybe_jit(ours)(*on_device((params, embedded, real * 1.0)))
     assert states.dtype == expected.dtype == jnp.float64
     np.testing.assert_allclose(np.where(real[..., None], states, 0), np.where(real[..., None], expected, 0), **CLOSE)

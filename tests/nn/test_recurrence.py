@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit
 
 from zf_jax.nn.layers import linear
-from zf_jax.nn.recurrence import gru_states, init_gru, init_lstm, lstm_backward_states, lstm_forward
+from zf_jax.nn.recurrence import gru_states, init_gru, init_lstm, lstm_backward_states, lstm_forward, zero_lstm_state
 
 pytestmark = pytest.mark.x64
 
@@ -39,7 +39,8 @@ def test_gru_starts_from_zeros_at_each_sequence_s_own_first_step(reverse):
     params = init_gru(jax.random.key(0), E, H)
     params["input"]["bias"] += np.linspace(-1, 1, 3 * H)
     x, mask = sequences()
-    found = jax.jit(gru_states, static_argnames="reverse")(params, linear(params["input"], x), mask, reverse=reverse)
+    run = jax.jit(gru_states, static_argnames="reverse")
+    _, found = run(params, linear(params["input"], x), mask, jnp.zeros((len(x), H)), reverse=reverse)
     for row, length in enumerate(LENGTHS):
         real = np.asarray(x[row, :length])
         expected = numpy_gru(params, real[::-1])[::-1] if reverse else numpy_gru(params, real)
@@ -50,8 +51,11 @@ def test_lstm_forward_is_the_backward_one_in_a_mirror():
     params = init_lstm(jax.random.key(0), E, H)
     x, mask = sequences()
     whole = jnp.ones_like(mask)
-    mirrored = lstm_backward_states(params, linear(params["input"], x[:, ::-1]), whole)[:, ::-1]
-    np.testing.assert_allclose(lstm_forward(params, x), mirrored, rtol=1e-10)
+    start = zero_lstm_state(x[:, 0], H)
+    first, mirrored = lstm_backward_states(params, linear(params["input"], x[:, ::-1]), whole, start)
+    last, states = lstm_forward(params, x, start)
+    np.testing.assert_allclose(states, mirrored[:, ::-1], rtol=1e-10)
+    np.testing.assert_allclose(last.cell, first.cell, rtol=1e-10)
 
 
 def test_recurrent_kernels_begin_orthogonal_and_input_kernels_within_their_range():

@@ -6,16 +6,18 @@ bound (rules A7, A8 of docs/model.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds.noise import draw_noise, fold, required_key
+from zf_jax.bounds.noise import draw_noise_of, fold, required_key
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
-from zf_jax.models.base import Model, unroll
+from zf_jax.models.base import Features, Model, Sites, unroll
+from zf_jax.models.pieces import Steps, over_pieces, starts_of
 from zf_jax.shapes import check_inputs, check_shape
 from zf_jax.typing import Array, Batch, Params, StepTerms
 
@@ -33,10 +35,13 @@ def step_terms(
     """
     needs_steps(model, "step_terms")
     check_inputs(model, params, batch, key)
-    if noise is None:
-        noise = draw_noise(required_key(key), batch, model.latent_dim)
-    features = model.encode(params, batch)
-    return model.score(params, features, unroll(model, params, features, noise)[1])
+    read = _reader(key, noise, batch, model.latent_dim)
+
+    def one(carry, features, steps):
+        carry, sites = unroll(model, params, features, read(steps), carry)
+        return carry, model.score(params, features, sites)
+
+    return over_pieces(model, params, batch, one, model.initial_carry(params, batch.mask))[1]
 
 
 @checked()
@@ -54,8 +59,43 @@ def elbo(
     """
     if isinstance(model, Density):
         return model.elbo(params, batch, row_keys(key, batch, noise))["bound"]
-    terms = step_terms(model, params, batch, key, noise=noise)
-    return jnp.sum(terms.emission_log_prob - terms.kl, axis=1)
+    check_inputs(model, params, batch, key)
+    terms = lambda features, sites, terms: terms.emission_log_prob - terms.kl  # noqa: E731
+    return sums_over_steps(model, params, batch, key, terms, noise=noise)
+
+
+def sums_over_steps(
+    model: Model,
+    params: Params,
+    batch: Batch,
+    key: Array | None,
+    terms_of: Callable[[Features, Sites, StepTerms], Any],
+    *,
+    noise: Array | None = None,
+) -> Any:
+    """Return sums over the steps of one trajectory, a long one being computed piece by piece.
+
+    Args:
+      terms_of: ``(features, sites, terms)`` of some steps to what is summed: leaves ``[B, T, ...]`` to ``[B, ...]``.
+      noise: standard normal, ``[B, T, Z]``.
+    """
+    read = _reader(key, noise, batch, model.latent_dim)
+
+    def one(carry, features, steps):
+        carry, sites = unroll(model, params, features, read(steps), carry)
+        found = terms_of(features, sites, model.score(params, features, sites))
+        return carry, jax.tree.map(lambda x: jnp.sum(x, axis=1, keepdims=True), found)
+
+    sums = over_pieces(model, params, batch, one, model.initial_carry(params, batch.mask))[1]
+    return jax.tree.map(lambda x: jnp.sum(x, axis=1), sums)
+
+
+def _reader(key: Array | None, noise: Array | None, batch: Batch, latent_dim: int) -> Callable[[Steps], Array]:
+    """Return what gives the noise of some steps, drawn or given."""
+    if noise is not None:
+        return lambda steps: steps.of(noise)
+    key = required_key(key)
+    return lambda steps: draw_noise_of(key, batch, latent_dim, steps)
 
 
 def log_weights(terms: StepTerms) -> Array:
@@ -87,17 +127,27 @@ def iwae_log_weights(
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
     if isinstance(model, Density):
         return model.log_weights(params, batch, row_keys(key, batch, noise), num_samples, chunk_size)
-    features = model.encode(params, batch)
+    drawn = required_key(key) if noise is None else None
 
-    def one(k, noise_k):
-        if noise_k is None:
-            # The key is folded by the sample's index, so the samples do not depend on chunk_size.
-            noise_k = draw_noise(fold(required_key(key), k), batch, model.latent_dim)
-        return log_weights(model.score(params, features, unroll(model, params, features, noise_k)[1]))
+    def of_steps(carries, features, steps):
+        def of_sample(sample):
+            k, noise_k, carry = sample
+            if noise_k is None:
+                # The key is folded by the sample's index, so the samples do not depend on chunk_size.
+                noise_k = draw_noise_of(fold(required_key(drawn), k), batch, model.latent_dim, steps)
+            carry, sites = unroll(model, params, features, noise_k, carry)
+            return (None if carries is None else carry), log_weights(model.score(params, features, sites))
 
-    # Samples of a chunk run in parallel, chunks in sequence: chunk_size bounds the memory.
-    samples = (jnp.arange(num_samples), noise)
-    return jax.lax.map(lambda sample: one(*sample), samples, batch_size=chunk_size)
+        # Samples of a chunk run in parallel, chunks in sequence: chunk_size bounds the memory.
+        samples = (jnp.arange(num_samples), None if noise is None else steps.of(noise, axis=2), carries)
+        carries, weights = jax.lax.map(of_sample, samples, batch_size=chunk_size)
+        return carries, weights.T[:, None]
+
+    carries = None  # of a sequence that is one piece nothing is handed on
+    if len(starts_of(batch.mask.shape[1], model)) > 1:
+        carry = model.initial_carry(params, batch.mask)
+        carries = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_samples, *x.shape)), carry)
+    return jnp.sum(over_pieces(model, params, batch, of_steps, carries)[1], axis=1).T
 
 
 @checked()

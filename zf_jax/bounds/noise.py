@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import zlib
+from typing import Any
 
 import jax
+import jax.extend.random
 import jax.numpy as jnp
+import numpy as np
 
+from zf_jax.models.pieces import Steps
 from zf_jax.typing import Array, Batch
 
 GENERATOR = "threefry2x32"  # under vmap, numbers of JAX's other generators depend on the batch
@@ -37,6 +42,56 @@ def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
     if key.ndim:
         return jax.vmap(lambda k: jax.random.normal(k, shape[1:], dtype))(key)
     return jax.random.normal(key, shape, dtype)
+
+
+def draw_noise_of(key: Array, batch: Batch, latent_dim: int, steps: Steps) -> Array:
+    """Draw the noise of some steps alone, ``[B, length, Z]``: that which ``draw_noise`` gives these steps.
+
+    Where the numbers of a step cannot be made apart (another generator, or numbers that are not partitionable), those
+    of all steps are drawn.
+    """
+    rows, length = batch.mask.shape
+    if steps.length == length:
+        return draw_noise(key, batch, latent_dim)
+    partitionable = getattr(jax.config, "jax_threefry_partitionable", True)
+    if jax.random.key_impl(key) != GENERATOR or not partitionable:
+        return steps.of(draw_noise(key, batch, latent_dim))
+    # How many numbers of the same key come before, of each row and each piece, as two words of 32 bits: [N, B, 2].
+    before = np.zeros(rows, np.uint64) if key.ndim else np.arange(rows, dtype=np.uint64) * np.uint64(length)
+    counts = (before + steps.starts.astype(np.uint64)[:, None]) * np.uint64(latent_dim)
+    words = np.stack([counts >> np.uint64(32), counts & np.uint64(2**32 - 1)], axis=-1).astype(np.uint32)
+    data = jnp.broadcast_to(jax.random.key_data(key), (rows, 2))
+    data = jnp.concatenate([data, jnp.asarray(words)[steps.piece]], axis=1)
+    keys = jax.random.wrap_key_data(data, impl=_FROM_OFFSET)
+    return draw_noise(keys, batch._replace(mask=batch.mask[:, : steps.length]), latent_dim)
+
+
+def _bits_from_offset(data: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
+    """Return the bits of threefry from an offset on; ``data`` is the key and the offset, a high and a low word each."""
+    size = math.prod(shape)
+    low = data[3] + jax.lax.iota(jnp.uint32, size)
+    high = data[2] + (low < data[3]).astype(jnp.uint32)
+    bits = jax.extend.random.threefry_2x32(data[:2], jnp.concatenate([high, low]))
+    first, second = bits[:size], bits[size:]
+    if bit_width == 32:
+        return (first ^ second).reshape(shape)
+    return ((first.astype(jnp.uint64) << 32) | second).reshape(shape)
+
+
+def _no_such_key(*_: Any) -> Any:
+    raise NotImplementedError("a key with an offset is drawn from, and nothing else")
+
+
+# jax.random.normal does the rest, so that numbers from an offset are those of JAX to the last bit.
+_FROM_OFFSET = jax.extend.random.define_prng_impl(
+    key_shape=(4,),
+    seed=_no_such_key,
+    split=_no_such_key,
+    random_bits=_bits_from_offset,
+    fold_in=_no_such_key,
+    name="threefry_from_offset",
+    tag="tfo",
+)
 
 
 def fold(key: Array, data: Array | int) -> Array:

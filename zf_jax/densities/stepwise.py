@@ -7,12 +7,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from zf_jax.bounds.importance import iwae_log_weights
-from zf_jax.bounds.noise import draw_noise
+from zf_jax.bounds.importance import iwae_log_weights, sums_over_steps
 from zf_jax.density import Density
 from zf_jax.emissions import emission_values, member
 from zf_jax.generation import Generated, continue_prefix, sample
-from zf_jax.models.base import Model, unroll
+from zf_jax.models.base import Model
 from zf_jax.objective.loss import loss_and_metrics
 from zf_jax.objective.settings import Objective, Weights
 from zf_jax.typing import Array, Batch, Params
@@ -86,18 +85,22 @@ class Stepwise(Density):
     def elbo(self, params: Params, batch: Batch, keys: Array) -> dict[str, Array]:
         """Compute the ELBO of one trajectory, with the KL of each step in closed form: ``{"bound", "kl"}``, ``[B]``."""
         model = self.model
-        features = model.encode(params, batch)
-        sites = unroll(model, params, features, draw_noise(keys, batch, model.latent_dim))[1]
-        terms = model.score(params, features, sites)
-        kl = jnp.sum(terms.kl, axis=1)
-        found = {"bound": jnp.sum(terms.emission_log_prob, axis=1) - kl, "kl": kl}
-        if self.quantisation_step is not None:
-            values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-            seen = features.observed
-            share = member(model.emission, "small_scale_share")(values, self.quantisation_step, seen.targets)
-            if share is not None:
-                steps = jnp.maximum(jnp.sum(seen.mask, axis=1), 1)
-                found["small_scale_share"] = jnp.sum(jnp.where(seen.mask > 0, share, 0), axis=1) / steps
+
+        def terms_of(features, sites, terms):
+            found = {"emission": terms.emission_log_prob, "kl": terms.kl}
+            if self.quantisation_step is not None:
+                values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
+                seen = features.observed
+                share = member(model.emission, "small_scale_share")(values, self.quantisation_step, seen.targets)
+                if share is not None:
+                    found["small_scale_share"] = jnp.where(seen.mask > 0, share, 0)
+            return found
+
+        sums = sums_over_steps(model, params, batch, keys, terms_of)
+        found = {"bound": sums["emission"] - sums["kl"], "kl": sums["kl"]}
+        if "small_scale_share" in sums:
+            steps = jnp.sum(batch.mask > 0, axis=1)
+            found["small_scale_share"] = sums["small_scale_share"] / jnp.maximum(steps, 1)
         return found
 
     def loss(

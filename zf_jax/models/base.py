@@ -44,6 +44,18 @@ class Features(NamedTuple):
     extra: Any
 
 
+class Ends(NamedTuple):
+    """States of the recurrences of ``encode`` at the ends of a piece of the steps, each leaf ``[B, ...]``; () of none.
+
+    Attributes:
+      before: of what runs forward, before the first step of the piece.
+      after: of what runs backward, behind the last step of the piece.
+    """
+
+    before: Any = ()
+    after: Any = ()
+
+
 class Sites(NamedTuple):
     """What a step leaves behind: the draw, where it came from, and the states the score needs.
 
@@ -124,6 +136,23 @@ class Model:
         batch = clean(batch)
         inputs = self.inputs(params, batch.inputs, batch.input_mask, *given(batch.context))
         return Features(observed(batch), inputs, self.posterior(params, batch), extra=None)
+
+    def initial_ends(self, params: Params, like: Array) -> Ends | None:
+        """Return the states that the recurrences of ``encode`` begin with, a row for each of ``like`` ``[B, ...]``.
+
+        None says that ``encode`` needs all steps at once.  Where a subclass overrides ``encode`` or ``posterior`` and
+        not this method, that is so too: see ``pieces``.
+        """
+        return None
+
+    def encode_piece(self, params: Params, batch: Batch, ends: Ends) -> tuple[Features, Ends]:
+        """Encode a piece of the steps, given the states at its ends.
+
+        Returns:
+          The features, and the states at the other ends: of what runs forward behind the last step of the piece, of
+          what runs backward before the first.
+        """
+        return self.encode(params, batch), ends
 
     def initial_carry(self, params: Params, like: Array) -> Any:
         """Return the recurrent state before the first step, a row for each of ``like`` ``[B, ...]``."""

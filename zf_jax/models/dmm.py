@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, bound_log_std, gaussian_sample
 from zf_jax.emissions import init_emission
-from zf_jax.models.base import Features, LatentModel, Sites
+from zf_jax.models.base import Ends, Features, LatentModel, Sites, given, observed
 from zf_jax.nn.layers import (
     clipped_leaky_relu,
     embed_into,
@@ -31,8 +31,8 @@ from zf_jax.nn.layers import (
     linear,
     split_keys,
 )
-from zf_jax.nn.recurrence import init_lstm, lstm_backward_states, zeros_like_rows
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_backward_states, zero_lstm_state, zeros_like_rows
+from zf_jax.typing import Array, Batch, Params, clean
 
 
 def identity(key: Array, shape: tuple[int, int], dtype: jnp.dtype) -> Array:
@@ -74,11 +74,27 @@ class DMM(LatentModel):
         """Return what the transition reads beside z_{t-1}: the context ``[..., C]``, C = 0 without one."""
         return is_data[..., None][..., :0] if context is None else context
 
-    def posterior(self, params: Params, batch: Batch) -> Array:
-        """Return the backward states b_{1:T}, ``[B, T, H]``."""
+    def backward_states(self, params: Params, batch: Batch, after: LSTMState) -> tuple[LSTMState, Array]:
+        """Return the first state of LSTM_b, and b_{1:T} ``[B, T, H]``, ``after`` being the state behind the last."""
         into = partial(linear, params["backward"]["input"])
         gates = embed_into(params["embedding"], batch.targets, into, batch.context)
-        return lstm_backward_states(params["backward"], gates, batch.mask)
+        return lstm_backward_states(params["backward"], gates, batch.mask, after)
+
+    def posterior(self, params: Params, batch: Batch) -> Array:
+        """Return the backward states b_{1:T}, ``[B, T, H]``."""
+        return self.backward_states(params, batch, self.initial_ends(params, batch.mask).after)[1]
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return b_{T+1} = 0."""
+        like = like[..., :1].astype(params["backward"]["recurrent"]["kernel"].dtype)
+        return Ends(after=zero_lstm_state(like, self.rnn_dim))
+
+    def encode_piece(self, params: Params, batch: Batch, ends: Ends) -> tuple[Features, Ends]:
+        """Encode a piece of the steps, given b of the step behind."""
+        batch = clean(batch)
+        inputs = self.inputs(params, batch.inputs, batch.input_mask, *given(batch.context))
+        first, posterior = self.backward_states(params, batch, ends.after)
+        return Features(observed(batch), inputs, posterior, extra=None), Ends(after=first)
 
     def prior_given(self, params: Params, context: Array, previous: Array) -> Gaussian:
         """Return p(z_t | z_{t-1}), the gated transition, ``previous`` being z_{t-1}."""

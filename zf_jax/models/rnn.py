@@ -14,7 +14,7 @@ import jax
 
 from zf_jax.distributions import Gaussian
 from zf_jax.emissions import init_emission
-from zf_jax.models.base import Features, RecurrentModel, Sites
+from zf_jax.models.base import Ends, Features, RecurrentModel, Sites
 from zf_jax.nn.layers import embed, init_embedding, linear, split_keys
 from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_gates
@@ -48,6 +48,10 @@ class RNN(RecurrentModel):
     def inputs(self, params: Params, inputs: Array, is_data: Array, context: Array | None = None) -> Array:
         """Return what e(u_t) contributes to the gates, biases included: ``[..., 4H]``."""
         return linear(params["forward"]["input"], embed(params["embedding"], inputs, context))
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return no state: ``encode`` has no recurrence."""
+        return Ends()
 
     def initial_carry(self, params: Params, like: Array) -> LSTMState | tuple[LSTMState, ...]:
         """Return h_0 = c_0 = 0, of each layer where there are several."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, gaussian_sample
 from zf_jax.emissions import init_emission
-from zf_jax.models.base import Features, LatentModel, Sites, observed
+from zf_jax.models.base import Ends, Features, LatentModel, Sites, observed
 from zf_jax.nn.layers import (
     embed,
     gaussian_from_hidden,
@@ -66,19 +66,29 @@ class SRNN(LatentModel):
 
     def encode(self, params: Params, batch: Batch) -> Features:
         """Run both recurrences, and project them into the heads' hidden layers."""
+        return self.encode_piece(params, batch, self.initial_ends(params, batch.mask))[0]
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return d_0 = 0 and a_{T+1} = 0."""
+        zeros = self.initial_memory(params, like)
+        return Ends(before=zeros, after=zeros)
+
+    def encode_piece(self, params: Params, batch: Batch, ends: Ends) -> tuple[Features, Ends]:
+        """Encode a piece of the steps, given d of the step before and a of the step behind."""
         batch = clean(batch)
         forward_gates = linear(params["forward"]["input"], embed(params["embedding"], batch.inputs, batch.context))
-        hidden = gru_states(params["forward"], forward_gates, batch.mask)
+        last, hidden = gru_states(params["forward"], forward_gates, batch.mask, ends.before)
         seen = jnp.concatenate([hidden, embed(params["embedding"], batch.targets, batch.context)], axis=-1)
         backward_gates = linear(params["backward"]["input"], seen)
-        backward_states = gru_states(params["backward"], backward_gates, batch.mask, reverse=True)
+        first, backward_states = gru_states(params["backward"], backward_gates, batch.mask, ends.after, reverse=True)
         layer = params["posterior"]["hidden"]
-        return Features(
+        features = Features(
             observed=observed(batch),
             inputs=self.states_and_prior(params, hidden),
             posterior=linear_part(layer, backward_states, 0) + layer["bias"],
             extra=None,
         )
+        return features, Ends(before=last, after=first)
 
     def prior_given(self, params: Params, inputs: InputFeatures, previous: Array) -> Gaussian:
         """Return p(z_t | past) = N(f_p(d_t, z_{t-1})), ``previous`` being z_{t-1}."""

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, gaussian_sample
 from zf_jax.emissions import init_emission
-from zf_jax.models.base import Features, LatentModel, Sites
+from zf_jax.models.base import Ends, Features, LatentModel, Sites, given, observed
 from zf_jax.nn.layers import (
     embed,
     gaussian_head,
@@ -30,7 +30,7 @@ from zf_jax.nn.layers import (
 )
 from zf_jax.nn.precision import matmul
 from zf_jax.nn.recurrence import LSTMState, init_lstm, lstm_forward, lstm_gates
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, Batch, Params, clean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +55,26 @@ class STORN(LatentModel):
         layer = params["forward"]["input"]
         return linear_part(layer, embed(params["embedding"], inputs, context), 0) + layer["bias"]
 
+    def recognise(self, params: Params, batch: Batch, state: LSTMState) -> tuple[LSTMState, Gaussian]:
+        """Return the last r_t and q(z_t | y_{1:t}) of every step, ``state`` being r before the first."""
+        embedded = embed(params["embedding"], batch.targets, batch.context)
+        state, recognition = lstm_forward(params["recognition"], embedded, state)
+        return state, gaussian_head(params["posterior"], recognition, self.latent_log_std_bounds)
+
     def posterior(self, params: Params, batch: Batch) -> Gaussian:
         """Return q(z_t | y_{1:t}) whole: it depends on data alone."""
-        embedded = embed(params["embedding"], batch.targets, batch.context)
-        recognition = lstm_forward(params["recognition"], embedded)
-        return gaussian_head(params["posterior"], recognition, self.latent_log_std_bounds)
+        return self.recognise(params, batch, self.initial_carry(params, batch.mask))[1]
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return r_0 = 0."""
+        return Ends(before=self.initial_carry(params, like))
+
+    def encode_piece(self, params: Params, batch: Batch, ends: Ends) -> tuple[Features, Ends]:
+        """Encode a piece of the steps, given r of the step before."""
+        batch = clean(batch)
+        inputs = self.inputs(params, batch.inputs, batch.input_mask, *given(batch.context))
+        last, posterior = self.recognise(params, batch, ends.before)
+        return Features(observed(batch), inputs, posterior, extra=None), Ends(before=last)
 
     def prior(self, params: Params, features: Features, sites: Sites) -> Gaussian:
         """Return p(z_t) = N(0, I)."""

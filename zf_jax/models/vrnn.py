@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Gaussian, gaussian_sample
 from zf_jax.emissions import init_emission
-from zf_jax.models.base import Features, LatentModel, Sites
+from zf_jax.models.base import Ends, Features, LatentModel, Sites
 from zf_jax.nn.layers import (
     embed,
     gaussian_from_hidden,
@@ -82,6 +82,10 @@ class VRNN(LatentModel):
         layer = params["posterior"]["hidden"]
         embedded = embed(params["embedding"], batch.targets, batch.context)
         return linear_part(layer, embedded, self.rnn_dim) + layer["bias"]
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return no state: ``encode`` has no recurrence."""
+        return Ends()
 
     def prior_given(self, params: Params, hidden: Array) -> Gaussian:
         """Return p(z_t | past) = N(f_p(h_{t-1})), ``hidden`` being h_{t-1}."""

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from zf_jax.distributions import Bounds, Gaussian, gaussian_log_prob, gaussian_sample
 from zf_jax.emissions import emission_log_prob, init_emission
-from zf_jax.models.base import Features, LatentModel, Sites, observed
+from zf_jax.models.base import Ends, Features, LatentModel, Sites, observed
 from zf_jax.nn.layers import (
     embed,
     embed_into,
@@ -121,16 +121,25 @@ class ZForcing(LatentModel):
 
     def encode(self, params: Params, batch: Batch) -> Features:
         """Compute embeddings, the backward recurrence, and their projections into gates and heads."""
+        return self.encode_piece(params, batch, self.initial_ends(params, batch.mask))[0]
+
+    def initial_ends(self, params: Params, like: Array) -> Ends:
+        """Return b_{T+1} = 0."""
+        return Ends(after=self.initial_carry(params, like))
+
+    def encode_piece(self, params: Params, batch: Batch, ends: Ends) -> tuple[Features, Ends]:
+        """Encode a piece of the steps, given b of the step behind."""
         batch = clean(batch)
         into = partial(linear, params["backward"]["input"])
         gates = embed_into(params["embedding"], batch.targets, into, batch.context)
-        backward_states = lstm_backward_states(params["backward"], gates, batch.mask)  # eq. (6)
-        return Features(
+        first, backward_states = lstm_backward_states(params["backward"], gates, batch.mask, ends.after)  # eq. (6)
+        features = Features(
             observed=observed(batch),
             inputs=self.inputs(params, batch.inputs, batch.input_mask, batch.context),
             posterior=self.posterior_features(params, backward_states, batch),
             extra=backward_states,
         )
+        return features, Ends(after=first)
 
     def detach_posterior(self, params: Params, features: Features) -> Features:
         """Return equal features with no gradient into b_{1:T}; f_q's kernel and the inputs keep theirs (rule A1)."""

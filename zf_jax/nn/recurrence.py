@@ -80,33 +80,33 @@ def zero_lstm_state(like: Array, size: int) -> LSTMState:
     return LSTMState(zeros, zeros)
 
 
-def lstm_backward_states(params: Params, gates: Array, mask: Array) -> Array:
-    """Return the backward states b_{1:T}, each a summary of the elements from t on: ``[B, T, H]``.
+def lstm_backward_states(params: Params, gates: Array, mask: Array, state: LSTMState) -> tuple[LSTMState, Array]:
+    """Return the LSTM state of the first step, and the backward states b_{1:T} ``[B, T, H]``.
 
-    b_t = LSTM_b(e(y_t), b_{t+1}), b_{T+1} = 0: eq. (6).  The recurrence starts from zeros at each sequence's own last
-    real step (rule A7); on padding the states are zeros.
+    b_t = LSTM_b(e(y_t), b_{t+1}), b_{T+1} = 0: eq. (6).  The recurrence starts from ``state`` at each sequence's own
+    last real step (rule A7); on padding the states are ``state``.
 
     Args:
       params: ``{"input", "recurrent"}`` of ``init_lstm``; only ``recurrent`` is read.
       gates: the input layer applied to e(y), bias included, ``[B, T, 4H]``.
       mask: ``[B, T]``, 1 on real steps, 0 on the padding at the end.
+      state: b_{T+1}: zeros, or the state behind a piece of the steps.
     """
     recurrent = params["recurrent"]["kernel"]
 
     def step(state, inputs):
         gates_t, real = inputs
         updated = lstm_gates(state, gates_t + matmul(state.hidden, recurrent))
-        # Padding comes first in this direction: holding the state at its initial zeros until the first real step
+        # Padding comes first in this direction: holding the state at its initial value until the first real step
         # makes every sequence begin at its own end.
         state = jax.tree.map(lambda new, old: jnp.where(real[:, None] > 0, new, old), updated, state)
         return state, state.hidden
 
-    initial = zero_lstm_state(gates[:, 0], recurrent.shape[0])
-    return scan_time(step, initial, (gates, mask), reverse=True)[1]
+    return scan_time(step, state, (gates, mask), reverse=True)
 
 
-def lstm_forward(params: Params, embedded: Array) -> Array:
-    """Run an LSTM from zeros over ``embedded`` ``[B, T, E]`` and return its hidden states ``[B, T, H]``.
+def lstm_forward(params: Params, embedded: Array, state: LSTMState) -> tuple[LSTMState, Array]:
+    """Run an LSTM over ``embedded`` ``[B, T, E]`` and return its last state, and all hidden states ``[B, T, H]``.
 
     No mask is needed: padding comes after the real steps and cannot affect them.
     """
@@ -117,7 +117,7 @@ def lstm_forward(params: Params, embedded: Array) -> Array:
         return state, state.hidden
 
     gates = linear(params["input"], embedded)
-    return scan_time(step, zero_lstm_state(gates[:, 0], recurrent.shape[0]), gates)[1]
+    return scan_time(step, state, gates)
 
 
 def init_gru(key: Array, inputs: int, size: int) -> Params:
@@ -144,10 +144,13 @@ def gru_gates(hidden: Array, from_input: Array, from_hidden: Array) -> Array:
     return update * hidden + (1.0 - update) * new
 
 
-def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = False) -> Array:
-    """Run a GRU whose inputs contribute ``gates`` ``[B, T, 3H]`` and return its states ``[B, T, H]``.
+def gru_states(
+    params: Params, gates: Array, mask: Array, hidden: Array, *, reverse: bool = False
+) -> tuple[Array, Array]:
+    """Run a GRU whose inputs contribute ``gates`` ``[B, T, 3H]``; return its last state, and all ``[B, T, H]``.
 
-    Both directions start from zeros at their first real step; where ``mask`` ``[B, T]`` is 0 the state is kept.
+    Both directions start from ``hidden`` ``[B, H]`` at their first real step; where ``mask`` ``[B, T]`` is 0 the state
+    is kept.
     """
     recurrent = params["recurrent"]["kernel"]
 
@@ -156,5 +159,4 @@ def gru_states(params: Params, gates: Array, mask: Array, *, reverse: bool = Fal
         hidden = jnp.where(real[:, None] > 0, gru_gates(hidden, gates_t, matmul(hidden, recurrent)), hidden)
         return hidden, hidden
 
-    initial = zeros_like_rows(gates[:, 0], recurrent.shape[0])
-    return scan_time(step, initial, (gates, mask), reverse=reverse)[1]
+    return scan_time(step, hidden, (gates, mask), reverse=reverse)
