@@ -3,7 +3,7 @@
 The run's data must have missing elements.  A missing element is drawn given all observed elements of the sequence,
 earlier and later.  Write WORKDIR/imputed_SPLIT.npz, or --out, with ``values`` [S, N, T, ...] in the units of the data
 and 0 on padding, ``observed`` [N, T, ...], ``lengths`` [N], and ``effective_sample_size`` [N], out of --num_particles.
-An effective sample size near 1 means that all draws have nearly equal latents: use more particles.
+An effective sample size near 1 means that all draws share the latents of some gap: use more particles.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _OUT = flags.DEFINE_string("out", None, "File to write; WORKDIR/imputed_SPLIT.npz by default.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split to read.")
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 10, "Number of draws per sequence.")
-_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of latent trajectories to resample from.")
+_NUM_PARTICLES = flags.DEFINE_integer("num_particles", 100, "Number of particles of the filter.")
 _NUM_SEQUENCES = flags.DEFINE_integer("num_sequences", 0, "Number of evenly spaced sequences; 0 for all.")
-_CHUNK_SIZE = flags.DEFINE_integer("chunk_size", 8, "Trajectories in memory at once, per sequence.")
+_CHUNK_SIZE = flags.DEFINE_integer("chunk_size", 8, "Sequences in memory at once.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", 0, 2**32 - 1)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "latest"], "Checkpoint to read.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the data, if moved since training.")

@@ -63,7 +63,7 @@ def impute_split(
         sizes[rows] = found.effective_sample_size[real]
     if few := int((sizes < num_samples).sum()):
         warn(
-            f"in {few} of {len(sizes)} sequences fewer trajectories than draws carry the draws (effective_sample_size, "
+            f"in {few} of {len(sizes)} sequences fewer particles than draws carry the draws (effective_sample_size, "
             f"{sizes.min():.1f} at least): raise --num_particles, now {num_particles}"
         )
     if data.normalisation is not None:

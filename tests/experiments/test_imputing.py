@@ -41,7 +41,7 @@ def test_gaps_are_filled_and_what_was_observed_is_kept(gaps, capsys):
     workdir, values, lengths = gaps
     with np.load(impute_split(workdir, num_samples=6, num_particles=4)) as arrays:
         found = {name: arrays[name] for name in arrays}
-    assert "in 4 of 4 sequences fewer trajectories than draws" in capsys.readouterr().err
+    assert "in 4 of 4 sequences fewer particles than draws" in capsys.readouterr().err
     real = np.arange(4) < lengths[:, None]
     np.testing.assert_array_equal(found["observed"], ~np.isnan(values) & real[..., None])
     np.testing.assert_array_equal(found["lengths"], lengths)

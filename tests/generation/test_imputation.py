@@ -19,39 +19,47 @@ from zf_jax import Observation
 from zf_jax.emissions import build_emission, draw_missing
 
 PRESENT = np.array([[[1, 1], [0, 0], [1, 1]], [[1, 1], [0, 1], [1, 1]], [[0, 1], [1, 1], [0, 0]]])
+LONG = np.ones((1, 16, D), int)  # of which whole trajectories would have one weight alone
+LONG[0, 9], LONG[0, 12, 0] = 0, 0
 DRAWS = 3000
 
 
 @pytest.mark.x64
-def test_draws_have_the_moments_of_the_smoother():
+@pytest.mark.parametrize("presents", [PRESENT, LONG], ids=["short", "long"])
+def test_draws_have_the_moments_of_the_smoother(presents):
     """Proposals from the prior know nothing of what was observed: it is the weights that bring the draws there."""
-    matrices, rng, targets = linear.random_linear(), np.random.default_rng(0), np.zeros((3, 3, D))
-    for row, present in enumerate(PRESENT):  # from the model: what is likely leaves many particles of some weight
-        mean, cov, _, places = linear.joint("zforcing", matrices, 3, present)
+    rows, steps = presents.shape[:2]
+    matrices, rng, targets = linear.random_linear(), np.random.default_rng(0), np.zeros((rows, steps, D))
+    for row, present in enumerate(presents):  # from the model: what is likely leaves many particles of some weight
+        mean, cov, _, places = linear.joint("zforcing", matrices, steps, present)
         targets[row] = rng.multivariate_normal(mean, cov)[places]
     model: Any = from_the_prior(linear.build("zforcing", missing=True))
     params = linear.parameters("zforcing", matrices, missing=True)
-    batch = zf_jax.batch_of(targets, observed=PRESENT)
-    seen = np.where(PRESENT, targets, np.nan)
-    batch = batch._replace(targets=seen, inputs=np.concatenate([np.zeros((3, 1, D)), seen[:, :-1]], axis=1))
+    batch = zf_jax.batch_of(targets, observed=presents)
+    seen = np.where(presents, targets, np.nan)
+    batch = batch._replace(targets=seen, inputs=np.concatenate([np.zeros((rows, 1, D)), seen[:, :-1]], axis=1))
     impute = jax.jit(lambda p, b, k: zf_jax.impute(model, p, b, k, num_samples=DRAWS, num_particles=DRAWS))
     found = impute(params, batch, jax.random.key(0))
-    np.testing.assert_array_equal(found.values[:, PRESENT > 0], np.broadcast_to(targets[PRESENT > 0], (DRAWS, 12)))
+    kept = found.values[:, presents > 0]
+    np.testing.assert_array_equal(kept, np.broadcast_to(targets[presents > 0], kept.shape))
     moved = 0.0
-    for row, present in enumerate(PRESENT):
-        mean, cov, latent, places = linear.joint("zforcing", matrices, 3, present)
+    for row, present in enumerate(presents):
+        mean, cov, latent, places = linear.joint("zforcing", matrices, steps, present)
         known, values = places[present > 0], targets[row][present > 0]
         rest = np.setdiff1d(np.arange(len(mean)), known)
         exact, spread = brute_force.condition(mean, cov, known, values)
-        past = brute_force.condition(mean, cov, known[: int(present[0].sum())], values[: int(present[0].sum())])[0]
+        begin = int(present[: steps // 3].sum())
+        past = brute_force.condition(mean, cov, known[:begin], values[:begin])[0]
         drawn = np.concatenate([found.latents[:, row], found.values[:, row]], axis=-1).reshape(DRAWS, -1)[:, rest]
+        # From the first gap on: before it, fewer particles may be left.
+        since = rest >= (present.min(axis=1) == 0).argmax() * (len(mean) // steps)
         std, size = np.sqrt(np.diag(spread)), float(found.effective_sample_size[row])
         assert size > 100
-        assert (np.abs(drawn.mean(axis=0) - exact) < 6 * std / size**0.5).all()
-        assert (np.abs(drawn.std(axis=0) / std - 1) < 6 / size**0.5).all()
-        kept = np.setdiff1d(np.arange(len(mean)), known[: int(present[0].sum())])
-        moved = max(moved, np.max(np.abs(past[np.searchsorted(kept, rest)] - exact) / std * size**0.5))
-        assert latent.shape == (3, linear.Z)
+        assert (np.abs(drawn.mean(axis=0) - exact)[since] < 6 * std[since] / size**0.5).all()
+        assert (np.abs(drawn.std(axis=0) / std - 1)[since] < 6 / size**0.5).all()
+        later = np.setdiff1d(np.arange(len(mean)), known[:begin])
+        moved = max(moved, np.max(np.abs(past[np.searchsorted(later, rest)] - exact) / std * size**0.5))
+        assert latent.shape == (steps, linear.Z)
     assert moved > 20  # what the past alone says is far away: the later elements matter
 
 

@@ -88,9 +88,41 @@ def particle_bound(
 
     def one(sequence):
         features, key, noise = sequence
-        return _filter(model, params, features, key, noise, num_particles, threshold, kl_temperature)
+        (_, log_weights, total, count), _ = _filter(
+            model, params, features, key, noise, num_particles, threshold, kl_temperature
+        )
+        return ParticleEstimate(total + log_mean_exp(log_weights), count)
 
     return jax.lax.map(one, (features, keys, noise), batch_size=chunk_size)
+
+
+class Trajectories(NamedTuple):
+    """The particles of one filtered sequence, and where each came from.
+
+    Attributes:
+      log_weights: of the trajectories that end in the last particles, ``[K]``.
+      noise: with which each particle was drawn, ``[T, K, Z]``.
+      places: the particle at each step that is on the way to each of the last particles, ``[T, K]``.
+    """
+
+    log_weights: Array
+    noise: Array
+    places: Array
+
+
+def filtered_trajectories(
+    model: Model, params: Params, features: Features, key: Array, *, num_particles: int, threshold: float = 0.5
+) -> Trajectories:
+    """Filter one sequence, whose features are ``[T, ...]``, and trace the particles back to its begin."""
+    (_, log_weights, *_), (ancestors, noise) = _filter(
+        model, params, features, key, None, num_particles, threshold, 1.0, traced=True
+    )
+
+    def back(place, ancestors):
+        place = ancestors[place]
+        return place, place
+
+    return Trajectories(log_weights, noise, jax.lax.scan(back, jnp.arange(num_particles), ancestors, reverse=True)[1])
 
 
 def _filter(
@@ -102,8 +134,12 @@ def _filter(
     num_particles: int,
     threshold: float,
     kl_temperature: Array | float,
-) -> ParticleEstimate:
-    """Filter one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``."""
+    traced: bool = False,
+) -> tuple[Any, Any]:
+    """Filter one sequence; every leaf of ``features`` is ``[T, ...]``, particles are ``[K, 1, ...]``.
+
+    Returns the last state, and of every step the ancestors of the particles after it and their noise, if ``traced``.
+    """
     mask = features.observed.mask
     steps = jnp.arange(mask.shape[0])
     # Resampling helps later steps only, so the last real step and padding do not resample.
@@ -143,11 +179,10 @@ def _filter(
         carry = jax.tree.map(lambda x: x[ancestors], carry)
         total = total + jnp.where(resample, log_mean_exp(log_weights), 0.0)
         log_weights = jnp.where(resample, 0.0, log_weights)
-        return (carry, log_weights, total, count + resample.astype(count.dtype)), None
+        trace = (ancestors, latent_noise) if traced else None
+        return (carry, log_weights, total, count + resample.astype(count.dtype)), trace
 
-    state, _ = jax.lax.scan(step, initial, (features, goes_on, steps, noise))
-    _, log_weights, total, count = state
-    return ParticleEstimate(total + log_mean_exp(log_weights), count)
+    return jax.lax.scan(step, initial, (features, goes_on, steps, noise))
 
 
 def effective_sample_size(log_weights: Array) -> Array:

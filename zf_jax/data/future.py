@@ -32,7 +32,7 @@ def read_future_context(path: str, data: DataDescription, **options: Any) -> dic
         columns = options.get("context_columns")
         if not columns:
             raise DataError(path, "holds tables, and the run's context came from an npz file", "give an npz file")
-        reading = {name: options.get(name) or "" for name in ("sequence_column", "order_column")}
+        reading: dict[str, Any] = {name: options.get(name) or "" for name in ("sequence_column", "order_column")}
         found = read_tables(path, columns=columns, **reading)
         return dict(zip(found.names, found.values, strict=True))
     if os.path.isdir(path):

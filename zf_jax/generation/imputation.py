@@ -7,14 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds.importance import iwae_log_weights
-from zf_jax.bounds.noise import draw_noise, fold, required_key
-from zf_jax.bounds.particle import effective_sample_size
+from zf_jax.bounds.noise import required_key
+from zf_jax.bounds.particle import Trajectories, filtered_trajectories, systematic_ancestors
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.emissions import draw_missing, emission_values
 from zf_jax.models.base import Model, unroll
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, Batch, Params, is_observed
 
 
 class Imputed(NamedTuple):
@@ -23,7 +22,8 @@ class Imputed(NamedTuple):
     Attributes:
       values: ``[S, B, T]`` tokens or ``[S, B, T, D]`` frames: what was observed as observed, 0 on padding.
       latents: z, ``[S, B, T, Z]``.
-      effective_sample_size: ``[B]``, of the ``num_particles`` weights; near 1, all draws have nearly the same latents.
+      effective_sample_size: ``[B]``, of the particles that the draws go through, in the worst gap; near 1,
+        all draws have the same latents there.
     """
 
     values: Array
@@ -45,17 +45,20 @@ def impute(
 ) -> Imputed:
     """Draw the missing elements of each sequence given all its observed elements.
 
-    Latents are drawn from the posterior network ``num_particles`` times and resampled by their importance weights, so
-    that the draws approach the model's own conditional distribution as the number of particles grows, whatever the
-    posterior network (sampling importance resampling: Rubin, 1988).  An element then comes from the emission given the
-    latents and the observed dimensions of the same frame.
+    A particle filter goes over each sequence, with proposals from the posterior network, and resamples where the
+    effective number of particles falls under half of them.  The draws are trajectories of the last particles, traced
+    back to the first step and chosen by weight, so that later elements decide which of the latents in a gap are kept.
+    As the number of particles grows, the draws approach the model's own conditional distribution, whatever the
+    posterior network.  An element then comes from the emission given the latents and the observed dimensions of the
+    same frame.
 
     Args:
       batch: sequences of a model whose observation has ``missing=True``; NaN or -1 where missing.
       key: a PRNG key, or one key per sequence, ``[B]``.
       num_samples: S, draws of each sequence, with replacement.
-      num_particles: K, trajectories of latents to resample from.
-      chunk_size: the number of trajectories per sequence in memory at once; None is all.
+      num_particles: K.
+      chunk_size: the number of sequences in memory at once; None is all.  All particles of a sequence are in memory
+        together.
     """
     if not model.observation.missing:
         raise ValueError("the model knows of nothing missing: build it with Observation(..., missing=True)")
@@ -64,23 +67,32 @@ def impute(
     rows, steps = batch.mask.shape
     key = required_key(key)
     keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
-    key_latent, key_choice, key_emission = (fold(keys, index) for index in range(3))
-    weights = iwae_log_weights(
-        model, params, batch, key_latent, num_samples=num_particles, chunk_size=chunk_size
-    )  # [K, B]
-    chosen = jax.vmap(lambda key, w: jax.random.categorical(key, w, shape=(num_samples,)), (0, 1), 1)(
-        key_choice, weights
-    )  # [S, B]
-    features = model.encode(params, batch)
+    seen = jnp.asarray(is_observed(batch.targets))
+    gaps = ~(seen if seen.ndim == 2 else seen.all(axis=-1)) & (jnp.asarray(batch.mask) > 0)
 
-    def one(xs):
-        index, sample = xs  # [B], []
-        # The trajectory that has the weight: ``iwae_log_weights`` folds the number of a sample into its key.
-        noise = draw_noise(jax.vmap(jax.random.fold_in)(key_latent, index), batch, model.latent_dim)
-        sites = unroll(model, params, features, noise)[1]
+    def one(sequence):
+        features, key, gaps = sequence
+        key_latent, key_choice, key_emission = (jax.random.fold_in(key, index) for index in range(3))
+        found = filtered_trajectories(model, params, features, key_latent, num_particles=num_particles)
+        chosen = systematic_ancestors(found.log_weights, jax.random.uniform(key_choice), num_samples)
+        # The noise of a trajectory's steps makes the trajectory: nothing else of the particles is kept.
+        noise = jax.vmap(lambda noise, places: noise[places])(found.noise, found.places[:, chosen])  # [T, S, Z]
+        features = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_samples, *x.shape)), features)
+        sites = unroll(model, params, features, jnp.swapaxes(noise, 0, 1))[1]
         values = emission_values(params["emission"], model.emission, model.readout(params, features, sites))
-        noise = jax.vmap(lambda key: model.emission.noise(jax.random.fold_in(key, sample), (steps,)))(key_emission)
-        return draw_missing(model.emission, values, noise, features.observed.targets), sites.latent
+        emission_keys = jax.vmap(lambda sample: jax.random.fold_in(key_emission, sample))(jnp.arange(num_samples))
+        noise = jax.vmap(lambda key: model.emission.noise(key, (steps,)))(emission_keys)
+        drawn = draw_missing(model.emission, values, noise, features.observed.targets)
+        return drawn, sites.latent, _fewest(found, gaps)
 
-    values, latents = jax.lax.map(one, (chosen, jnp.arange(num_samples)), batch_size=chunk_size or num_samples)
-    return Imputed(values, latents, jax.vmap(effective_sample_size, 1)(weights))
+    features = model.encode(params, batch)
+    values, latents, sizes = jax.lax.map(one, (features, keys, gaps), batch_size=min(chunk_size or rows, rows))
+    return Imputed(jnp.swapaxes(values, 0, 1), jnp.swapaxes(latents, 0, 1), sizes)
+
+
+def _fewest(found: Trajectories, gaps: Array) -> Array:
+    """The effective number of particles that trajectories go through, in the worst gap; K if there is no gap."""
+    number = found.log_weights.shape[0]
+    weights = jax.nn.softmax(found.log_weights)
+    at_step = jax.vmap(lambda places: jax.ops.segment_sum(weights, places, number))(found.places)  # [T, K]
+    return jnp.min(1 / jnp.sum(jnp.square(at_step), axis=1), where=gaps, initial=number)

@@ -57,7 +57,7 @@ def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
     if places:
         part |= functools.reduce(lambda inner, name: {name: inner}, reversed(places), like)
     part = jax.tree_util.tree_map_with_path(lambda path, leaf: _as_stored(arrays.get(leaf_name(path)), leaf), part)
-    if not jax.config.jax_enable_x64 and any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(part)):
+    if jnp.result_type(float) != np.float64 and any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(part)):
         raise OtherModel(
             f"the checkpoint {folder} is sound, and holds parameters of float64, which JAX has once it is told so: "
             'jax.config.update("jax_enable_x64", True), or JAX_ENABLE_X64=true in the environment'
