@@ -1,5 +1,6 @@
 """What all tests share: a compiler that hurries, and remembers what it compiled."""
 
+import gc
 import importlib.metadata
 import os
 from pathlib import Path
@@ -17,12 +18,20 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):  # XLA ends the pro
         "--xla_llvm_disable_expensive_passes=true",
     ]
 os.environ["XLA_FLAGS"] = " ".join([*_FLAGS, os.environ.get("XLA_FLAGS", "")])
-# Several tests start the binaries in processes of their own, which compile the same programs.
+# Workers, and the binaries that some tests start in processes of their own, compile the same programs.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs without a call stack beside every operation
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# The cost of a small program is that of any: read from the cache, it is half of what compiling it takes.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 _MOST_MEMORY = 3 * 2**30
+
+
+def pytest_collection_finish():
+    """Look for garbage more rarely, and never in what was imported: tracing makes many objects, few of them cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(scope="session")
