@@ -75,3 +75,4 @@ def _bounded_memory():
 
         forget()
         jax.clear_caches()
+        gc.collect()

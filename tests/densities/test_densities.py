@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.densities_under_test import AUTOREGRESSIVE, EXACT, NAMES, built, every_image, keys
 from helpers.few import few
-from helpers.models_under_test import small, targets_batch
+from helpers.models_under_test import random_params, small, targets_batch
 
 import zf_jax
 from zf_jax.bounds.importance import iwae_log_weights, log_mean_exp
@@ -139,8 +139,8 @@ def test_the_draws_have_the_probabilities_of_the_density(name):
 
 
 def test_a_model_of_steps_is_a_density_with_the_same_figures():
-    model = small("zforcing")
-    params = model.init(jax.random.key(0))
+    model = small("storn")
+    params = random_params(model)
     batch = targets_batch(PIXEL, np.asarray(every_image().targets)[:8], [6] * 7 + [3])
     density, rows = of(model, length=6), keys(batch)
     assert (density.kind, of(small("rnn")).kind, of(density)) == ("bound", "exact", density)

@@ -60,7 +60,7 @@ COVER = {
     ("vrnn", "nade of gmm"),
     ("zforcing", "nade of dmol"),
 }
-USUAL = COVER | {("zforcing", "gmm"), ("zforcing", "categorical"), ("rnn", "dmol of 16 bits")}
+SOME = {("vrnn", "categorical"), ("zforcing", "gmm per dimension"), ("srnn", "dmol of 8 bits, mu-law")}
 WEIGHTS = Weights(kl_temperature=0.6, aux_weight=0.7, reverse_weight=0.3)
 LENGTHS = (6, 3, 5)
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -205,7 +205,7 @@ def by_hand(emission, head, values, x, mask):
     return np.where(mask > 0, ORACLES[EMISSIONS[emission][1]](head, values, x), 0.0)
 
 
-@pytest.mark.parametrize("name, emission", pairs(USUAL))
+@pytest.mark.parametrize("name, emission", pairs(COVER))
 def test_the_emissions_terms_are_those_of_numpy(name, emission):
     found = case(name, emission)
     model, batch = found.model, found.batch
@@ -224,7 +224,7 @@ def without_gradient(gradient):
     return {path: indices for path, indices in zeros.items() if indices}
 
 
-@pytest.mark.parametrize("name, emission", pairs(USUAL))
+@pytest.mark.parametrize("name, emission", pairs(COVER))
 def test_every_single_parameter_is_trained(name, emission):
     found = case(name, emission)
     observation = found.model.observation
@@ -248,7 +248,7 @@ def test_the_weight_of_a_single_component_is_the_one_thing_that_is_not(emission)
     assert without_gradient(found.gradient) == none
 
 
-@pytest.mark.parametrize("name, emission", pairs(COVER))
+@pytest.mark.parametrize("name, emission", pairs(SOME))
 def test_a_sequence_of_a_padded_batch_is_worth_what_it_is_alone(name, emission):
     found, row = case(name, emission), 1
     length = LENGTHS[row]
@@ -261,7 +261,7 @@ def test_a_sequence_of_a_padded_batch_is_worth_what_it_is_alone(name, emission):
         assert np.all(np.asarray(together)[row, length:] == 0.0), name
 
 
-@pytest.mark.parametrize("name, emission", pairs(COVER))
+@pytest.mark.parametrize("name, emission", pairs(SOME))
 def test_iwae_of_one_sample_is_the_weight_of_that_sample(name, emission):
     found = case(name, emission)
     emitted = by_hand(emission, found.model.emission, found.values, found.batch.targets, found.batch.mask)

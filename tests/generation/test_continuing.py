@@ -27,7 +27,7 @@ def given(name):
     return model, random_params(model), random_batch(model.observation, lengths=(3, 5, 0), num_steps=5)
 
 
-@pytest.mark.parametrize("name", few(NAMES, "srnn", "zforcing"))
+@pytest.mark.parametrize("name", few(NAMES, "srnn"))
 def test_each_row_goes_on_from_its_own_end_as_it_would_alone(name):
     model, params, prefix = given(name)
     keys = jax.random.split(jax.random.key(0), 3)
@@ -49,7 +49,7 @@ def test_the_memory_is_of_the_prefix_and_of_what_was_drawn():
     model, params, prefix = given("srnn")
     found = generation.continue_prefix(model, params, prefix, length=4, greedy=True)
     lengths = np.asarray(prefix.lengths) + 4
-    whole = model.encode(params, targets_batch(model.observation, found.values, lengths))
+    whole = jax.jit(model.encode)(params, targets_batch(model.observation, found.values, lengths))
     np.testing.assert_allclose(found.carry.memory, whole.inputs.hidden[np.arange(3), lengths - 1], **CLOSE)
 
 
@@ -91,7 +91,8 @@ PAIR = Observation("frames", 2)
 def draws(emission, values, temperature=T):
     noise = emission.noise(jax.random.key(0), (DRAWS,))
     values = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (DRAWS, *np.shape(x))), values)
-    return np.asarray(emission.sample(*emission.tempered(values, noise, temperature)))
+    sample = jax.jit(lambda values, noise: emission.sample(*emission.tempered(values, noise, temperature)))
+    return np.asarray(sample(values, noise))
 
 
 def close(found, expected):

@@ -383,8 +383,10 @@ def test_finite_differences_tell_the_modes_apart(name):
 # The backward recurrence against Flax ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["LSTMCell", "OptimizedLSTMCell"])
-@pytest.mark.parametrize("jitted", [True, False])
+CELLS = list(itertools.product(("LSTMCell", "OptimizedLSTMCell"), (True, False)))
+
+
+@pytest.mark.parametrize("cell, jitted", few(CELLS, ("LSTMCell", True)))
 def test_backward_recurrence_is_that_of_flax(cell, jitted):
     from flax import linen
 

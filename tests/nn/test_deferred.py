@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.few import few
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from zf_jax.models import build_model
@@ -86,24 +87,31 @@ def value(scan, step, reverse=False):
     return function
 
 
+def of_both(function, *arguments):
+    """What ``function(scan)`` finds with the deferred scan, and with the plain one, in one compiled program."""
+    scans = deferred_scan.scan, jax.lax.scan
+    return jax.jit(lambda *arguments: [function(scan)(*arguments) for scan in scans])(*arguments)
+
+
 def assert_close(ours, expected):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), ours, expected)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("step", STEPS)
+BOTH_WAYS = [(step, reverse) for step in STEPS for reverse in (False, True)]
+FORWARD = [(step, False) for step in STEPS]
+
+
+@pytest.mark.parametrize("step, reverse", few(BOTH_WAYS, *FORWARD, (plain, True), (product_that_is_an_output, True)))
 def test_values_and_gradients_are_those_of_the_plain_scan(step, reverse):
     arguments = parameters(), jnp.ones((B, H)) * 0.3, data()
-    ours, expected = (
-        jax.jit(jax.value_and_grad(value(scan, step, reverse), argnums=(0, 1, 2)))(*arguments)
-        for scan in (deferred_scan.scan, jax.lax.scan)
-    )
-    assert_close(ours, expected)
+    assert_close(*of_both(lambda scan: jax.value_and_grad(value(scan, step, reverse), argnums=(0, 1, 2)), *arguments))
 
 
 def test_outputs_have_the_structure_of_the_plain_scan():
-    p, carry, xs = parameters(), jnp.ones((B, H)), data()
-    ours, expected = (scan(lambda c, x: plain(p, c, x), carry, xs) for scan in (deferred_scan.scan, jax.lax.scan))
+    def scanned(scan):
+        return lambda p, carry, xs: scan(lambda c, x: plain(p, c, x), carry, xs)
+
+    ours, expected = of_both(scanned, parameters(), jnp.ones((B, H)), data())
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     assert_close(ours, expected)
 
@@ -120,18 +128,17 @@ def test_integers_and_keys_ride_along():
         (hidden, count), counts = scan(lambda c, x: step(p, c, x), carry, xs)
         return jnp.sum(hidden**2) * count + jnp.sum(counts)
 
-    ours, expected = (jax.grad(partial(loss, scan))(parameters()) for scan in (deferred_scan.scan, jax.lax.scan))
-    assert_close(ours, expected)
+    assert_close(*of_both(lambda scan: jax.grad(partial(loss, scan)), parameters()))
 
 
 def test_under_vmap():
     p, xs = parameters(), data()
     carries = jnp.stack([jnp.ones((B, H)), -jnp.ones((B, H))])
-    ours, expected = (
-        jax.vmap(jax.grad(value(scan, plain), argnums=(0, 1)), in_axes=(None, 0, None))(p, carries, xs)
-        for scan in (deferred_scan.scan, jax.lax.scan)
+    assert_close(
+        *of_both(
+            lambda scan: jax.vmap(jax.grad(value(scan, plain), argnums=(0, 1)), in_axes=(None, 0, None)), p, carries, xs
+        )
     )
-    assert_close(ours, expected)
 
 
 def on_one_device(function, specs):
@@ -154,7 +161,7 @@ def test_a_model_keeps_less_than_with_the_plain_scan(monkeypatch):
     model = build_model("zforcing", Observation("tokens", 2), rnn_dim=32, latent_dim=8, mlp_dim=32, embed_dim=32)
     mask = jnp.ones((16, 40))
     batch = Batch(*(jnp.zeros((16, 40), jnp.int32),) * 2, mask, mask, jnp.full(16, 40))
-    noise, params = jnp.zeros((16, 40, 8)), model.init(jax.random.key(0))
+    noise, params = jnp.zeros((16, 40, 8)), jax.eval_shape(model.init, jax.random.key(0))
 
     def temporary_bytes():
         update = jax.jit(jax.grad(lambda p: loss_and_metrics(model, p, batch, noise=noise)[0]))
@@ -197,12 +204,12 @@ def test_softmax_in_chunks_is_the_softmax(kept, chunk, monkeypatch):
     def total(f, layer, hidden):
         return jnp.sum(jnp.sin(f(layer, hidden, x)))
 
-    assert_close(chunked_softmax.categorical_log_prob(layer, hidden, x), plain_log_prob(layer, hidden, x))
-    ours, expected = (
-        jax.grad(partial(total, f), (0, 1))(layer, hidden)
-        for f in (chunked_softmax.categorical_log_prob, plain_log_prob)
-    )
-    assert_close(ours, expected)
+    @jax.jit
+    def found(layer, hidden):
+        both = chunked_softmax.categorical_log_prob, plain_log_prob
+        return [(f(layer, hidden, x), jax.grad(partial(total, f), (0, 1))(layer, hidden)) for f in both]
+
+    assert_close(*found(layer, hidden))
 
 
 def test_evaluation_never_holds_all_logits():
