@@ -64,7 +64,7 @@ def test_one_sample_is_the_one_sample_bound(name):
 
 
 def test_chunks_change_nothing():
-    model, params, batch, noise, weights = case("zforcing")
+    model, params, batch, noise, weights = case("storn")
     iwae = jax.jit(functools.partial(bounds.iwae, model), static_argnames="chunk_size")
     for chunk_size in (2, 50):
         cut = iwae(params, batch, noise=noise[:5], chunk_size=chunk_size)
@@ -73,7 +73,7 @@ def test_chunks_change_nothing():
 
 def test_samples_drawn_from_a_key_depend_on_nothing_else():
     """A key a sequence: neither chunks, nor the place in the batch, nor the width of the bucket change its noise."""
-    model, params, batch, _, _ = case("zforcing")
+    model, params, batch, _, _ = case("storn")
     keys = jax.random.split(jax.random.key(8), len(LENGTHS))
     together = jax.jit(functools.partial(bounds.iwae, model, num_samples=3))(params, batch, keys)
     order = np.array([2, 0, 3, 1])
@@ -126,8 +126,8 @@ def test_wrong_arguments_are_refused():
 
 def test_averages_in_the_wrong_place_are_found():
     """The mutations that were published: a mean of logs in place of the log of the mean; weights mixed step by step."""
-    weights = case("zforcing")[-1][:, :3]
-    model, params, batch, noise, _ = case("zforcing")
+    model, params, batch, noise, weights = case("storn")
+    weights = weights[:, :3]
     terms = jax.jit(jax.vmap(lambda n: bounds.step_terms(model, params, batch, noise=n)))(noise)
     per_step = terms.emission_log_prob + terms.prior_log_prob - terms.posterior_log_prob
     step_by_step = jnp.sum(bounds.log_mean_exp(per_step), axis=1)[:3]

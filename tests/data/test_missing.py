@@ -102,10 +102,15 @@ def test_iwae_is_the_prior_estimate_of_the_observed_steps():
 
     draws = 20_000
     many = jax.tree.map(lambda x: jnp.broadcast_to(x[0], (draws, *x.shape[1:])), batch)
-    features = model.encode(params, many)._replace(posterior=None)
-    sites = unroll(model, params, features, random_noise(model, many))[1]
+
+    @jax.jit
+    def states(params, noise):
+        features = model.encode(params, many)._replace(posterior=None)
+        return unroll(model, params, features, noise)[1].state
+
     layer = params["emission"]["logits"]
-    logits = np.asarray(sites.state) @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+    states = states(params, random_noise(model, many))
+    logits = np.asarray(states) @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
     log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     weights = np.exp(log_probs[:, 0, 2] + log_probs[:, 2, 1])
     error = weights.std() / weights.mean() / draws**0.5

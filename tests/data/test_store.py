@@ -80,11 +80,11 @@ def test_writing_needs_the_memory_of_a_record_not_of_a_split(tmp_path):
         "    recipe = store.Recipe({'x': feature}, {'train': lambda: numbers(n)}, lambda facts: {})\n"
         f"    store.prepare(f'x{{n}}', lambda: recipe, {str(tmp_path)!r})\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "small = peak(4)\nprint((peak(150) - small) / 1024)"
+        "small = peak(4)\nprint((peak(60) - small) / 1024)"
     )
     out, err, code = run(code)
     assert code == 0, err
-    assert float(out) < 75  # MiB; the split has 150
+    assert float(out) < 30  # MiB; the split has 60
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "emptied"])

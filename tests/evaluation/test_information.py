@@ -29,7 +29,7 @@ def two_posteriors(distance):
     head["log_std"]["bias"] = np.zeros(linear.Z)
     model = linear.build("storn")
     batch = targets_batch(Observation("frames", linear.D), np.array([[[0.0, 0.0]], [[1.0, 0.0]]]))
-    means = model.encode(params, batch).posterior.mean[:, 0]
+    means = jax.jit(model.encode)(params, batch).posterior.mean[:, 0]
     # Scale the head's way out of the hidden layer, around the means' middle, to set the distance.
     factor = distance / float(jnp.linalg.norm(means[1] - means[0]))
     head["mean"]["bias"] = head["mean"]["bias"] * factor
@@ -66,12 +66,21 @@ def test_mutual_information_is_over_the_steps_that_all_sequences_have():
     look = jax.jit(functools.partial(mutual_information, model))
     found = look(params, batch, keys)
     assert int(found.num_steps) == 3
-    features = model.encode(params, batch)
-    latents = unroll(model, params, features, bounds.draw_noise(keys, batch, model.latent_dim))[1].latent
+
+    @jax.jit
+    def drawn(params):
+        noise = bounds.draw_noise(keys, batch, model.latent_dim)
+        return unroll(model, params, model.encode(params, batch), noise)[1].latent
+
+    @jax.jit
+    def proposed(params, latents):
+        return replay(model, params, model.encode(params, batch), latents).proposal
+
+    latents = drawn(params)
     log_q = np.zeros((3, 3))  # of the trajectory drawn given i, under q given j
     for i in range(3):
         same = jnp.broadcast_to(latents[i], latents.shape)
-        q = replay(model, params, features, same).proposal
+        q = proposed(params, same)
         per_step = stats.norm.logpdf(same, q.mean, np.exp(q.log_std)).sum(axis=-1)
         log_q[i] = per_step[:, :3].sum(axis=1)
     expected = np.diag(log_q) - np.log(np.exp(log_q).mean(axis=1))

@@ -14,8 +14,12 @@ from zf_jax.data import DataError
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("compare")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("compare")
+
+
+@pytest.fixture(scope="module")
+def rows(workdir):
     config = tiny_config(**{"train.num_steps": 2, "train.log_every": 1})
     found = comparison.compare(
         config, workdir, models=["zforcing", "rnn"], seeds=[0], num_samples=2, split="valid", match_parameters=True
@@ -96,12 +100,10 @@ def test_figures_over_seeds_are_the_mean_and_the_deviation_of_a_sample():
     assert comparison._over_seeds([{"elbo": 1.0}]) == {"elbo": 1.0}
 
 
-def test_a_run_of_another_length_is_no_part_of_the_comparison(rows, tmp_path):
-    short = {"models": ["rnn"], "seeds": [0], "num_samples": 1, "split": "valid"}
-    longer, shorter = (tiny_config(**{"train.num_steps": n, "train.log_every": 1}) for n in (3, 2))
-    comparison.compare(longer, tmp_path, **short)
-    with pytest.raises(UserError, match="holds a run of 3 updates"):
-        comparison.compare(shorter, tmp_path, **short)
+def test_a_run_of_another_length_is_no_part_of_the_comparison(rows, workdir):
+    shorter = tiny_config(**{"train.num_steps": 1, "train.log_every": 1})
+    with pytest.raises(UserError, match="holds a run of 2 updates"):
+        comparison.compare(shorter, workdir, models=["zforcing"], seeds=[0], num_samples=2, split="valid")
 
 
 @pytest.mark.slow

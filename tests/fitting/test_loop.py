@@ -58,7 +58,7 @@ def test_groups_that_start_where_a_group_started_are_the_same_groups():
 def tiny_config(updates_per_call):
     config = base.get_base()
     config.data.name = "digits"
-    config.model.update(rnn_dim=8, latent_dim=2, mlp_dim=8, embed_dim=4)
+    config.model.update(name="storn", rnn_dim=8, latent_dim=2, mlp_dim=8, embed_dim=4)
     config.objective.update(kl_temperature_start=0.2, kl_temperature_steps=12, aux_weight=0.01, reverse_weight=0.01)
     config.train.update(num_steps=20, batch_size=8, log_every=5, eval_every=20, checkpoint_every=10, eval_sequences=8)
     config.train.update(updates_per_call=updates_per_call, pictures=False)

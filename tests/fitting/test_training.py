@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.models_under_test import take
+from helpers.models_under_test import random_params, take
 
 from zf_jax import Batch, Observation, build_model, init_state, make_optimizer, update
 from zf_jax.evaluation.scoring import make_eval_step
@@ -13,13 +13,20 @@ from zf_jax.sharding import check_batch_size, data_mesh, global_batch, global_ba
 from zf_jax.training import Schedules, make_train_step, make_train_steps
 
 ROWS, STEPS = 4, 6
+OPTIMIZER = make_optimizer(1e-2, 10.0)  # one for all tests: an update is compiled once for a model and an optimiser
+SCHEDULES = Schedules(kl_temperature=optax.linear_schedule(0.2, 1.0, 10))
 
 
 @pytest.fixture(scope="module")
 def model():
     return build_model(
-        "zforcing", Observation("frames", 3), emission="gaussian", rnn_dim=5, latent_dim=2, mlp_dim=4, embed_dim=3
+        "storn", Observation("frames", 3), emission="gaussian", rnn_dim=5, latent_dim=2, mlp_dim=4, embed_dim=3
     )
+
+
+@pytest.fixture(scope="module")
+def initial(model):
+    return jax.device_get(init_state(model, OPTIMIZER, jax.random.key(0)))
 
 
 @pytest.fixture
@@ -36,23 +43,18 @@ def trees_equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def test_training_raises_the_elbo_of_a_fixed_batch(model, batch):
-    optimizer = make_optimizer(1e-2, 10.0)
-    state = init_state(model, optimizer, jax.random.key(0))
-    step = jax.jit(lambda state: update(model, optimizer, state, batch, jax.random.key(1)))
-    first = None
+def test_training_raises_the_elbo_of_a_fixed_batch(model, batch, initial):
+    state, first = initial, None
     for _ in range(60):
-        state, metrics = step(state)
+        state, metrics = update(model, OPTIMIZER, state, batch, jax.random.key(1))
         first = metrics["elbo_nats_per_sequence"] if first is None else first
     assert metrics["elbo_nats_per_sequence"] > first + 1.0
     assert int(state.step) == 60
 
 
-def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(model, batch):
-    optimizer = make_optimizer(1e-2, 10.0)
-    state = init_state(model, optimizer, jax.random.key(0))
-    step = jax.jit(lambda state, batch: update(model, optimizer, state, batch, jax.random.key(1)))
-    broken = batch._replace(targets=np.full_like(batch.targets, np.nan))
+def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(model, batch, initial):
+    state, step = initial, jax.jit(lambda state, batch: update(model, OPTIMIZER, state, batch, jax.random.key(1)))
+    broken = batch._replace(targets=np.full_like(batch.targets, np.nan))  # which outside of jit would be refused
     for expected in (1, 2):
         after, metrics = step(state, broken)
         assert trees_equal((after.params, after.opt_state), (state.params, state.opt_state))
@@ -65,15 +67,11 @@ def test_an_update_that_is_not_finite_changes_nothing_but_the_counters(model, ba
     assert (int(after.skipped_updates), int(after.skipped_in_a_row)) == (2, 0)
 
 
-def test_the_train_step_compiles_once_and_equals_the_pure_update(model, batch):
-    optimizer = make_optimizer(1e-2, 10.0)
-    mesh = data_mesh(jax.devices()[:1])
-    schedules = Schedules(kl_temperature=optax.linear_schedule(0.2, 1.0, 10))
-    step = make_train_step(model, optimizer, mesh, schedules)
-    key = jax.random.key(1)
-    state = jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
-    pure = jax.jit(lambda state: update(model, optimizer, state, batch, key, schedules(jnp.asarray(0))))
-    expected, _ = pure(state)
+def test_the_train_step_compiles_once_and_equals_the_pure_update(model, batch, initial):
+    mesh, key = data_mesh(jax.devices()[:1]), jax.random.key(1)
+    step = make_train_step(model, OPTIMIZER, mesh, SCHEDULES)
+    state = jax.device_put(initial, replicated(mesh))
+    expected, _ = update(model, OPTIMIZER, state, batch, key, SCHEDULES(jnp.asarray(0)))
     for _ in range(3):
         state, metrics = step(state, batch, key)
         if int(state.step) == 1:
@@ -82,9 +80,8 @@ def test_the_train_step_compiles_once_and_equals_the_pure_update(model, batch):
     np.testing.assert_allclose(metrics["kl_temperature"], 0.2 + 0.8 * 2 / 10, rtol=1e-6)
 
 
-def test_several_updates_in_one_call_are_those_of_several_calls(model, batch):
-    optimizer, mesh, key = make_optimizer(1e-2, 10.0), data_mesh(jax.devices()[:1]), jax.random.key(1)
-    schedules = Schedules(kl_temperature=optax.linear_schedule(0.2, 1.0, 10))
+def test_several_updates_in_one_call_are_those_of_several_calls(model, batch, initial):
+    mesh, key = data_mesh(jax.devices()[:1]), jax.random.key(1)
     batches = [
         batch,
         batch._replace(targets=np.full_like(batch.targets, np.nan)),
@@ -92,12 +89,12 @@ def test_several_updates_in_one_call_are_those_of_several_calls(model, batch):
     ]
 
     def start():
-        return jax.device_put(init_state(model, optimizer, jax.random.key(0)), replicated(mesh))
+        return jax.device_put(initial, replicated(mesh))
 
-    step, expected = make_train_step(model, optimizer, mesh, schedules), start()
+    step, expected = make_train_step(model, OPTIMIZER, mesh, SCHEDULES), start()
     for one in batches:
         expected, metrics = step(expected, global_batch(one, mesh), key)  # where no value is checked
-    steps = make_train_steps(model, optimizer, mesh, schedules)
+    steps = make_train_steps(model, OPTIMIZER, mesh, SCHEDULES)
     found, last = steps(start(), global_batches(batches, mesh), key)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), (found, last), (expected, metrics)
@@ -112,7 +109,7 @@ def test_an_update_holds_the_gradients_beside_the_state_and_no_copy_of_it(make, 
     model = build_model("rnn", Observation("tokens", 4000), emission="categorical", rnn_dim=64, embed_dim=64)
     optimizer, mesh, words = make_optimizer(1e-3), data_mesh(jax.devices()[:1]), np.zeros((ROWS, STEPS), np.int32)
     batch = batch._replace(inputs=words, targets=words)
-    state = init_state(model, optimizer, jax.random.key(0))
+    state = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
     data = batch if make is make_train_step else global_batches([batch] * 3, mesh)
     compiled = make(model, optimizer, mesh).lower(state, data, jax.random.key(1)).compile()
     memory, of_params = compiled.memory_analysis(), sum(x.nbytes for x in jax.tree.leaves(state.params))
@@ -120,18 +117,15 @@ def test_an_update_holds_the_gradients_beside_the_state_and_no_copy_of_it(make, 
     assert memory.alias_size_in_bytes >= 3 * of_params
 
 
-def test_every_update_draws_noise_of_its_own(model, batch):
-    optimizer = make_optimizer(1e-9, 10.0)
-    state = init_state(model, optimizer, jax.random.key(0))
-    step = jax.jit(lambda state: update(model, optimizer, state, batch, jax.random.key(1)))
-    state, first = step(state)
-    _, second = step(state)
+def test_every_update_draws_noise_of_its_own(model, batch, initial):
+    _, first = update(model, OPTIMIZER, initial, batch, jax.random.key(1))
+    _, second = update(model, OPTIMIZER, initial._replace(step=initial.step + 1), batch, jax.random.key(1))
     assert abs(float(first["elbo_nats_per_sequence"] - second["elbo_nats_per_sequence"])) > 1e-3
 
 
 @pytest.mark.parametrize("bound", ["elbo", "iwae", "particle"])
 def test_an_evaluated_sequence_depends_neither_on_its_place_nor_on_its_padding(model, batch, bound):
-    params = model.init(jax.random.key(0))
+    params = random_params(model)
     step = make_eval_step(model, data_mesh(jax.devices()[:1]), bound, num_samples=3)
     key, indices = jax.random.key(2), np.arange(ROWS, dtype=np.uint32)
     whole = step(params, batch, key, indices)

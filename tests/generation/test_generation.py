@@ -24,7 +24,7 @@ def test_a_float32_prefix_goes_on_in_double_precision(name):
     prefix = prefix_of(observation)
     with x64():
         model = small(name, "frames")
-        params = model.init(jax.random.key(0))
+        params = random_params(model)
         frames = np.asarray(prefix.targets, np.float32)
         found = generation.continue_prefix(
             model, params, prefix._replace(targets=jnp.asarray(frames)), jax.random.key(1), length=2
@@ -49,8 +49,8 @@ def test_a_given_first_input_is_read_and_a_start_frame_is_not_data(name):
 
 
 def test_the_same_noise_draws_the_same_sequence_whatever_the_key():
-    model = small("zforcing", "words")
-    params = model.init(jax.random.key(0))
+    model = small("storn", "words")
+    params = random_params(model)
     latents = jax.random.normal(jax.random.key(1), (2, 4, model.latent_dim))
     noise = (latents, model.emission.noise(jax.random.key(2), (2, 4)))
     first, second = (

@@ -133,6 +133,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:  # coordinator, processes, process
         initialize_distributed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     DATA, KEY = load("digits", view="rows"), jax.random.key(1)
-    MODEL = build_model("vrnn", DATA.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
+    MODEL = build_model("storn", DATA.observation, rnn_dim=16, latent_dim=4, mlp_dim=16, embed_dim=8)
     OPTIMIZER = make_optimizer(1e-3, 10.0)
     main()

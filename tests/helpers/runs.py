@@ -11,6 +11,7 @@ from experiments.configs import base
 
 ROOT = Path(__file__).parents[2]
 TINY = {
+    "model.name": "storn",  # the quickest to compile of those with latents
     "model.rnn_dim": 8,
     "model.latent_dim": 2,
     "model.mlp_dim": 8,

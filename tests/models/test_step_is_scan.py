@@ -54,7 +54,7 @@ def assert_close(actual, desired):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), actual, desired)
 
 
-@pytest.mark.parametrize("name, kind", few(CASES, *CASES[:-1]))
+@pytest.mark.parametrize("name, kind", few(CASES, *((name, "frames") for name in ("zforcing", "vrnn", "srnn"))))
 def test_inference_step_by_step(name, kind):
     model, params, batch, noise = case(name, kind)
     features = model.encode(params, batch)
