@@ -25,6 +25,10 @@ def values_of(head, seed=0, shape=(4,), spread=1.0):
     return {name: jnp.asarray(spread * rng.normal(size=(*shape, size))) for name, size in head.outputs.items()}
 
 
+def log_prob(head, values, x):
+    return jax.jit(head.log_prob)(values, x)
+
+
 def frames(seed=1, shape=(4,)):
     return np.random.default_rng(seed).normal(size=(*shape, 3))
 
@@ -34,20 +38,14 @@ def test_bernoulli_and_categorical():
         head = build_emission("bernoulli", BITS)
         values, x = values_of(head), np.array([0, 1, 1, 0])
         logits = np.asarray(values["logits"])[:, 0]
-        np.testing.assert_allclose(
-            jax.jit(head.log_prob)(values, x), stats.bernoulli(special.expit(logits)).logpmf(x), **CLOSE
-        )
-        np.testing.assert_allclose(jax.jit(head.log_prob)(values, x), npd.BernoulliLogits(logits).log_prob(x), **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), stats.bernoulli(special.expit(logits)).logpmf(x), **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), npd.BernoulliLogits(logits).log_prob(x), **CLOSE)
 
         head = build_emission("categorical", WORDS)
         values, x = values_of(head), np.array([0, 4, 2, 2])
         logits = np.asarray(values["logits"])
-        np.testing.assert_allclose(
-            jax.jit(head.log_prob)(values, x), special.log_softmax(logits, -1)[np.arange(4), x], **CLOSE
-        )
-        np.testing.assert_allclose(
-            jax.jit(head.log_prob)(values, x), npd.CategoricalLogits(logits).log_prob(x), **CLOSE
-        )
+        np.testing.assert_allclose(log_prob(head, values, x), special.log_softmax(logits, -1)[np.arange(4), x], **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), npd.CategoricalLogits(logits).log_prob(x), **CLOSE)
 
 
 def test_gaussian():
@@ -55,10 +53,8 @@ def test_gaussian():
         head = build_emission("gaussian", FRAMES, **UNBOUNDED)
         values, x = values_of(head), frames()
         mean, std = np.asarray(values["mean"]), np.exp(values["log_std"])
-        np.testing.assert_allclose(jax.jit(head.log_prob)(values, x), stats.norm(mean, std).logpdf(x).sum(-1), **CLOSE)
-        np.testing.assert_allclose(
-            jax.jit(head.log_prob)(values, x), npd.Normal(mean, std).to_event(1).log_prob(x), **CLOSE
-        )
+        np.testing.assert_allclose(log_prob(head, values, x), stats.norm(mean, std).logpdf(x).sum(-1), **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), npd.Normal(mean, std).to_event(1).log_prob(x), **CLOSE)
 
 
 @pytest.mark.parametrize("per_dimension", [False, True])
@@ -78,8 +74,8 @@ def test_mixture_of_gaussians(per_dimension):
             expected = special.logsumexp(special.log_softmax(logits, -1) + log_probs.sum(1), axis=-1)
             components = npd.Normal(mean.swapaxes(1, 2), std.swapaxes(1, 2)).to_event(1)
             theirs = npd.MixtureSameFamily(npd.CategoricalLogits(logits), components)
-        np.testing.assert_allclose(jax.jit(head.log_prob)(values, x), expected, **CLOSE)
-        np.testing.assert_allclose(jax.jit(head.log_prob)(values, x), theirs.log_prob(x), **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), expected, **CLOSE)
+        np.testing.assert_allclose(log_prob(head, values, x), theirs.log_prob(x), **CLOSE)
 
 
 @pytest.mark.parametrize("coding", ["linear", "mu_law"])
@@ -101,7 +97,7 @@ def test_discretised_logistics_against_differences_of_distribution_functions(cod
         lower, upper = np.where(n[..., None] == -8, -np.inf, lower), np.where(n[..., None] == 7, np.inf, upper)
         raw = log_scale + np.log(unit)
         scale = np.exp(12.0 - np.logaddexp(0.0, 12.0 + 7.0 - np.logaddexp(0.0, raw + 7.0)))  # the smooth bounds
-        ours = jax.jit(head.log_prob)(values, n * step + zero)
+        ours = log_prob(head, values, n * step + zero)
         for cdf in (stats.logistic(location, scale).cdf, npd.Logistic(location, scale).cdf):
             mass = np.sum(special.softmax(logits, -1) * (np.asarray(cdf(upper)) - np.asarray(cdf(lower))), -1)
             np.testing.assert_allclose(ours, np.log(mass).sum(-1), **CLOSE)
@@ -216,11 +212,11 @@ def test_draws_follow_the_head_s_own_probabilities(name, observation, options):
         counted = np.array([np.mean(np.round(x[:, 0] / head.step) == n) for n in (-2, -1, 0, 1, 2)])
         one = {k: v.reshape(3, 3)[:1].reshape(-1) for k, v in values.items()}
         single = build_emission(name, Observation("frames", 1), **options)
-        mass = np.exp([float(jax.jit(single.log_prob)(one, jnp.array([n * head.step]))) for n in (-2, -1, 0, 1, 2)])
+        mass = np.exp([float(log_prob(single, one, jnp.array([n * head.step]))) for n in (-2, -1, 0, 1, 2)])
         assert np.all(np.abs(counted - mass) < 5 * np.sqrt(mass / 4000) + 1e-3)
         return
     if name in ("bernoulli", "categorical"):
-        mass = [float(np.exp(jax.jit(head.log_prob)(values, jnp.asarray(c)))) for c in range(observation.size)]
+        mass = [float(np.exp(log_prob(head, values, jnp.asarray(c)))) for c in range(observation.size)]
         counted = np.bincount(x, minlength=observation.size) / 4000
         assert np.all(np.abs(counted - mass) < 5 * np.sqrt(np.array(mass) / 4000) + 1e-3)
         return
@@ -229,7 +225,7 @@ def test_draws_follow_the_head_s_own_probabilities(name, observation, options):
     # The total mass, 1, and the second moment of the draws, by importance sampling from a wide Gaussian.
     wide = stats.norm(x.mean(0), 2 * x.std(0))
     y = wide.rvs((4000, 3), random_state=0)
-    weights = np.exp(jax.jit(head.log_prob)(values, jnp.asarray(y)) - wide.logpdf(y).sum(-1))
+    weights = np.exp(log_prob(head, values, jnp.asarray(y)) - wide.logpdf(y).sum(-1))
     product = x[:, 0] * x[:, 1]
     for estimate, target in ((weights, 1.0), (weights * y[:, 0] * y[:, 1], product.mean())):
         assert abs(estimate.mean() - target) < 5 * (estimate.std() + product.std()) / 4000**0.5
@@ -249,7 +245,7 @@ def test_rescaling_the_data_moves_densities_and_not_probabilities():
     head = build_emission("gmm", FRAMES, num_components=2, **UNBOUNDED)
     values = values_of(head)
     scaled = values | {"mean": values["mean"] * s, "log_std": values["log_std"] + np.log(s)}
-    lost = jax.jit(head.log_prob)(values, x) - jax.jit(head.log_prob)(scaled, s * x)
+    lost = log_prob(head, values, x) - log_prob(head, scaled, s * x)
     np.testing.assert_allclose(lost, 3 * np.log(s), rtol=1e-5)
 
     raw = build_emission("dmol", FRAMES, num_components=2, levels=256)
@@ -257,9 +253,7 @@ def test_rescaling_the_data_moves_densities_and_not_probabilities():
     n = np.round(8 * x)
     values = values_of(raw)
     moved = values | {"mean": (values["mean"] - 0.5) * 8, "log_scale": values["log_scale"] + np.log(8.0)}
-    np.testing.assert_allclose(
-        jax.jit(normalised.log_prob)(values, n / 8 + 0.5), jax.jit(raw.log_prob)(moved, n), rtol=1e-4
-    )
+    np.testing.assert_allclose(log_prob(normalised, values, n / 8 + 0.5), log_prob(raw, moved, n), rtol=1e-4)
 
 
 def test_mu_law_is_its_own_inverse_s_inverse():

@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def initial(model):
-    return jax.device_get(init_state(model, OPTIMIZER, jax.random.key(0)))
+    return jax.device_get(jax.jit(lambda key: init_state(model, OPTIMIZER, key))(jax.random.key(0)))
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_generation_step_by_step(name, kind):
     assert_close(proposal, prior)  # without a posterior the step draws from the prior
 
 
-@pytest.mark.parametrize("name", READ_THE_PAST)
+@pytest.mark.parametrize("name", few(READ_THE_PAST, "vrnn", "zforcing"))
 def test_a_late_input_is_found(name):
     model, params, batch, latents = case(name, "frames")
     late = generate(model, params, jnp.roll(batch.inputs, 1, axis=1), batch.input_mask, latents)[1]
