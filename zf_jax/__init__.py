@@ -17,7 +17,8 @@ from zf_jax.generation import continue_prefix, reconstruct, sample
 from zf_jax.generation.imputation import impute
 from zf_jax.models import MODELS, Model, build_model
 from zf_jax.objective import Objective, Weights, loss_and_metrics
-from zf_jax.runs.open import Run, open_run
+from zf_jax.runs.open import open_run
+from zf_jax.runs.run import Run
 from zf_jax.training import (
     Schedules,
     TrainState,

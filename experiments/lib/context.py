@@ -12,7 +12,7 @@ from zf_jax.data.beside import normalised
 from zf_jax.data.future import read_future_context
 from zf_jax.data.sources import names_of, places_of
 from zf_jax.protocols import Example, Source
-from zf_jax.runs.open import Run
+from zf_jax.runs.run import Run
 
 
 def context_of_steps(examples: Sequence[Example], begins: Sequence[int], steps: int) -> np.ndarray | None:

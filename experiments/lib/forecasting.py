@@ -22,7 +22,7 @@ from zf_jax.evaluation.forecast import forecast
 from zf_jax.evaluation.units import summarise
 from zf_jax.memory import physical_memory
 from zf_jax.protocols import Example, Source
-from zf_jax.runs.open import Run
+from zf_jax.runs.run import Run
 from zf_jax.typing import is_observed
 
 _ROWS = 16  # sequences at once

@@ -10,7 +10,8 @@ from zf_jax.data import DataError, Source, load
 from zf_jax.data.description import DataDescription
 from zf_jax.data.foreign import foreign_source
 from zf_jax.evaluation.sequences import SequenceScores
-from zf_jax.runs.open import Run, open_run
+from zf_jax.runs.open import open_run
+from zf_jax.runs.run import Run
 
 
 def score(
