@@ -18,7 +18,7 @@ train: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.sample --workdir=$(WORKDIR) --num_samples=16
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses=8 --dist=loadfile
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -m slow

@@ -25,6 +25,12 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # programs witho
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 _MOST_MEMORY = 3 * 2**30
+_LONGEST = ("test_devices.py", "test_experiments.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest: workers take whole files, and none shall be alone at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
 def pytest_collection_finish():

@@ -9,7 +9,7 @@ from helpers.models_under_test import random_params
 from helpers.saved_runs import arrays_config, save_run, write_frames
 
 import zf_jax
-from experiments.lib import forecast_scores, forecasting, interpolation
+from experiments.lib import forecast_draws, forecast_scores, interpolation
 from experiments.lib.cli import UserError
 from experiments.lib.context import context_of_steps, context_past_end
 from experiments.lib.gallery import Gallery
@@ -73,7 +73,7 @@ def test_a_forecast_is_given_the_context_of_the_steps_to_come(trained):
 
     def crps(context):
         source = trained.source(values, context=context, labels=labels)
-        return forecast_scores.scores(forecasting.draw(trained, source, 2, 4, 30, 4, 0))["crps"]
+        return forecast_scores.scores(forecast_draws.draw(trained, source, 2, 4, 30, 4, 0))["crps"]
 
     other = np.concatenate([context[:, :2], context[::-1, 2:]], axis=1)
     assert crps(context) < 0.5 * crps(other)
@@ -84,7 +84,7 @@ def test_past_the_end_a_program_draws_what_the_opened_run_draws(trained):
     come = context[::-1, :2]
     source = trained.source(values, context=context, labels=labels)
     beside = trained.data.context(come, labels, 2)
-    found = forecasting.draw_past_end(trained, source, 2, 20, 4, 0, beside)
+    found = forecast_draws.draw_past_end(trained, source, 2, 20, 4, 0, beside)
     options = {"num_samples": 20, "num_particles": 4, "labels": labels}
     expected = trained.forecast(values, 2, context=context, future_context=come, **options)
     np.testing.assert_allclose(found.draws, expected, rtol=1e-5, atol=1e-5)
