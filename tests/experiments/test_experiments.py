@@ -46,11 +46,14 @@ def traced_anew():
     forget()
 
 
+WHOLE = {"train.num_steps": 40, "train.eval_every": 40}  # a validation draws pictures, which takes longest
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """A run of 40 updates, never interrupted; the tests that only read it share it."""
     workdir = tmp_path_factory.mktemp("whole") / "run"
-    config = tiny_config(**{"train.num_steps": 40, "train.pictures": True})
+    config = tiny_config(**WHOLE, **{"train.pictures": True})
     training_loop.train(config, str(workdir), profile=True)
     return workdir
 
@@ -63,7 +66,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
     assert {"loss", "elbo_nats_per_sequence", "kl_nats_per_sequence", "grad_norm", "skipped_updates"} <= train[0].keys()
     np.testing.assert_allclose(train[0]["kl_temperature"], 0.2 + 0.8 * 4 / 30, rtol=1e-5)
     valid = [line for line in lines if line["split"] == "valid"]
-    assert [line["step"] for line in valid] == [20, 40]
+    assert [line["step"] for line in valid] == [40]
     for name in ("samples", "reconstructions", "completions", "curves"):
         assert (whole_run / "samples" / f"{name}.png").stat().st_size > 1000
     assert list((whole_run / "profile").rglob("*.trace.json.gz"))
@@ -72,7 +75,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_pictures(whole_run):
 
 
 def test_fit_in_a_thread_ends_where_the_program_ends(whole_run):
-    experiment = build(tiny_config(**{"train.num_steps": 40}))
+    experiment = build(tiny_config(**WHOLE))
     with ThreadPoolExecutor() as pool:
         fitted = pool.submit(
             zf_jax.fit,
@@ -93,12 +96,12 @@ def test_fit_in_a_thread_ends_where_the_program_ends(whole_run):
 
 @pytest.mark.slow
 def test_forty_updates_equal_twenty_and_a_fresh_process_and_twenty(whole_run, tmp_path):
-    training_loop.train(tiny_config(**{"train.num_steps": 20}), str(tmp_path / "run"))
+    training_loop.train(tiny_config(**WHOLE | {"train.num_steps": 20}), str(tmp_path / "run"))
     second = run(
         "train",
         *tiny_flags(
             tmp_path / "run",
-            **{"train.num_steps": 40, "train.decay_steps": 0, "train.learning_rate": 1e-3, "train.clip_norm": 100.0},
+            **WHOLE | {"train.decay_steps": 0, "train.learning_rate": 1e-3, "train.clip_norm": 100.0},
         ),
     )
     assert second.returncode == 0, second.stderr
