@@ -11,7 +11,7 @@ from examples import new_emission, own_data
 
 
 def test_heavy_tails_are_better_scored_by_a_head_that_has_them(capsys):
-    found = new_emission.main(num_updates=60)
+    found = new_emission.main(num_updates=25)
     assert found["student_t"] > found["gaussian"] + 5.0
     assert "student_t" in capsys.readouterr().out
 
@@ -28,8 +28,8 @@ def test_the_head_is_student_s_t():
 
 
 def test_arrays_lead_to_a_trained_model_and_a_bound(capsys):
-    found = own_data.main(num_updates=100)
+    found = own_data.main(num_updates=40)
     assert found["num_sequences"] == 40
     # N(0, I) on two normalised numbers a step has -log(2 pi e) nats.
     assert found["nats_per_step"] > -np.log(2 * np.pi * np.e) + 0.3
-    assert "step 100: ELBO" in capsys.readouterr().out
+    assert "test, IWAE-16: nats_per_step" in capsys.readouterr().out

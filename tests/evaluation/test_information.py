@@ -51,9 +51,8 @@ def test_mutual_information_against_quadrature(distance):
     error = found.std(ddof=1) / len(found) ** 0.5
     assert abs(found.mean() - expected) < 4 * error + 1e-6
     assert found.max() <= np.log(2) + 1e-9
-    result = summarise_latents(
-        [inspect(model, params, batch, jax.random.key(0))], Information(jnp.asarray(found[:100]), jnp.asarray(1))
-    )
+    looked = jax.jit(functools.partial(inspect, model))(params, batch, jax.random.key(0))
+    result = summarise_latents([looked], Information(jnp.asarray(found[:100]), jnp.asarray(1)))
     assert result["mutual_information_nats"]["stderr"] > 0 or distance > 10
     np.testing.assert_allclose(result["mutual_information_ceiling_nats"], np.log(100))
     assert (result["mutual_information_num_sequences"], result["mutual_information_num_steps"]) == (100, 1)

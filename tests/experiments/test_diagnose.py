@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.models_under_test import random_params, small
 from helpers.runs import tiny_config
 
@@ -20,7 +21,7 @@ from zf_jax.data import Example
 from zf_jax.sharding import data_mesh
 
 
-@pytest.mark.parametrize("name", ["srnn", "rnn"])
+@pytest.mark.parametrize("name", few(["storn", "srnn", "rnn"], "storn", "rnn"))
 def test_a_run_is_diagnosed(name, tmp_path):
     training_loop.train(tiny_config(**{"train.num_steps": 10, "model.name": name}), str(tmp_path))
     result = diagnose(str(tmp_path), num_sequences=20, num_mutual=4)

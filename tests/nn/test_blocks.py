@@ -26,7 +26,8 @@ def gradient(model, remat, settings):
 
 
 CASES = [
-    ("zforcing", {"aux_gradient": "backward", "free_nats": 0.1}),
+    pytest.param("zforcing", {"aux_gradient": "backward", "free_nats": 0.1}, marks=pytest.mark.slow),
+    ("srnn", {"free_nats": 0.1}),
     pytest.param("srnn", {"bound": "iwae", "num_samples": 2, "doubly_reparametrised": True}, marks=pytest.mark.slow),
     ("rnn", {}),
 ]
@@ -37,7 +38,7 @@ CASES = [
 def test_blocks_give_the_loss_the_metrics_and_the_gradient_of_the_whole(name, options):
     model, settings = small(name, "words"), zf_jax.Objective(**options)
     whole, params = gradient(model, 0, settings)
-    for block in (3,) if name == "zforcing" else (3, 7):  # 3 leaves a rest of one step
+    for block in (3, 7) if name == "rnn" else (3,):  # 3 leaves a rest of one step
         blocks, _ = gradient(model, block, settings)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), blocks(params), whole(params)

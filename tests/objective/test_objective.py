@@ -182,8 +182,8 @@ def test_bag_of_words_trains_its_head_and_the_posterior():
     bag = mean_of_the_bag(params)
     np.testing.assert_allclose(loss, -metrics["elbo_nats_per_sequence"] - 2.0 * bag, **CLOSE)
     assert largest(gradient["bag_of_words"]) > 1e-3
+    without = functools.partial(loss_and_metrics, small("storn", "words"), settings=settings)
     with pytest.raises(ValueError, match="bag_of_words"):
-        without = functools.partial(loss_and_metrics, small("storn", "words"), settings=settings)
         jax.eval_shape(lambda params: without(params, batch, noise=noise), case("storn")[1])
     for name, kind in (("storn", "frames"), ("rnn", "words")):
         with pytest.raises(ValueError, match="tokens and a model with latents"):
