@@ -65,7 +65,7 @@ def jacobian(density, params, image):
     def logits(pixels):
         return density.logits(params, pixels.reshape(1, *density.image_shape)).reshape(-1)
 
-    return np.asarray(jax.jit(jax.jacfwd(logits))(image.reshape(-1)))
+    return np.asarray(jax.jit(jax.jacrev(logits))(image.reshape(-1)))
 
 
 @pytest.mark.parametrize("name", AUTOREGRESSIVE)

@@ -38,7 +38,7 @@ def own(tmp_path_factory):
     shutil.copy(ROOT / "examples" / "new_model.py", folder / "markov.py")
     (folder / "mine.py").write_text(FILE, encoding="utf-8")
     config = load(str(folder / "mine.py"))
-    sizes = {name: value for name, value in TINY.items() if not name.startswith("objective")}
+    sizes = {name: value for name, value in TINY.items() if not name.startswith(("objective", "model.name"))}
     config.update_from_flattened_dict(sizes | {"train.num_steps": 2})
     train(config, str(folder / "run"))
     del zf_jax.MODELS["markov"]

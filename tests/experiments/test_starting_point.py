@@ -45,7 +45,7 @@ def test_a_run_begins_with_the_best_parameters_of_another_at_a_rate_of_its_own(o
 
 
 def test_parameters_of_another_model_are_refused_by_name_and_nothing_is_written(other, tmp_path):
-    differ = r"--init_from=.*arrays differ, as \S+auxiliary\S+, there \[8\] \S+, here \[9\]"
+    differ = r"--init_from=.*arrays differ, as \S+emission\S+, there \[8, 1\] \S+, here \[9, 1\]"
     with pytest.raises(UserError, match=differ):
         training_loop.train(tiny_config(**STEPS, **{"model.rnn_dim": 9}), str(tmp_path / "run"), init_from=other)
     with pytest.raises(UserError, match=r"--init_from=.*there is no run in"):
