@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import optax
 import pytest
@@ -14,7 +17,8 @@ from experiments.lib.cli import UserError
 from experiments.lib.context import context_of_steps, context_past_end
 from experiments.lib.gallery import Gallery
 from experiments.lib.sequence_scoring import sequences
-from zf_jax.data import DataError, from_arrays
+from zf_jax.data import DataError, from_arrays, load
+from zf_jax.data.description import DataDescription
 from zf_jax.protocols import Example
 from zf_jax.runs.build import ConfigError, build_config_model
 
@@ -131,6 +135,22 @@ def test_the_context_to_come_is_read_by_the_names_of_the_sequences(saved, tmp_pa
     np.savez(file, context=come[..., :1])
     with pytest.raises(DataError, match=r"must be real numbers \[3, 2\]"):
         context_past_end(run, test, 2, str(file))
+
+
+def test_of_tables_the_context_to_come_is_that_of_the_whole_sequence(tmp_path):
+    """Of a split in time the test split is the end of each sequence, called "a[18:20]"."""
+    whole = [(name, t, 10 * (name == "b") + t) for name in "ab" for t in range(25)]
+    before = [f"{name},{t},{t % 7},{price}" for name, t, price in whole if t < 20]
+    come = [f"{name},{t},{price}" for name, t, price in whole if t >= 20]
+    (tmp_path / "all.csv").write_text("\n".join(["city,day,y,price", *before]))
+    (tmp_path / "come.csv").write_text("\n".join(["city,day,price", *come]))
+    options = {"columns": "y", "context_columns": "price", "sequence_column": "city", "order_column": "day"}
+    data = load("arrays", data_dir=str(tmp_path / "all.csv"), split_by="time", **options)
+    run: Any = SimpleNamespace(data=DataDescription.of(data), config={"data": options})
+    found = context_past_end(run, data.split("test"), 3, str(tmp_path / "come.csv"))
+    assert data.context_normalisation is not None
+    mean, std = (data.context_normalisation[name][0] for name in ("mean", "std"))
+    np.testing.assert_allclose(found[..., 0] * std + mean, [[20, 21, 22], [30, 31, 32]], rtol=1e-5)
 
 
 def test_an_image_density_is_refused_for_data_with_a_context(saved):
