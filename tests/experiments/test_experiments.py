@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers.few import few
 from helpers.runs import ROOT, command, environment, one_sentence, run, tiny_config, tiny_flags
 from jax.experimental import multihost_utils
 
@@ -463,14 +464,14 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_run_goes_on_from_the_one_b
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "name, flags, message",
-    [
-        ("train", ["--config=experiments/configs/nonesuch.py", "--workdir=/tmp/none"], "nonesuch.py"),
-        ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
-        ("sample", ["--workdir=/nonexistent", "--temperature=0"], "--temperature must be above 0"),
-    ],
-)
+WRONG = [
+    ("train", ["--config=experiments/configs/nonesuch.py", "--workdir=/tmp/none"], "nonesuch.py"),
+    ("evaluate", ["--workdir=/nonexistent"], "there is no run in /nonexistent"),
+    ("sample", ["--workdir=/nonexistent", "--temperature=0"], "--temperature must be above 0"),
+]
+
+
+@pytest.mark.parametrize("name, flags, message", few(WRONG, WRONG[1]))  # a config: in test_command.py
 def test_wrong_flags_end_with_one_sentence_and_a_status(name, flags, message):
     result = run(name, *flags)
     one_sentence(result)

@@ -20,9 +20,9 @@ T, B, H = 3, 2, 3
 def test_every_kernel_that_a_model_reads_in_its_step_is_deferred(name, kind):
     model = small(name, kind)
     params, batch = random_params(model), random_batch(KINDS[kind][0])
-    features = model.encode(params, batch)
+    features = jax.device_get(jax.jit(model.encode)(params, batch))
     sequential = Features(None, features.inputs, features.posterior, None)
-    x = jax.tree.map(lambda a: a[:, 0], (sequential, random_noise(model, batch)))
+    x = jax.tree.map(lambda a: a[:, 0], jax.device_get((sequential, random_noise(model, batch))))
 
     def step(carry, x):
         return model.step(params, carry, *x)
@@ -52,7 +52,7 @@ def test_a_product_written_otherwise_has_the_gradient_of_the_plain_scan(form):
         return jnp.sum(jnp.sin(states)) + jnp.sum(last**2)
 
     ours, expected = (
-        jax.grad(lambda w, b, scan=scan: value(scan, w, b), (0, 1))(jnp.asarray(KERNEL), jnp.asarray(BIAS))
+        jax.jit(jax.grad(lambda w, b, scan=scan: value(scan, w, b), (0, 1)))(jnp.asarray(KERNEL), jnp.asarray(BIAS))
         for scan in (deferred_scan.scan, jax.lax.scan)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), ours, expected)
