@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -24,7 +25,10 @@ with needs("experiments"):
 
 
 class Writer:
-    """Writes into one folder of checkpoints; orbax opens it at the first save."""
+    """Writes into one folder of checkpoints; orbax opens it at the first save.
+
+    What orbax logs as an error while it writes is not printed: it raises the same, and ``CheckpointError`` says it.
+    """
 
     def __init__(self, directory: Path, warn: Callable[[str], None], keep_every: int = 0):
         """Make the folder, and remove what a killed process was writing.
@@ -39,6 +43,7 @@ class Writer:
         self._directory, self._warn, self._keep_every = directory, warn, keep_every
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
+        self._unheard: Callable[[logging.LogRecord], bool] = lambda record: not _is_orbax_error(record)
         if jax.process_index() == 0:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -99,6 +104,8 @@ class Writer:
         except Exception as error:
             if not failed:
                 raise self._unwritten(error) from error
+        finally:
+            logging.getLogger("absl").removeFilter(self._unheard)
 
     def _opened(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -123,6 +130,7 @@ class Writer:
                 ),
                 item_names=("state", "config", "record", DESCRIPTION),
             )
+            logging.getLogger("absl").addFilter(self._unheard)  # tracebacks of several threads for one full disk
         return self._manager
 
     def _unwritten(self, error: Exception) -> CheckpointError:
@@ -134,6 +142,10 @@ class Writer:
             f"a checkpoint cannot be written into {self._directory}: {reason}; {left}; make room or mend the folder, "
             "and run the same command again to go on"
         )
+
+
+def _is_orbax_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR and "orbax" in Path(record.pathname).parts
 
 
 def _system_reason(error: BaseException | None) -> str | None:

@@ -103,7 +103,7 @@ def decode(
         share = 100.0 * source.clipped / source.decoded
         raise DataError(
             path,
-            f"is not on the scale of -1 to 1: its samples reach {source.peak:.4g}, and {share:.2g}% are beyond 1",
+            f"is not on the scale of -1 to 1: its samples reach {source.peak:.4g}, and {share:.4g}% are beyond 1",
             "divide the samples by full scale (32768 for 16 bits), or lower the volume",
         )
     if count == 0:
