@@ -111,14 +111,16 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
         import tensorflow_datasets as tfds
 
     recordings = sorted(found.recordings, key=lambda r: r.name)
-    bad = list(found.problems)
+    bad, read = list(found.problems), set()
 
     def refuse_bad() -> None:
         if bad and not skip_bad_files:
-            raise store.with_others(bad, len(recordings))
+            # A split without a good file ends the preparation before the files of the next are read.
+            raise store.with_others(bad, sum(r.split in read for r in recordings))
 
     def records(split: str) -> _Facts:
         mine = [r for r in recordings if r.split == split]
+        read.add(split)
         decoding = functools.partial(_spooled, rate=rate, resample=resample, downmix=downmix)
         facts = yield from _blocks(mine, decoding, bad, split)
         if not facts["names"]:
