@@ -194,7 +194,7 @@ def run_part(
         figures |= _length_figures(str(part), 64 if scale == "smoke" else 5000)
     lines = [line for line in read_metrics(part) if line["split"] == "valid"]
     latents = experiment.model.latent_dim > 0
-    if latents and table != "grid":
+    if latents and config.train.pictures:
         interpolate(str(part), num_points=3 if scale == "smoke" else 11)
     result = {
         "table": table,

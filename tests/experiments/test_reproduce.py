@@ -1,15 +1,16 @@
 """The reproduction: what is finished is only read, and the report is made from its files alone."""
 
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 from helpers.results import write_result
-from helpers.runs import run
+from helpers.runs import ROOT, command, environment, run
 
-from experiments.lib import report
-from experiments.lib.reproduction import config_of, tables
+from experiments.lib import report, reproduction
+from experiments.lib.reproduction import config_of, run_part, tables
 
 
 @pytest.fixture
@@ -83,13 +84,60 @@ def test_a_wrong_table_is_refused_with_a_sentence(tmp_path):
     assert found.returncode == 1 and "choose of 1, 2, 3, digits, grid" in found.stderr
 
 
+def test_one_row_from_training_to_report_and_a_second_time_only_read(tmp_path, monkeypatch):
+    row = "zforcing_lr0.003_alpha0.005_beta0.005_backward"
+    part = "grid", row, 0, "smoke", tmp_path, "timit", {}, "the command"
+    result = run_part(*part)
+    assert result["config"]["objective"]["aux_gradient"] == "backward" and result["best_step"] == 2
+    assert result["figures"]["test.iwae.nats_per_sequence"] < 0 < result["figures"]["valid.elbo.kl_nats_per_sequence"]
+    monkeypatch.setattr(reproduction, "train", None)
+    assert run_part(*part) == result
+    report.write_report(tmp_path, "timit")
+    assert (
+        f"| zforcing with auxiliary cost, without annealing, gradient mode backward | {row} | 1 | 1 |"
+        in (tmp_path / "REPORT.md").read_text()
+    )
+
+
+@pytest.mark.slow
+def test_a_part_that_a_signal_stops_is_unfinished_in_the_report_and_goes_on(tmp_path):
+    flags = ["--table=digits", "--rows=rnn", "--scale=small", f"--workdir={tmp_path}"]
+
+    def interrupted_at_its_first_log_line():
+        program = subprocess.Popen(
+            command("reproduce", *flags),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        lines = []
+        for line in program.stdout:
+            lines.append(line)
+            if line.startswith("step "):
+                program.send_signal(signal.SIGINT)
+                break
+        out, err = program.communicate(timeout=240)
+        assert program.returncode == 1 and "run the same command again" in err
+        (stopped,) = re.findall(r"stopped by a signal at step (\d+)", out)
+        return "".join(lines), int(stopped)
+
+    _, first = interrupted_at_its_first_log_line()
+    assert f"| digits: rnn, seed 0 | {first // 50 * 50} | 3,000 |" in (tmp_path / "REPORT.md").read_text()
+    begun, second = interrupted_at_its_first_log_line()
+    assert f"goes on from step {first} of 3000" in begun and second > first
+    assert not (tmp_path / "results").exists(), "an unfinished part has no figures"
+
+
 @pytest.mark.slow
 def test_smoke_runs_every_table_and_a_second_time_only_reads(tmp_path):
     flags = ["--table=1,2,3,digits", "--figure=2", f"--workdir={tmp_path}"]
-    command = [sys.executable, "-m", "experiments.reproduce", *flags]
-    subprocess.run(command, check=True, timeout=600)
+    again = [sys.executable, "-m", "experiments.reproduce", *flags]
+    subprocess.run(again, check=True, timeout=600)
     names = {path.name for path in (tmp_path / "results").iterdir()}
-    expected = {f"{name}-{row}-seed0.json" for name, table in tables("timit").items() for row in table.rows}
+    ran = [(name, table) for name, table in tables("timit").items() if name != "grid"]
+    expected = {f"{name}-{row}-seed0.json" for name, table in ran for row in table.rows}
     assert names == expected
-    assert "begins at" not in subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert "begins at" not in subprocess.run(again, check=True, capture_output=True, text=True, timeout=60).stdout
     assert "<audio" in (tmp_path / "report.html").read_text()
