@@ -55,7 +55,7 @@ def look_at(page: Path, width: int) -> Seen:
             pass_fds=(to_browser, from_browser),
             stderr=subprocess.DEVNULL,
         )
-        watchdog = threading.Timer(60, browser.kill)
+        watchdog = threading.Timer(240, browser.kill)
         watchdog.start()
         os.close(to_browser)
         os.close(from_browser)

@@ -140,6 +140,7 @@ def evaluate(
     kind = of(model).kind
     num_samples = 1 if kind == "exact" or bound == "elbo" else num_samples
     units = units.under(model.emission.is_density)
+    chunk_size = None if num_samples == 1 else chunk_size  # so that it is the step that a training validates with
     step = make_eval_step(model, mesh, bound, num_samples, chunk_size, units.quantisation_step)
     batches = eval_batches(
         source, batch_size=batch_size, process_index=jax.process_index(), process_count=jax.process_count()
