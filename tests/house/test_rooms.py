@@ -81,3 +81,9 @@ def test_the_library_knows_no_program():
 def test_training_knows_neither_the_particle_filter_nor_the_emissions():
     found = graph("zf_jax")["zf_jax.training"]
     assert not [m for m in found if m.startswith(("zf_jax.bounds.particle", "zf_jax.emissions", "zf_jax.evaluation"))]
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Pytest refuses to collect the second: the rooms of the tests are no packages."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -57,7 +57,7 @@ def missing_frames(observation):
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", few(NAMES, "zforcing", "vrnn", "srnn"))
 def test_the_terms_of_every_model_are_those_of_the_whole(name, monkeypatch):
     model = small(name, "frames")
     batch = random_batch(model.observation, LENGTHS, T)
