@@ -29,11 +29,16 @@ def context_of_steps(examples: Sequence[Example], begins: Sequence[int], steps: 
     return np.stack(found)
 
 
-def context_past_end(run: Run, source: Source, steps: int, path: str | None) -> np.ndarray | None:
+def context_past_end(
+    run: Run, source: Source, steps: int, path: str | None, *, whole: bool = True
+) -> np.ndarray | None:
     """Return what the model reads beside ``steps`` steps after the end of each sequence, ``[B, steps, C]``.
 
     The numbers are those of the file in ``path``, of the sequence of the same name; a label is the sequence's own.
     None where the model reads nothing beside the elements.
+
+    Args:
+      whole: whether a piece of a sequence ends where the sequence does, and what follows the sequence follows it.
 
     Raises:
       UserError: the file is missing or not wanted, or lacks a sequence or steps.
@@ -60,15 +65,20 @@ def context_past_end(run: Run, source: Source, steps: int, path: str | None) -> 
     given = read_future_context(path, run.data, **options)
     names = names_of(source) or [str(place) for place in places_of(source)]
     for index, name in enumerate(names):
-        whole = re.sub(r"\[\d+:\d+\]$", "", name)  # of a piece, the name of its sequence
-        row = given.get(name, given.get(whole))
-        if row is None and len(given) == len(names) == 1:
+        sequence = re.sub(r"\[\d+:\d+\]$", "", name)  # of a piece, the name of its sequence
+        goes_on = name != sequence and not whole
+        if goes_on:
+            sequence = name
+        row = given.get(name, given.get(sequence))
+        if row is None and len(given) == len(names) == 1 and not goes_on:
             row = next(iter(given.values()))
         if row is None:
-            raise UserError(f"--future_context={path} holds nothing of the sequence {whole!r}, but of {_some(given)}")
+            told = f"--future_context={path} holds nothing of the sequence {sequence!r}, but of {_some(given)}"
+            raise UserError(f"{told}; its sequence goes on after this piece" if goes_on else told)
         if len(row) < steps:
             raise UserError(
-                f"--future_context={path} holds {len(row)} steps of the sequence {whole!r}, fewer than --steps={steps}"
+                f"--future_context={path} holds {len(row)} steps of the sequence {sequence!r}, "
+                f"fewer than --steps={steps}"
             )
         found[index, :, : observation.context] = normalised(row[:steps], run.data.context_normalisation)
     return found

@@ -107,7 +107,8 @@ def forecast_past_end(
     if run.data.vocabulary is not None and "<eos>" in run.data.vocabulary:
         raise UserError(f"--past_end: nothing follows the end of a sentence of {run.data.name}; pass a --prefix")
     source = subsample(sequences(run, split, data_dir), num_sequences)
-    context = context_past_end(run, source, steps, future_context)
+    # Pieces of other splits than the last in time end before their sequence does.
+    context = context_past_end(run, source, steps, future_context, whole=split in (None, "test"))
     found = draw_past_end(run, source, steps, num_samples, num_particles, seed, context)
     result: dict[str, Any] = {
         "split": split or ("test" if data_dir is None else "all"),

@@ -153,6 +153,22 @@ def test_of_tables_the_context_to_come_is_that_of_the_whole_sequence(tmp_path):
     np.testing.assert_allclose(found[..., 0] * std + mean, [[20, 21, 22], [30, 31, 32]], rtol=1e-5)
 
 
+def test_what_follows_a_sequence_is_not_given_beside_what_follows_a_piece_before_its_end(tmp_path):
+    """Validation steps end where those of the test begin: a file must have the piece's own name, "s[16:18]"."""
+    context = np.arange(20.0).reshape(1, 20, 1)
+    values = np.random.default_rng(0).normal(size=(1, 20, 1))
+    data = from_arrays(values, context=context, names=["s"], split_by="time")
+    run: Any = SimpleNamespace(data=DataDescription.of(data), config={"data": {}})
+    file, come, valid = tmp_path / "come.npz", np.array([[[18.0], [19.0]]]), data.split("valid")
+    for name in ("s", "other"):  # one sequence alone needs no name, where it ends
+        np.savez(file, context=come, names=np.array([name]))
+        assert context_past_end(run, data.split("test"), 2, str(file)) is not None
+        with pytest.raises(UserError, match=r"of the sequence 's\[16:18\]', but of '\w+'; its sequence goes on"):
+            context_past_end(run, valid, 2, str(file), whole=False)
+    np.savez(file, context=come, names=valid.names)
+    assert context_past_end(run, valid, 2, str(file), whole=False) is not None
+
+
 def test_an_image_density_is_refused_for_data_with_a_context(saved):
     with pytest.raises(
         ConfigError, match=r"model\.name must be a model of sequences, as the data have a context: draw"
