@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.few import few
 from helpers.models_under_test import random_noise, random_params, small, targets_batch, wrap
+from jax.sharding import Mesh, PartitionSpec
 from reference import brute_force
 
 from zf_jax import bounds, generation
@@ -190,6 +191,23 @@ def test_the_gradient_that_walks_back_is_that_of_stored_sums(name, batched):
     found, expected = (gradient(of)(values, x, weights) for of in (head.conditionals, walked))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), found, expected)
     assert np.any(found[1] != 0.0), "the frame has a gradient too"
+
+
+def test_the_gradient_over_a_mesh_is_summed_over_its_devices():
+    head, values = built("nade:bernoulli", 5)
+    x, kernels, rows = frames(head, 4), values["kernels"], {k: v for k, v in values.items() if k != "kernels"}
+
+    def total(kernels, rows, x):
+        return head.log_prob({**rows, "kernels": kernels}, x).sum()
+
+    def over_mesh(kernels, rows, x):
+        return jax.grad(lambda kernels: jax.lax.psum(total(kernels, rows, x), "data"))(kernels)
+
+    mesh, split = Mesh(np.array(jax.devices()[:1]), ("data",)), PartitionSpec("data")
+    specs = (PartitionSpec(), split, split)
+    found = jax.jit(jax.shard_map(over_mesh, mesh=mesh, in_specs=specs, out_specs=PartitionSpec()))(kernels, rows, x)
+    expected = jax.jit(jax.grad(total))(kernels, rows, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), found, expected)
 
 
 def every_pair_of_frames(size):

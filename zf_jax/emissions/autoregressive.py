@@ -22,6 +22,7 @@ from flax.linen import initializers
 from zf_jax.emissions.defaults import EmissionDefaults, member
 from zf_jax.emissions.running_sum import read_dimensions
 from zf_jax.nn.precision import matmul
+from zf_jax.nn.varying import vary_like
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params, without_missing
 
@@ -117,8 +118,8 @@ class NADE(EmissionDefaults):
         def rows(p):
             return jnp.broadcast_to(p, (*batch, p.shape[-1])).reshape(-1, p.shape[-1]).astype(wide)
 
-        frame, kernels = jax.tree.map(lambda p: p.astype(wide), (frame, kernels))
-        found = read_dimensions(self._units, rows(sums), rows(x).T, frame, kernels)
+        parts = (rows(sums), rows(x).T, *jax.tree.map(lambda p: p.astype(wide), (frame, kernels)))
+        found = read_dimensions(self._units, *jax.tree.map(lambda p: vary_like(p, parts), parts))
         found = {name: jnp.moveaxis(p, 0, 1).reshape(*batch, *p.shape[::2]) for name, p in found.items()}
         return {name: _flat(biases[name] + found[name].astype(biases[name].dtype)) for name in kernels}
 
