@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from zf_jax.extras import needs
 from zf_jax.runs.errors import CheckpointError, first_line
 from zf_jax.runs.mending import METRIC, mend, steps_in
 from zf_jax.runs.record import DESCRIPTION, make_record
+from zf_jax.runs.silence import one_error
 from zf_jax.sharding import wait_for_all
 from zf_jax.training import TrainState
 
@@ -43,7 +44,7 @@ class Writer:
         self._directory, self._warn, self._keep_every = directory, warn, keep_every
         self._manager: ocp.CheckpointManager | None = None
         self._saving: int | None = None
-        self._unheard: Callable[[logging.LogRecord], bool] = lambda record: not _is_orbax_error(record)
+        self._silence = contextlib.ExitStack()
         if jax.process_index() == 0:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ class Writer:
             if not failed:
                 raise self._unwritten(error) from error
         finally:
-            logging.getLogger("absl").removeFilter(self._unheard)
+            self._silence.close()
 
     def _opened(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -130,7 +131,7 @@ class Writer:
                 ),
                 item_names=("state", "config", "record", DESCRIPTION),
             )
-            logging.getLogger("absl").addFilter(self._unheard)  # tracebacks of several threads for one full disk
+            self._silence.enter_context(one_error())  # tracebacks of several threads for one full disk
         return self._manager
 
     def _unwritten(self, error: Exception) -> CheckpointError:
@@ -142,10 +143,6 @@ class Writer:
             f"a checkpoint cannot be written into {self._directory}: {reason}; {left}; make room or mend the folder, "
             "and run the same command again to go on"
         )
-
-
-def _is_orbax_error(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.ERROR and "orbax" in Path(record.pathname).parts
 
 
 def _system_reason(error: BaseException | None) -> str | None:
