@@ -37,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.run_flags_for)
+    cli.run(main, cli.split_flags_for)

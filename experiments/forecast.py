@@ -89,4 +89,4 @@ def _prefix(value: str) -> int | float:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.run_flags_for)
+    cli.run(main, cli.split_flags_for)

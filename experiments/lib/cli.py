@@ -116,6 +116,12 @@ def run_flags_for(remedy: Remedy) -> str:
     return config_flags_for(remedy)
 
 
+def split_flags_for(remedy: Remedy) -> str:
+    """Likewise in the flags of the programs for which --data_dir without --split is other data, read whole."""
+    phrase = run_flags_for(remedy)
+    return f"{phrase}, and --split=NAME to read one of its splits" if isinstance(remedy, Folder) else phrase
+
+
 def prepare_flags_for(remedy: Remedy) -> str:
     """A remedy of the library's in the flags of prepare_data."""
     match remedy:

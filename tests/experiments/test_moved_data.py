@@ -9,12 +9,12 @@ from helpers.few import few
 from helpers.runs import TINY, one_sentence, run
 
 from experiments import family
-from experiments.lib.cli import UserError, run_flags_for
+from experiments.lib.cli import UserError, run_flags_for, split_flags_for
 from experiments.lib.experiment import build, initial_state
 from experiments.lib.run_folder import fingerprint, opened, restore
 from experiments.lib.scoring import evaluate
 from zf_jax.data import DataError
-from zf_jax.data.dataset import Directory, Option, Prepare
+from zf_jax.data.dataset import Directory, Folder, Option, Prepare
 from zf_jax.runs.checkpoints import Checkpoints
 
 
@@ -72,3 +72,11 @@ def test_no_remedy_of_a_run_is_a_flag_that_its_programs_lack():
     )
     assert "zf_jax prepare_data --name=mnist" in run_flags_for(Prepare("mnist"))
     assert "--" not in run_flags_for(Directory())
+
+
+def test_the_programs_that_read_other_data_whole_advise_the_split():
+    advised = split_flags_for(Folder("arrays", kind="file or folder"))
+    assert advised.endswith("with --data_dir=PATH, and --split=NAME to read one of its splits")
+    assert split_flags_for(Directory()) == run_flags_for(Directory())
+    for name in ("score", "encode", "forecast"):
+        assert "cli.run(main, cli.split_flags_for)" in (Path(family.__file__).parent / f"{name}.py").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -63,7 +64,8 @@ def test_with_the_file_the_run_is_scored_as_a_program(own):
 
 
 def test_every_program_that_opens_a_run_takes_the_file():
-    readers = {path.stem for path in FOLDER.glob("[!_]*.py") if "cli.run_flags_for" in path.read_text(encoding="utf-8")}
+    programs = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("[!_]*.py")}
+    readers = {name for name, text in programs.items() if re.search(r"cli\.(run|split)_flags_for", text)}
     assert readers == set(OPEN_RUNS)
     for name in readers:
-        assert "\ndefine_own_config()\n" in (FOLDER / f"{name}.py").read_text(encoding="utf-8"), name
+        assert "\ndefine_own_config()\n" in programs[name], name
