@@ -4,7 +4,7 @@ a_{d+1} = a_d + W_d x_d,    found_d = V_d f(a_d)
 
 The gradient walks back from the last sum: a_d = a_{d+1} - W_d x_d, so that the units ``[..., D, H]`` are neither stored
 nor computed in an order that a cache does not hold.  Going back rounds as going forward does where the x_d are of one
-size; an outlier x_d also rounds the sums before it, to about 1e-7 |W_d x_d|, and with them their dimensions' gradient.
+size; an outlier x_d also rounds the sums before it, to about 1e-7 of W_d x_d, and their dimensions' gradient with them.
 """
 
 from __future__ import annotations

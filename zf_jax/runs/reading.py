@@ -17,6 +17,7 @@ from jax.sharding import SingleDeviceSharding
 from zf_jax.extras import needs
 from zf_jax.runs.errors import CheckpointError, OtherModel, first_line
 from zf_jax.runs.record import Damaged, Record, changed_arrays, leaf_name, read_record
+from zf_jax.runs.silence import no_word_of_metadata
 from zf_jax.sharding import any_process
 from zf_jax.typing import Params
 
@@ -121,7 +122,7 @@ def _arrays(folder: Path) -> _Arrays:
         record = read_record(folder)
         if record is not None:
             return _recorded(record)
-        with _all_reads_end():
+        with _all_reads_end(), no_word_of_metadata():
             return _stored(folder)
     except Exception:  # orbax raises many kinds
         return {}
@@ -150,7 +151,7 @@ def _read(folder: Path, like: Any, read: Any, prefixes: tuple[str, ...], step_of
     found, record, reason = None, None, ""
     try:
         record = read_record(folder)
-        with _all_reads_end():
+        with _all_reads_end(), no_word_of_metadata():
             _check_names(folder, record, like, prefixes)
             try:
                 found = read()

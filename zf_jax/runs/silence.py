@@ -1,4 +1,4 @@
-"""What orbax prints from threads of its own about a write whose error it raises too."""
+"""What orbax prints that says nothing to a user, or says what it raises too."""
 
 from __future__ import annotations
 
@@ -27,6 +27,21 @@ def one_error() -> Iterator[None]:
         logger.removeFilter(_is_no_orbax_error)
         if sys.unraisablehook is hook:
             sys.unraisablehook = heard
+
+
+@contextlib.contextmanager
+def no_word_of_metadata() -> Iterator[None]:
+    """Leave out orbax's warning that a file is absent which no checkpoint of several items has."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_not_of_metadata)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_of_metadata)
+
+
+def _is_not_of_metadata(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Metadata file does not exist")
 
 
 def _is_no_orbax_error(record: logging.LogRecord) -> bool:
