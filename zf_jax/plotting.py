@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zf_jax.data import DataSet
+from zf_jax.data.music import NOTES
 from zf_jax.extras import needs
 from zf_jax.runs.metrics import read_metrics
 
@@ -177,9 +178,9 @@ def _lines(values: np.ndarray, sound: bool) -> np.ndarray:
 
 
 def is_music(data: DataSet) -> bool:
-    """Whether sequences are piano rolls: binary frames that are not rows of an image."""
-    binary = data.normalisation is None and data.vocabulary is None
-    return binary and data.image_shape is None and data.observation.kind == "frames"
+    """Whether sequences are piano rolls: binary frames of the notes of a piano, that are not rows of an image."""
+    binary = data.normalisation is None and data.vocabulary is None and data.image_shape is None
+    return binary and data.observation.kind == "frames" and data.observation.size == NOTES
 
 
 def save(figure: Figure, path: Path) -> np.ndarray:

@@ -161,7 +161,7 @@ def test_two_updates():
             dict(values={"train": [ONE * [1, np.nan]]}, missing=True, normalise="dimension", columns=["a", "b"]),
             "no number of dimension 'b' of the training split was observed",
         ),
-        (dict(values=[ONE], normalise="row"), "'all' or 'dimension', not 'row'"),
+        (dict(values=[ONE], normalise="row"), "'all', 'dimension' or 'none', not 'row'"),
         (dict(values=[ONE], columns=["a", "b"]), "2 columns and 1 dimensions"),
         (dict(values=[[0, 1]], observation=TOKENS, normalise="dimension"), "tokens have no dimensions"),
     ],
@@ -311,3 +311,18 @@ def test_a_data_set_of_ones_own_is_loaded_by_name(monkeypatch):
     assert prepare("mine", manual_dir=None, data_dir="here") is None
     with pytest.raises(DataError, match=r"no data set 'yours': choose one of .*mine"):
         load("yours")
+
+
+def test_binary_frames_stay_as_they_are_and_are_no_real_numbers():
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 2, (5, 3)).astype(np.float32) for _ in range(12)]
+    data = from_arrays(values, normalise="none", valid_fraction=0.2, test_fraction=0.2)
+    assert data.normalisation is None and data.default_emission == "bernoulli"
+    kept = [data.splits[split][i].targets for split in data.splits for i in range(len(data.splits[split]))]
+    assert sorted(map(bytes, kept)) == sorted(map(bytes, values))
+    assert not plotting.is_music(data), "three dimensions are no piano"
+    assert set(baselines(data.splits["train"], data.splits["test"], data)) == {"independent dimensions"}
+    with pytest.raises(DataError, match=r"every number is 0 or 1.*normalise='none'"):
+        from_arrays(values)
+    with pytest.raises(DataError, match="neither 0 nor 1"):
+        from_arrays([*values, np.full((5, 3), 0.5, np.float32)], normalise="none")

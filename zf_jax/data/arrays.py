@@ -33,7 +33,7 @@ def from_arrays(
     split_by: Literal["sequence", "time"] = "sequence",
     piece_steps: int = 0,
     protocol: DataProtocol = "full",
-    normalise: Literal["all", "dimension"] = "all",
+    normalise: Literal["all", "dimension", "none"] = "all",
     columns: Sequence[str] | None = None,
     context: Any = None,
     labels: Any = None,
@@ -60,7 +60,7 @@ def from_arrays(
       protocol: ``full`` opens each sequence with a start token or a frame of zeros and scores all elements; ``srnn``
         gives the first frame and scores the others.
       normalise: by one mean and standard deviation of ``all`` numbers of frames, or by those of each ``dimension``,
-        where dimensions have units of their own.
+        where dimensions have units of their own; ``none`` keeps binary frames, of 0 and 1 alone, as they are.
       columns: what each dimension of a frame is called.
       context: what is given beside each element, real numbers ``[T_i, K]`` of each sequence in the form of ``values``;
         each of the K is normalised by its own moments in the training split.
@@ -73,8 +73,8 @@ def from_arrays(
     """
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol must be 'full' or 'srnn', not {protocol!r}")
-    if normalise not in ("all", "dimension"):
-        raise DataError("", f"normalise must be 'all' or 'dimension', not {normalise!r}")
+    if normalise not in ("all", "dimension", "none"):
+        raise DataError("", f"normalise must be 'all', 'dimension' or 'none', not {normalise!r}")
     if split_by not in ("sequence", "time") or (split_by == "time" and isinstance(values, Mapping)):
         known = "'sequence' where values are given by split" if split_by == "time" else "'sequence' or 'time'"
         raise DataError("", f"split_by must be {known}, not {split_by!r}")
@@ -92,7 +92,7 @@ def from_arrays(
     if observation.kind == "tokens" and protocol == "srnn":
         raise DataError("", "protocol 'srnn' gives a first frame; tokens have a start token", "use 'full'")
     tokens = observation.kind == "tokens"
-    if tokens and (normalise == "dimension" or columns is not None):
+    if tokens and (normalise != "all" or columns is not None):
         raise DataError("", "tokens have no dimensions to normalise or to name")
     if columns is not None and len(columns) != observation.size:
         raise DataError("", f"there are {len(columns)} columns and {observation.size} dimensions of a frame")
@@ -121,7 +121,10 @@ def from_arrays(
     for split, rows in by_split.items():
         if not any(is_observed(row).any() for row in rows):
             raise DataError("", f"all elements of the {split} split are missing: there is nothing to score")
-    normalisation = None if tokens else _moments(by_split["train"], normalise == "dimension", columns)
+    binary = normalise == "none"
+    normalisation = None if tokens or binary else _moments(by_split["train"], normalise == "dimension", columns)
+    if not tokens:
+        _check_binary([row for rows in by_split.values() for row in rows], binary)
     moments = context_moments([piece.beside.context for piece in pieces["train"]])
     gone = sum(int((~is_observed(row)).sum()) for rows in by_split.values() for row in rows)
     if piece_steps:
@@ -131,7 +134,7 @@ def from_arrays(
     return DataSet(
         name=name,
         observation=observation,
-        default_emission="categorical" if tokens else "gaussian",
+        default_emission="categorical" if tokens else "bernoulli" if binary else "gaussian",
         splits={
             split: _source(
                 [piece.values for piece in pieces[split]],
@@ -188,6 +191,17 @@ def source_of(
 def _order(split: str) -> tuple[int, str]:
     known = ("train", "valid", "test", "valid_chunks", "test_chunks")
     return (known.index(split) if split in known else len(known), split)
+
+
+def _check_binary(rows: list[np.ndarray], binary: bool) -> None:
+    """Refuse frames of 0 and 1 alone as real numbers, and others as ``binary``."""
+    numbers = [row[is_observed(row)] for row in rows]
+    bits = all(np.isin(row, (0, 1)).all() for row in numbers)
+    if binary and not bits:
+        raise DataError("", "normalise='none' is for binary frames, and there are numbers that are neither 0 nor 1")
+    if bits and not binary and len(np.unique(np.concatenate(numbers))) == 2:
+        what = "every number is 0 or 1, and densities of such numbers have no upper bound"
+        raise DataError("", what, Option("normalise", "none", "for binary frames"))
 
 
 def _moments(rows: list[np.ndarray], by_dimension: bool, columns: Sequence[str] | None) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def load_arrays(
       split_by: ``sequence``, or ``time`` for the first, next and last steps of every sequence.
       piece_steps: the training split is cut into pieces of so many steps; 0 cuts none.
       normalise: by the moments of ``all`` numbers or of each ``dimension``; "" is ``dimension`` for tables, whose
-        columns may have units of their own, and ``all`` for an npz file.
+        columns may have units of their own, and ``all`` for an npz file; ``none`` is for binary frames.
       columns: of tables, as ``context_columns``, ``sequence_column``, ``order_column`` and ``skip_bad_files``: see
         ``read_tables``.
 

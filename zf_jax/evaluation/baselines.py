@@ -1,7 +1,8 @@
 """Compute baselines: likelihoods of trivial models, fitted on the training split alone.
 
 independent pixels   one Bernoulli per position of the image, from the training frequencies
-independent notes    one Bernoulli per note of the piano roll, from the training frequencies
+independent notes    one Bernoulli per note of the piano roll, from the training frequencies; of other binary frames
+                     ``independent dimensions``
 unigram              one categorical for every word
 unit Gaussian        N(0, 1) for every normalised sample
 linear predictor     each sample from the 32 before, by least squares, with one residual variance
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from zf_jax.data.dataset import DataSet
+from zf_jax.data.music import NOTES
 from zf_jax.distributions import LOG_TWO_PI
 from zf_jax.evaluation.statistics import Totals, count_observed
 from zf_jax.protocols import Example, Source
@@ -38,7 +40,10 @@ def _by_name(train: Source, scored: Source, data: DataSet) -> dict[str, Totals]:
     if data.image_shape is not None:  # pixel by pixel, or row by row
         return {"independent pixels": independent_pixels(train, scored)}
     if data.observation.kind == "frames":
-        return {"independent notes": independent_notes(train, scored)}
+        if data.observation.missing:
+            return {}
+        what = "notes" if data.observation.size == NOTES else "dimensions"
+        return {f"independent {what}": independent_notes(train, scored)}
     return {"unigram": unigram(train, scored, data.observation.size)}
 
 
