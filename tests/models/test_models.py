@@ -140,7 +140,7 @@ def test_an_unknown_model_is_refused():
 
 def test_a_model_of_a_data_set_has_its_observation_and_its_emission():
     sizes = {"rnn_dim": 3, "latent_dim": 2, "mlp_dim": 3, "embed_dim": 2}
-    frames = from_arrays({"train": [np.ones((4, 2)), np.zeros((3, 2))]})
+    frames = from_arrays({"train": [np.full((4, 2), 2.0), np.zeros((3, 2))]})
     words = from_arrays({"train": [np.array([0, 4, 1])]}, observation=Observation("tokens", 5))
     for data, emission in ((frames, "gaussian"), (words, "categorical")):
         assert build_model("vrnn", data, **sizes) == build_model("vrnn", data.observation, emission=emission, **sizes)
