@@ -30,7 +30,7 @@ def get_config(variant: str = ""):
     config.data.test_fraction = 0.1  # unless split_by is official, like valid_fraction
     config.train.eval_sequences = 512
     if is_small(variant):
-        make_small(config, num_steps=4000)
+        make_small(config, num_steps=6000)
         config.train.learning_rate = 2e-3
         config.train.eval_sequences = 64
     return of_family(config, "librispeech.py", variant)
