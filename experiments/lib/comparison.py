@@ -45,7 +45,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return one row per model and one row per baseline, and write the rows to ``workdir/compare.json``.
 
-    Figures are means over seeds.  With several seeds, ``<name>.spread`` is the standard deviation over seeds.
+    Figures are means over seeds.  With several seeds, ``<name>.spread`` is the standard deviation over seeds
+    and ``<name>.values`` has the figure of each, in the order of ``seeds``.
     ``<name>_stderr`` is the standard error over sequences, averaged over seeds, because all seeds score the same
     sequences.
 
@@ -170,13 +171,14 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
 
 
 def _over_seeds(found: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of every figure, and the standard deviation over seeds as ``"<name>.spread"``."""
+    """Return the mean of every figure, over seeds the deviation as ``"<name>.spread"``, and the ``"<name>.values"``."""
     row = {}
     for name in found[0]:
         values = [figures[name] for figures in found]
         row[name] = float(np.mean(values))
         if len(values) > 1:
             row[f"{name}.spread"] = float(np.std(values, ddof=1))
+            row[f"{name}.values"] = values
     return row
 
 

@@ -94,9 +94,13 @@ def test_an_unknown_model_is_refused_before_any_is_trained(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_over_seeds_are_the_mean_and_the_deviation_of_a_sample():
+def test_figures_over_seeds_are_the_mean_the_deviation_of_a_sample_and_each_seeds_own():
     row = comparison._over_seeds([{"elbo": 1.0}, {"elbo": 2.0}, {"elbo": 6.0}])
-    assert row == {"elbo": 3.0, "elbo.spread": pytest.approx(np.sqrt((4 + 1 + 9) / 2))}
+    assert row == {
+        "elbo": 3.0,
+        "elbo.spread": pytest.approx(np.sqrt((4 + 1 + 9) / 2)),
+        "elbo.values": [1.0, 2.0, 6.0],
+    }
     assert comparison._over_seeds([{"elbo": 1.0}]) == {"elbo": 1.0}
 
 
