@@ -8,7 +8,9 @@ Files: DIR/jsb_chorales.npz, .json or .mat; for the other sets pass ``--config.d
 of Nottingham and 87 / 12 / 25 of Piano-midi.
 
 Protocol: every step is scored (``full``).  The literature compares ``nats_per_step``; the paper has no number for these
-sets.  ``music:small`` is for two CPU cores; docs/results.md has figures.
+sets.  Sequences of Nottingham and Piano-midi have up to thousands of steps: with ``--config.data.piece_steps=100``
+training reads pieces of 100 steps, and whole sequences are scored.  ``music:small`` is for two CPU cores;
+docs/results.md has figures.
 
 ``music:dmm`` is the deep Markov model, ``music:dmm_small`` the model of the sizes of ``small``.  Published, in nats per
 step, an estimate by importance sampling and in brackets the bound (Krishnan, Shalit and Sontag 2017, table 4): 6.39
@@ -29,6 +31,7 @@ def get_config(variant: str = ""):
     config = get_base()
     config.data.name = "jsb_chorales"  # or nottingham, piano_midi, muse_data
     config.data.protocol = "full"
+    config.data.piece_steps = 0  # steps of a training piece; 0 for whole sequences
     config.data.skip_bad_files = False
 
     config.model.rnn_dim = 300

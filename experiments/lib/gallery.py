@@ -144,7 +144,15 @@ class Gallery:
             plotting.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
             completed_first = rows["completions"]["completed, draw 1"]
             plotting.write_wav(completed_first, self.data, folder / "completions.wav")
-            shown = {"real": real[0], "sampled": drawn[0], "first half real, then drawn": completed_first[0]}
+            loudest = int(
+                np.argmax([np.mean(np.square(values[: self.given])) for values in real])
+            )  # rather than silence
+            shown = {
+                "real": real[loudest],
+                "reconstructed": rows["reconstructions"]["reconstructed"][loudest],
+                "first half real, rest drawn": completed_first[loudest],
+                "sampled": drawn[0],
+            }
             plotting.draw_spectrograms([*shown.values()], self.data, folder / "spectrograms.png", [*shown])
         if plotting.is_music(self.data):
             write_midi(drawn[:4], folder / "samples.mid")

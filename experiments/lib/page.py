@@ -33,7 +33,7 @@ _CAPTIONS = {
     "samples/samples": "real sequences of the validation split, and samples of the model",
     "samples/reconstructions": "real sequences, and their reconstructions from posterior latents",
     "samples/completions": "real sequences, their first halves, and three completions drawn by the model",
-    "samples/spectrograms": "waveform and spectrogram: real, sampled, and continued from the first half",
+    "samples/spectrograms": "waveform and spectrogram: real, reconstructed, continued from the first half, sampled",
     "interpolation/valid": "between the latents of two sequences of the validation split, which stand at both ends: "
     "decoded greedily, and by sampling",
     "interpolation/valid_greedy": "between two sequences, decoded greedily, point by point",

@@ -69,6 +69,29 @@ def test_srnn_leaves_out_and_counts_sequences_without_a_scored_step(tmp_path):
     assert found.describe()["sequences_without_a_scored_step"] == 2
 
 
+@pytest.mark.parametrize("protocol, first", [("full", 0), ("srnn", 1)])
+def test_training_reads_pieces_and_the_other_splits_are_whole_and_in_pieces(tmp_path, protocol, first):
+    pieces = {**PIECES, "train": [[[21], [22], [23], [24], [25]], [[60], [61]], [[70], [71], [72], [73]]]}
+    as_npz(tmp_path / "piano_midi.npz", pieces)
+    found = data.load("piano_midi", data_dir=str(tmp_path), protocol=protocol, piece_steps=2)
+
+    def cut(sequences):  # by hand: steps two by two; a single step at the end has no scored step under srnn
+        parts = [piece[begin : begin + 2] for piece in sequences for begin in range(0, len(piece), 2)]
+        return [roll(part)[first:] for part in parts if len(part) > first]
+
+    for split, expected in {
+        "train": cut(pieces["train"]),
+        "valid_chunks": cut(pieces["valid"]),
+        "test_chunks": cut(pieces["test"]),
+        "test": [roll(piece)[first:] for piece in pieces["test"] if len(piece) > first],
+    }.items():
+        assert len(targets(found, split)) == len(expected), split
+        for one, other in zip(targets(found, split), expected, strict=True):
+            assert np.array_equal(one, other), split
+    with pytest.raises(data.DataError, match="leave nothing to score"):
+        data.load("piano_midi", data_dir=str(tmp_path), protocol=protocol, piece_steps=first or -1)
+
+
 @pytest.mark.parametrize("protocol", ["SRNN", "half"])
 def test_an_unknown_protocol_is_refused(tmp_path, protocol):
     as_npz(tmp_path / "jsb_chorales.npz")

@@ -37,6 +37,7 @@ def load_music(
     data_dir: str | None = None,
     name: str = "jsb_chorales",
     protocol: DataProtocol = "full",
+    piece_steps: int = 0,
 ) -> DataSet:
     """Return one of the four polyphonic sets (Boulanger-Lewandowski et al. 2012) as frames of 88 notes.
 
@@ -44,12 +45,18 @@ def load_music(
       data_dir: the folder of ``<name>.npz``, ``<name>.json`` or ``<name>.mat``, or the path of the file.
       name: one of ``SETS``, or the name of another set in the same form.
       protocol: ``full`` scores every step; ``srnn`` conditions on the first step of every sequence.
+      piece_steps: sequences of the training split are cut into pieces of so many steps, and those of the other splits
+        are whole; their pieces are splits too, ``valid_chunks`` and ``test_chunks`` (rule A12).  0 cuts none.
 
     Raises:
-      DataError: the file is missing, damaged, of another form, or holds a note out of range; the protocol is unknown.
+      DataError: the file is missing, damaged, of another form, or holds a note out of range; the protocol is unknown;
+        a piece would leave nothing to score.
     """
     if protocol not in ("full", "srnn"):
         raise DataError("", f"protocol is 'full' or 'srnn', not {protocol!r}")
+    shortest = 2 if protocol == "srnn" else 1  # under srnn the first step is not scored
+    if piece_steps and piece_steps < shortest:
+        raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
     from zf_jax.data.prepared import folders
 
     path = _find(folders.need_folder(data_dir, name), name)
@@ -58,10 +65,14 @@ def load_music(
     splits, notes, empty = {}, {}, 0
     for split, (roll, lengths) in rolls.items():
         starts = np.cumsum(lengths) - lengths
-        # Under srnn the first step is not scored, so a sequence of one step is left out.
-        kept = lengths > (1 if protocol == "srnn" else 0)
+        kept = lengths >= shortest
         empty += int((~kept).sum())
-        splits[split] = RaggedFrames(roll, starts[kept], lengths[kept], protocol)
+        starts, lengths = starts[kept], lengths[kept]
+        if piece_steps:
+            chunks = RaggedFrames(roll, *_in_pieces(starts, lengths, piece_steps, shortest), protocol)
+            splits["train" if split == "train" else f"{split}_chunks"] = chunks
+        if split not in splits:
+            splits[split] = RaggedFrames(roll, starts, lengths, protocol)
         notes[split] = int(roll.sum())
     return DataSet(
         name=name,
@@ -72,6 +83,15 @@ def load_music(
         units="step",
         counts={"notes": notes, "sequences_without_a_scored_step": empty},
     )
+
+
+def _in_pieces(starts: np.ndarray, lengths: np.ndarray, steps: int, shortest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return starts and lengths of pieces of ``steps`` steps; the last of a sequence is left out below ``shortest``."""
+    counts = -(-lengths // steps)
+    begins = np.concatenate([np.arange(count) * steps for count in counts] or [np.zeros(0, np.int64)])
+    sizes = np.minimum(np.repeat(lengths, counts) - begins, steps)
+    kept = sizes >= shortest
+    return (np.repeat(starts, counts) + begins)[kept], sizes[kept]
 
 
 def _find(folder: str, name: str) -> str:
