@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from experiments.lib.grid import chosen, validation
 from experiments.lib.page import html_page
 from experiments.lib.reproduction import Table, part_name, read_results, tables
+from zf_jax.runs.mending import steps_in
 from zf_jax.runs.metrics import read_metrics
 
 Results = dict[tuple[str, str], list[dict[str, Any]]]  # by table and row, one result per seed
@@ -166,7 +167,7 @@ def _unfinished(workdir: Path) -> list[list[str]]:
         steps = json.loads(config.read_text(encoding="utf-8"))["train"]["num_steps"]
         metrics = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []
         valid = [line["elbo_nats_per_sequence"] for line in metrics if line["split"] == "valid"]
-        last = max((line["step"] for line in metrics), default=0)
+        last = max([line["step"] for line in metrics] + steps_in(folder / "checkpoints"), default=0)
         lines.append(
             [f"{table}: {row}, seed {seed}", f"{last:,}", f"{steps:,}", f"{valid[-1]:.3f}" if valid else "none yet"]
         )

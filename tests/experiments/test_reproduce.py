@@ -34,6 +34,18 @@ def test_the_report_has_means_and_standard_errors_over_seeds(written):
     assert cells[3:8] == ["+1.1", "0.058", "3", "6 against 0", "yes"]
 
 
+def test_an_unfinished_part_is_as_far_as_its_log_or_its_newest_checkpoint(written):
+    for seed, step in ((3, 2), (4, 40)):
+        folder = written / "runs" / "digits" / f"aux-seed{seed}"
+        (folder / "checkpoints" / str(step)).mkdir(parents=True)
+        (folder / "config.json").write_text('{"train": {"num_steps": 3000}}')
+        (folder / "metrics.jsonl").write_text('{"split": "train", "step": 10}\n')
+    report.write_report(written, "timit")
+    text = (written / "REPORT.md").read_text()
+    assert "| digits: aux, seed 3 | 10 | 3,000 | none yet |" in text
+    assert "| digits: aux, seed 4 | 40 | 3,000 | none yet |" in text
+
+
 def test_the_grid_names_the_row_of_the_best_validation_and_not_of_the_best_test(tmp_path):
     for alpha, valid, test in (("0.0005", -17.0, -19.0), ("0.005", -18.0, -16.0)):
         row = f"zforcing_lr0.003_alpha{alpha}_beta0"
@@ -125,7 +137,7 @@ def test_a_part_that_a_signal_stops_is_unfinished_in_the_report_and_goes_on(tmp_
         return "".join(lines), int(stopped)
 
     _, first = interrupted_at_its_first_log_line()
-    assert f"| digits: rnn, seed 0 | {first // 50 * 50} | 3,000 |" in (tmp_path / "REPORT.md").read_text()
+    assert f"| digits: rnn, seed 0 | {first} | 3,000 |" in (tmp_path / "REPORT.md").read_text()
     begun, second = interrupted_at_its_first_log_line()
     assert f"goes on from step {first} of 3000" in begun and second > first
     assert not (tmp_path / "results").exists(), "an unfinished part has no figures"

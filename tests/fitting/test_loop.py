@@ -1,5 +1,6 @@
 """Several updates in one call of the device: which ones, and that nothing else changes."""
 
+import dataclasses
 import itertools
 import signal
 
@@ -10,6 +11,7 @@ from helpers.few import few
 
 from experiments.configs import base
 from experiments.lib import training_loop
+from experiments.lib.experiment import build, initial_state
 from experiments.lib.run_folder import restore
 from zf_jax import Batch
 from zf_jax.fitting import loop
@@ -89,6 +91,35 @@ def test_three_updates_a_call_give_the_parameters_and_the_metrics_of_one(whole_r
                 np.testing.assert_allclose(three[name], one[name], rtol=1e-3)
             else:
                 assert three.get(name) == one.get(name)
+
+
+def test_no_more_than_two_calls_wait_for_the_device(monkeypatch):
+    """A slow device is given work of three updates at most: else a signal, or the end of a job, waits for dozens."""
+    given, done = [], []
+    monkeypatch.setattr(loop, "make_train_step", lambda *_: lambda state, batch, key: update(state))
+    monkeypatch.setattr(loop, "make_eval_step", lambda *_: None)
+    waited = jax.block_until_ready
+
+    def update(state):
+        given.append(len(given))
+        assert len(given) - len(done) <= 3
+        return state._replace(step=state.step + 1), {"number": given[-1]}
+
+    def wait(tree):
+        if isinstance(tree, dict) and set(tree) == {"number"}:
+            done.append(tree["number"])
+        return waited(tree)
+
+    monkeypatch.setattr(jax, "block_until_ready", wait)
+    experiment = build(tiny_config(1))
+    settings = dataclasses.replace(experiment.fit_settings(), num_steps=9, log_every=100, eval_every=100)
+    settings = dataclasses.replace(settings, checkpoint_every=100)
+    parts = experiment.model, experiment.data, experiment.optimizer, experiment.mesh
+    alone = loop.Loop(*parts, settings)
+    monkeypatch.setattr(alone, "_log", lambda *_: None)
+    monkeypatch.setattr(alone, "_validate_and_save", lambda *_: None)
+    assert int(alone.run(initial_state(experiment)).state.step) == 9
+    assert given == list(range(9)) and done == list(range(7)), "each in its turn, two behind"
 
 
 def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(whole_run, tmp_path, monkeypatch):

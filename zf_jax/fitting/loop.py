@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,9 @@ from zf_jax.typing import Batch
 if TYPE_CHECKING:  # orbax is slow to import, and needed by runs with a folder alone
     from zf_jax.runs.checkpoints import Checkpoints
     from zf_jax.runs.metrics import MetricWriter
+
+
+AHEAD = 2  # calls of the device that may be waiting: more gain nothing, and a signal is answered after all of them
 
 
 class Loop:
@@ -104,7 +108,7 @@ class Loop:
             process_count=jax.process_count(),
         )
         calls = grouped(batches, step, settings.updates_per_call, self._is_due)
-        pending, ended_by = None, "num_steps"
+        pending, ended_by, running = None, "num_steps", deque()
         try:
             while step < last:
                 if self._has_settled(step):
@@ -117,6 +121,9 @@ class Loop:
                     break
                 group = next(calls)
                 state, metrics = self._update(state, group)
+                running.append(metrics)
+                if len(running) > AHEAD:
+                    jax.block_until_ready(running.popleft())
                 step += len(group)
                 self.rate.begin(step)
                 self.hooks.called(step, len(group), metrics)
