@@ -22,7 +22,7 @@ from experiments.lib.experiment import build, prepared
 from experiments.lib.grid import grid_config, settings
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import match, parameter_count
-from experiments.lib.run_folder import restore
+from experiments.lib.run_folder import flat, restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.data import subsample
@@ -162,7 +162,7 @@ def run_part(
 
     Raises:
       Stopped: the run was interrupted.
-      UserError: the folder holds another config or scale.
+      UserError: the folder or the JSON file holds another config or scale.
     """
     part = workdir / "runs" / table / f"{row}-seed{seed}"
     file = workdir / "results" / f"{part_name(table, row, seed)}.json"
@@ -172,6 +172,7 @@ def run_part(
         found = json.loads(file.read_text(encoding="utf-8"))
         if found["scale"] != scale:
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
+        _check_config(found["config"], json.loads(config.to_json()), file)
         return found
     experiment = build(config)
     if config.model.name != "zforcing" and scale == "small":
@@ -222,6 +223,20 @@ def run_part(
     unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(file)
     return result
+
+
+def _check_config(theirs: dict[str, Any], mine: dict[str, Any], file: Path) -> None:
+    """Refuse a finished row of other settings; fields that only one of two versions has are not compared."""
+    was, now = flat(theirs), flat(mine)
+    free = {
+        "data.dir",
+        "data.cache_dir",
+        "model.rnn_dim",
+    }  # where the data lie; rnn_dim is matched to Z-Forcing's count
+    changed = [name for name in now if name in was and name not in free and was[name] != now[name]]
+    if changed:
+        listed = "; ".join(f"config.{name} was {was[name]!r} and is now {now[name]!r}" for name in changed)
+        raise UserError(f"{file} has a row of other settings: {listed}; choose another --workdir, or remove the file")
 
 
 def _length_figures(workdir: str, num_sequences: int) -> dict[str, float]:

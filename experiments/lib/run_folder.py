@@ -78,7 +78,7 @@ def _write_config(path: Path, config: Any) -> None:
         may_change = _MAY_CHANGE | (_AFTER_DIVERGENCE if (path / "diverged.json").exists() else set())
         changed = [name for name in differing if name not in may_change]
         if changed:
-            was, now = _flat(theirs), _flat(mine)
+            was, now = flat(theirs), flat(mine)
             listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
             raise UserError(f"{path} holds a run of another configuration: {listed}; choose another --workdir")
     unfinished = path / "config.json.tmp"
@@ -144,8 +144,8 @@ def _with_defaults(written: Any, path: Path) -> dict[str, Any]:
     try:
         for name, value in written.items():
             merged[name] = merged[name] | value if isinstance(merged.get(name), dict) else value
-        for name, default in _flat(json.loads(get_base().to_json())).items():
-            value = _flat(merged)[name]
+        for name, default in flat(json.loads(get_base().to_json())).items():
+            value = flat(merged)[name]
             numbers = isinstance(value, (int, float)) and isinstance(default, (int, float))
             if default is not None and type(value) is not type(default) and not numbers:
                 raise TypeError(name)
@@ -154,15 +154,16 @@ def _with_defaults(written: Any, path: Path) -> dict[str, Any]:
     return merged
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of a nested dict by dotted name, as ``"train.num_steps"``."""
+    found = {}
     for name, value in tree.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any]) -> set[str]:
-    a, b = _flat(a), _flat(b)
+    a, b = flat(a), flat(b)
     return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
 
 

@@ -11,6 +11,7 @@ from helpers.results import write_result
 from helpers.runs import ROOT, command, environment, run
 
 from experiments.lib import report, reproduction
+from experiments.lib.cli import UserError
 from experiments.lib.reproduction import config_of, run_part, tables
 
 
@@ -105,6 +106,12 @@ def test_one_row_from_training_to_report_and_a_second_time_only_read(tmp_path, m
     assert result["figures"]["test.iwae.nats_per_sequence"] < 0 < result["figures"]["valid.elbo.kl_nats_per_sequence"]
     monkeypatch.setattr(reproduction, "train", None)
     assert run_part(*part) == result
+    (file,) = (tmp_path / "results").iterdir()
+    written = file.read_text()
+    file.write_text(written.replace('"batch_size": 4,', '"batch_size": 5,'))
+    with pytest.raises(UserError, match=r"config.train.batch_size was 5 and is now 4; choose another --workdir, or"):
+        run_part(*part)
+    file.write_text(written)
     report.write_report(tmp_path, "timit")
     assert (
         f"| zforcing with auxiliary cost, without annealing, gradient mode backward | {row} | 1 | 1 |"
