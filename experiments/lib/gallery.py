@@ -22,6 +22,11 @@ from zf_jax.typing import Batch, Params
 _COMPLETIONS = 3
 
 
+def loudest(sequences: list[np.ndarray]) -> int:
+    """Return the index of the sequence of the largest mean square: a spectrogram of silence shows nothing."""
+    return int(np.argmax([np.mean(np.square(values)) for values in sequences]))
+
+
 class Gallery:
     """Draw the same validation sequences next to samples of a model; the test split is not read."""
 
@@ -144,13 +149,11 @@ class Gallery:
             plotting.write_wav(rows["reconstructions"]["reconstructed"], self.data, folder / "reconstructions.wav")
             completed_first = rows["completions"]["completed, draw 1"]
             plotting.write_wav(completed_first, self.data, folder / "completions.wav")
-            loudest = int(
-                np.argmax([np.mean(np.square(values[: self.given])) for values in real])
-            )  # rather than silence
+            loud = loudest([values[: self.given] for values in real])
             shown = {
-                "real": real[loudest],
-                "reconstructed": rows["reconstructions"]["reconstructed"][loudest],
-                "first half real, rest drawn": completed_first[loudest],
+                "real": real[loud],
+                "reconstructed": rows["reconstructions"]["reconstructed"][loud],
+                "first half real, rest drawn": completed_first[loud],
                 "sampled": drawn[0],
             }
             plotting.draw_spectrograms([*shown.values()], self.data, folder / "spectrograms.png", [*shown])

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import soundfile
 from matplotlib.figure import Figure
 
 from experiments.lib.reproduction import Table
@@ -44,7 +45,7 @@ _SOUNDS = {
     "samples/reconstructions": "reconstructions of real sequences",
     "samples/completions": "the first half real, then continued by the model",
 }
-_MIME = {".png": "image/png", ".wav": "audio/wav", ".mid": "audio/midi"}
+_MIME = {".png": "image/png", ".mp3": "audio/mpeg", ".wav": "audio/wav", ".mid": "audio/midi"}
 
 
 def html_page(
@@ -127,7 +128,7 @@ def _shown(folder: Path) -> list[str]:
         if path.suffix == ".png" and path.stem != "curves":
             body.append(_figure(path.read_bytes(), caption))
         elif path.suffix == ".wav":
-            sound = f'<audio controls preload="metadata" src="{_address(path.read_bytes(), path.suffix)}"></audio>'
+            sound = f'<audio controls preload="metadata" src="{_sound(path)}"></audio>'
             body.append(f"<figure>{sound}<figcaption>{_SOUNDS.get(name, caption)}</figcaption></figure>")
         elif path.suffix == ".mid":
             link = f'<a download="{path.name}" href="{_address(path.read_bytes(), path.suffix)}">{path.name}</a>'
@@ -154,6 +155,17 @@ def _sentences(told: dict[str, Any]) -> list[str]:
 def _figure(png: bytes, caption: str) -> str:
     picture = f'<img alt="{html.escape(caption)}" src="{_address(png, ".png")}">'
     return f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _sound(path: Path) -> str:
+    """Return the address of a WAV file as MP3, which is far smaller; as WAV if MP3 does not have its sample rate."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    file = io.BytesIO()
+    try:
+        soundfile.write(file, samples, rate, format="MP3")
+    except soundfile.LibsndfileError:
+        return _address(path.read_bytes(), path.suffix)
+    return _address(file.getvalue(), ".mp3")
 
 
 def _address(content: bytes, suffix: str) -> str:

@@ -17,6 +17,7 @@ from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
 from zf_jax.data.description import fingerprint
+from zf_jax.data.registry import option_defaults
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.runs.held import held
 from zf_jax.sharding import any_process
@@ -37,7 +38,6 @@ _MAY_CHANGE = {
     "train.updates_per_call",
     "parallel.shard_params",
     "data.dir",
-    "data.downmix",  # runs before this field lack the field; the fingerprint compares the data
 }
 
 # What may also differ once a run has diverged.
@@ -74,6 +74,9 @@ def _write_config(path: Path, config: Any) -> None:
     mine = json.loads(config.to_json())
     theirs = _stored(path)
     if theirs is not None:
+        # An option of the data that is younger than the run has its default there.
+        younger = {k: v for k, v in option_defaults(mine["data"]["name"]).items() if k in mine["data"]}
+        theirs["data"] = younger | theirs["data"]
         differing = sorted(_differences(theirs, mine))
         may_change = _MAY_CHANGE | (_AFTER_DIVERGENCE if (path / "diverged.json").exists() else set())
         changed = [name for name in differing if name not in may_change]

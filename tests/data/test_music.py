@@ -72,6 +72,7 @@ def test_srnn_leaves_out_and_counts_sequences_without_a_scored_step(tmp_path):
 @pytest.mark.parametrize("protocol, first", [("full", 0), ("srnn", 1)])
 def test_training_reads_pieces_and_the_other_splits_are_whole_and_in_pieces(tmp_path, protocol, first):
     pieces = {**PIECES, "train": [[[21], [22], [23], [24], [25]], [[60], [61]], [[70], [71], [72], [73]]]}
+    pieces["valid"] = [[[30], [31], [32]], [[33]]]
     as_npz(tmp_path / "piano_midi.npz", pieces)
     found = data.load("piano_midi", data_dir=str(tmp_path), protocol=protocol, piece_steps=2)
 
@@ -83,7 +84,9 @@ def test_training_reads_pieces_and_the_other_splits_are_whole_and_in_pieces(tmp_
         "train": cut(pieces["train"]),
         "valid_chunks": cut(pieces["valid"]),
         "test_chunks": cut(pieces["test"]),
-        "test": [roll(piece)[first:] for piece in pieces["test"] if len(piece) > first],
+        **{
+            split: [roll(piece)[first:] for piece in pieces[split] if len(piece) > first] for split in ("valid", "test")
+        },
     }.items():
         assert len(targets(found, split)) == len(expected), split
         for one, other in zip(targets(found, split), expected, strict=True):

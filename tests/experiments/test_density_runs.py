@@ -14,7 +14,7 @@ from experiments.lib import comparison
 from experiments.lib.cli import UserError
 from experiments.lib.diagnosis import diagnose
 from experiments.lib.experiment import build, build_config_model
-from experiments.lib.gallery import Gallery
+from experiments.lib.gallery import Gallery, loudest
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import parameter_count
 from experiments.lib.run_folder import restore
@@ -133,3 +133,8 @@ def test_every_density_has_a_config_of_the_published_size_a_small_one_and_one_of
 
 def test_every_registered_density_has_a_config():
     assert set(DENSITIES) == set(CONFIGS)
+
+
+def test_the_loudest_sequence_is_that_of_the_largest_mean_square_whatever_its_length():
+    quiet, loud = np.full((40, 2), 0.1), np.array([[-1.0, 1.0]])
+    assert loudest([quiet, loud]) == 1 and loudest([loud, quiet]) == 0

@@ -31,6 +31,7 @@ from experiments.lib.scoring import evaluate, result_name
 from experiments.lib.stop_signal import StopSignal
 from zf_jax.compiled import forget
 from zf_jax.data import DataError
+from zf_jax.data.registry import option_defaults
 from zf_jax.objective import gradient
 from zf_jax.runs.metrics import read_metrics
 
@@ -334,6 +335,20 @@ def test_a_damaged_config_or_metrics_file_costs_a_sentence(whole_run, tmp_path, 
         file.write(b'3\n{"split": "train"}\n\xff\xfe\n{"step": 4')
     assert training_loop.train(tiny_config(**{"train.num_steps": 41}), str(damaged))["step"] == 41
     assert json.loads((damaged / "config.json").read_text())["train"]["num_steps"] == 41
+
+
+def test_an_option_of_the_data_that_is_younger_than_a_run_is_its_default_there(tmp_path):
+    config = tiny_config()
+    assert "view" not in config.data and option_defaults("digits") == {"view": "pixels"}
+    with run_folder.opened(str(tmp_path / "run"), config):
+        pass
+    config.data.view = "rows"
+    changed = pytest.raises(UserError, match=r"config\.data\.view was 'pixels' and is now 'rows'")
+    with changed, run_folder.opened(str(tmp_path / "run"), config):
+        pass
+    config.data.view = "pixels"
+    with run_folder.opened(str(tmp_path / "run"), config):
+        assert run_folder.read_config(str(tmp_path / "run")).data.view == "pixels"
 
 
 def test_a_second_signal_ends_the_program_at_once_but_never_during_a_save():

@@ -91,6 +91,14 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
     return prepare_set(folder, data_dir, name=name, **options)
 
 
+def option_defaults(name: str) -> dict[str, Any]:
+    """Return the options of the set called ``name`` that may be left out, each with what it is then."""
+    entry = _entry(name)
+    parameters = inspect.signature(_function(entry.load)).parameters
+    given = {"data_dir", *entry.options}
+    return {key: p.default for key, p in parameters.items() if p.default is not p.empty and key not in given}
+
+
 def _entry(name: str) -> Entry:
     if name not in DATA_SETS:
         choices = f"choose one of {', '.join(sorted(DATA_SETS))}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # orbax is slow to import, and needed by runs with a folder a
     from zf_jax.runs.metrics import MetricWriter
 
 
-AHEAD = 2  # calls of the device that may be waiting: more gain nothing, and a signal is answered after all of them
+AHEAD = 2  # calls that may wait behind the one that the device runs: a signal is answered after all of them
 
 
 class Loop:
