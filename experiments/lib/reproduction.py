@@ -228,11 +228,7 @@ def run_part(
 def _check_config(theirs: dict[str, Any], mine: dict[str, Any], file: Path) -> None:
     """Refuse a finished row of other settings; fields that only one of two versions has are not compared."""
     was, now = flat(theirs), flat(mine)
-    free = {
-        "data.dir",
-        "data.cache_dir",
-        "model.rnn_dim",
-    }  # where the data lie; rnn_dim is matched to Z-Forcing's count
+    free = {"data.dir", "data.cache_dir", "model.rnn_dim"}  # where the data lie; rnn_dim is matched
     changed = [name for name in now if name in was and name not in free and was[name] != now[name]]
     if changed:
         listed = "; ".join(f"config.{name} was {was[name]!r} and is now {now[name]!r}" for name in changed)
