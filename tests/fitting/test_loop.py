@@ -112,8 +112,8 @@ def test_no_more_than_two_calls_wait_for_the_device(monkeypatch):
 
     monkeypatch.setattr(jax, "block_until_ready", wait)
     experiment = build(tiny_config(1))
-    settings = dataclasses.replace(experiment.fit_settings(), num_steps=9, log_every=100, eval_every=100)
-    settings = dataclasses.replace(settings, checkpoint_every=100)
+    rarely = dict.fromkeys(("log_every", "eval_every", "checkpoint_every"), 100)
+    settings = dataclasses.replace(experiment.fit_settings(), num_steps=9, **rarely)
     parts = experiment.model, experiment.data, experiment.optimizer, experiment.mesh
     alone = loop.Loop(*parts, settings)
     monkeypatch.setattr(alone, "_log", lambda *_: None)

@@ -28,13 +28,17 @@ def check_options(name: str, options: Mapping[str, Any], defaults: Mapping[str, 
 
 def check_arguments(name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Check options that are arguments of ``function``; it checks those of its ``**`` argument itself."""
-    parameters = inspect.signature(function).parameters
-    defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
-    for given in ("data_dir", "manual_dir", "name"):
-        defaults.pop(given, None)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    defaults = defaults_of(function)
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()):
         options = {key: value for key, value in options.items() if key in defaults}
     check_options(name, options, defaults)
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of a loader that are options and may be left out, each with what it is then."""
+    parameters = inspect.signature(function).parameters
+    given = {"data_dir", "manual_dir", "name"}
+    return {key: p.default for key, p in parameters.items() if p.default is not p.empty and key not in given}
 
 
 def _check_type(option: str, value: Any, default: Any) -> None:

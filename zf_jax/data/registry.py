@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from zf_jax.data.dataset import DataError, DataSet, Register
-from zf_jax.data.options import check_arguments
+from zf_jax.data.options import check_arguments, defaults_of
 
 
 class Entry(NamedTuple):
@@ -93,10 +93,7 @@ def prepare(name: str, *, manual_dir: str | None, data_dir: str, **options) -> s
 
 def option_defaults(name: str) -> dict[str, Any]:
     """Return the options of the set called ``name`` that may be left out, each with what it is then."""
-    entry = _entry(name)
-    parameters = inspect.signature(_function(entry.load)).parameters
-    given = {"data_dir", *entry.options}
-    return {key: p.default for key, p in parameters.items() if p.default is not p.empty and key not in given}
+    return defaults_of(_function(_entry(name).load))
 
 
 def _entry(name: str) -> Entry:
