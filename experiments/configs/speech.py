@@ -44,7 +44,7 @@ def get_speech(name: str, *, num_steps: int, sample_rate: int = 16000) -> Any:
 
 def make_small(config: Any, *, num_steps: int, kl_temperature_steps: int = 1000, eval_every: int = 500) -> None:
     """Change a config to sizes for two CPU cores, with a learning rate that decays to 0 at ``num_steps``."""
-    config.objective.aux_weight = 0.0002
+    config.objective.aux_weight = 0.05
     config.objective.reverse_weight = 0.01
     config.objective.kl_temperature_steps = kl_temperature_steps
     config.model.rnn_dim = 128
