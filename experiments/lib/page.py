@@ -158,14 +158,22 @@ def _figure(png: bytes, caption: str) -> str:
 
 
 def _sound(path: Path) -> str:
-    """Return the address of a WAV file as MP3, which is far smaller; as WAV if MP3 does not have its sample rate."""
-    samples, rate = soundfile.read(path, dtype="float32")
-    file = io.BytesIO()
-    try:
-        soundfile.write(file, samples, rate, format="MP3")
-    except soundfile.LibsndfileError:
-        return _address(path.read_bytes(), path.suffix)
-    return _address(file.getvalue(), ".mp3")
+    """Return the address of a WAV file as MP3, which is far smaller; as WAV if MP3 does not have its sample rate.
+
+    The MP3 file is kept beside the WAV file, because a report is written after every part and encoding is slow.
+    """
+    packed = path.with_suffix(".mp3")
+    if not packed.exists() or packed.stat().st_mtime < path.stat().st_mtime:
+        samples, rate = soundfile.read(path, dtype="float32")
+        file = io.BytesIO()
+        try:
+            soundfile.write(file, samples, rate, format="MP3")
+        except soundfile.LibsndfileError:
+            return _address(path.read_bytes(), path.suffix)
+        unfinished = packed.with_suffix(".tmp")
+        unfinished.write_bytes(file.getvalue())
+        unfinished.replace(packed)
+    return _address(packed.read_bytes(), packed.suffix)
 
 
 def _address(content: bytes, suffix: str) -> str:

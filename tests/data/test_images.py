@@ -126,6 +126,12 @@ def test_a_bad_row_is_named(folder, change, sentence):
         data.load("mnist", data_dir=str(folder))
 
 
+def test_packed_files_are_named_with_the_advice_to_unpack_them(folder):
+    (folder / "binarized_mnist_valid.amat").rename(folder / "binarized_mnist_valid.amat.xz")
+    with pytest.raises(data.DataError, match=r"holds binarized_mnist_valid.amat.xz, which are not read: unpack them"):
+        data.load("mnist", data_dir=str(folder))
+
+
 def test_missing_and_empty_places_say_what_to_do(folder, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(data.DataError, match="nothing is empty"):

@@ -1,6 +1,8 @@
 """The report's page in a browser: pictures load, sound has a length, and it reads on a telephone."""
 
+import base64
 import json
+import os
 import re
 
 import numpy as np
@@ -50,6 +52,20 @@ def test_the_page_needs_no_other_file_and_escapes_text(page):
     assert not re.findall(r'(?:src|href)="(?!data:)', text)
     small, whole = (len(re.findall(f'data:audio/{kind};base64,([^"]*)', text)[0]) for kind in ("mpeg", "wav"))
     assert small < whole / 4, "a page of ten rows has minutes of sound"
+
+
+def test_sound_is_encoded_once_and_again_when_it_is_newer(page, tmp_path):
+    def sounds():
+        report.write_report(tmp_path, "timit")
+        return re.findall('data:audio/mpeg;base64,([^"]*)', page.read_text())
+
+    wav = tmp_path / "runs" / "1-left" / "ours-seed0" / "samples" / "samples.wav"
+    packed = wav.with_suffix(".mp3")
+    assert [base64.b64encode(packed.read_bytes()).decode()] == sounds()
+    packed.write_bytes(b"kept")
+    assert sounds() == [base64.b64encode(b"kept").decode()]
+    os.utime(packed, (0, 0))
+    assert len(sounds()[0]) > 1000
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")

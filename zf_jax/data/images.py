@@ -160,6 +160,9 @@ def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndar
     missing = [os.path.basename(path) for path in paths.values() if not os.path.isfile(path)]
     if missing:
         what = f"holds neither a prepared {prefix} nor idx files nor {', '.join(missing)}"
+        packed = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[0] in missing)
+        if packed:
+            raise DataError(folder, f"holds {', '.join(packed)}, which are not read", "unpack them there first")
         remedy = "pass the folder of the three .amat files, of the idx files, or TFDS's data directory"
         raise DataError(folder, what, remedy, Prepare("mnist", True))
     return {split: read_amat(path, pixels) for split, path in paths.items()}

@@ -19,6 +19,7 @@ import os
 import numpy as np
 
 from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.data.pieces import cuts
 from zf_jax.data.prepared.folders import read_bytes
 from zf_jax.data.prepared.npz import open_npz
 from zf_jax.data.sources import RaggedFrames
@@ -69,7 +70,12 @@ def load_music(
         empty += int((~kept).sum())
         starts, lengths = starts[kept], lengths[kept]
         if piece_steps:
-            chunks = RaggedFrames(roll, *_in_pieces(starts, lengths, piece_steps, shortest), protocol)
+            pieces = [
+                (start + begin, end - begin)
+                for start, length in zip(starts, lengths, strict=True)
+                for begin, end in cuts(length, piece_steps, shortest)
+            ]
+            chunks = RaggedFrames(roll, *np.reshape(pieces, (-1, 2)).T, protocol)
             splits["train" if split == "train" else f"{split}_chunks"] = chunks
         if split not in splits:
             splits[split] = RaggedFrames(roll, starts, lengths, protocol)
@@ -83,15 +89,6 @@ def load_music(
         units="step",
         counts={"notes": notes, "sequences_without_a_scored_step": empty},
     )
-
-
-def _in_pieces(starts: np.ndarray, lengths: np.ndarray, steps: int, shortest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return starts and lengths of pieces of ``steps`` steps; the last of a sequence is left out below ``shortest``."""
-    counts = -(-lengths // steps)
-    begins = np.concatenate([np.arange(count) * steps for count in counts] or [np.zeros(0, np.int64)])
-    sizes = np.minimum(np.repeat(lengths, counts) - begins, steps)
-    kept = sizes >= shortest
-    return (np.repeat(starts, counts) + begins)[kept], sizes[kept]
 
 
 def _find(folder: str, name: str) -> str:

@@ -59,14 +59,16 @@ def in_time(piece: Piece, valid: float, test: float, shortest: int, where: str) 
     return {"train": piece.part(0, first), "valid": piece.part(first, second), "test": piece.part(second, steps)}
 
 
+def cuts(total: int, steps: int, shortest: int) -> list[tuple[int, int]]:
+    """Return where pieces of ``steps`` of ``total`` steps begin and end; a last one below ``shortest`` is left out."""
+    return [(begin, min(begin + steps, total)) for begin in range(0, total, steps) if total - begin >= shortest]
+
+
 def in_pieces(found: Sequence[Piece], steps: int, shortest: int) -> list[Piece]:
     """Return pieces of ``steps`` steps; the last of a sequence may be shorter, and below ``shortest`` is left out."""
     cut = []
     for piece in found:
         total = len(piece.values)
-        if total <= steps:
-            cut.append(piece)
-            continue
-        parts = (piece.part(begin, min(begin + steps, total)) for begin in range(0, total, steps))
-        cut += [part for part in parts if len(part.values) >= shortest]
+        whole = total <= steps
+        cut += [piece] if whole else [piece.part(begin, end) for begin, end in cuts(total, steps, shortest)]
     return cut
