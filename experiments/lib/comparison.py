@@ -154,13 +154,13 @@ def _train_and_score(config: Any, folder: str, scored: dict[str, Any], num_sampl
             f"{folder} holds a run of {trained['step']} updates, and the config asks for {config.train.num_steps}: "
             "choose another --workdir"
         )
+    restored = restore(folder, "best")
     bounds = {
-        "elbo": evaluate(folder, bound="elbo", **scored),
-        "iwae": evaluate(folder, bound="iwae", num_samples=num_samples, **scored),
+        "elbo": evaluate(folder, bound="elbo", **scored, run=restored),
+        "iwae": evaluate(folder, bound="iwae", num_samples=num_samples, **scored, run=restored),
     }
     figures = {f"{bound}.{k}": v for bound, result in bounds.items() for k, v in result.items() if type(v) is float}
     few = min(scored["num_sequences"] or DIAGNOSED, DIAGNOSED)
-    restored = restore(folder, "best")
     if isinstance(restored.experiment.model, Density):
         active = None
     else:

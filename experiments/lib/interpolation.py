@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.lib.cli import UserError, warn
 from experiments.lib.midi import write_midi
-from experiments.lib.run_folder import restore
+from experiments.lib.run_folder import RestoredRun, restore
 from zf_jax import generation, plotting
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import pad
@@ -31,6 +31,7 @@ def interpolate(
     data_dir: str | None = None,
     out: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda result: None,
+    run: RestoredRun | None = None,
 ) -> dict[str, Any]:
     """Interpolate between two sequences of a split, write ``workdir/interpolation``, and return the JSON's content.
 
@@ -46,11 +47,12 @@ def interpolate(
       data_dir: the folder of the data, if moved since training.
       out: the folder to write into instead of ``workdir/interpolation``.
       report: a function called with the result before writing.
+      run: what ``restore(workdir, checkpoint, data_dir)`` returned, if the caller has restored the run already.
 
     Raises:
       UserError: the folder holds no run, the split has no such sequence, or the model has no latents.
     """
-    run = restore(workdir, checkpoint, data_dir)
+    run = run or restore(workdir, checkpoint, data_dir)
     model, data = run.experiment.model, run.experiment.data
     if model.latent_dim == 0 or isinstance(model, Density):
         raise UserError(f"{run.experiment.config.model.name} has no latents of steps to interpolate between")

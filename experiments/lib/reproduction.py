@@ -22,7 +22,7 @@ from experiments.lib.experiment import build, prepared
 from experiments.lib.grid import grid_config, settings
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import match, parameter_count
-from experiments.lib.run_folder import flat, restore
+from experiments.lib.run_folder import RestoredRun, flat, restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.data import subsample
@@ -187,16 +187,18 @@ def run_part(
     samples = 2 if scale == "smoke" else SAMPLES
     few = 8 if scale == "smoke" else 0
     figures = {}
+    run = restore(str(part))
     for split in tables(speech_set)[table].splits:
         for bound in ("elbo",) if table == "1-left" else ("elbo", "iwae"):
-            scored = evaluate(str(part), split=split, bound=bound, num_samples=samples, num_sequences=few)
+            how = {"num_samples": samples, "num_sequences": few}
+            scored = evaluate(str(part), split=split, bound=bound, **how, run=run)
             figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
     if experiment.data.vocabulary is not None:
-        figures |= _length_figures(str(part), 64 if scale == "smoke" else 5000)
+        figures |= _length_figures(run, 64 if scale == "smoke" else 5000)
     lines = [line for line in read_metrics(part) if line["split"] == "valid"]
     latents = experiment.model.latent_dim > 0
     if latents and config.train.pictures:
-        interpolate(str(part), num_points=3 if scale == "smoke" else 11)
+        interpolate(str(part), num_points=3 if scale == "smoke" else 11, run=run)
     result = {
         "table": table,
         "row": row,
@@ -235,9 +237,8 @@ def _check_config(theirs: dict[str, Any], mine: dict[str, Any], file: Path) -> N
         raise UserError(f"{file} has a row of other settings: {listed}; choose another --workdir, or remove the file")
 
 
-def _length_figures(workdir: str, num_sequences: int) -> dict[str, float]:
+def _length_figures(run: RestoredRun, num_sequences: int) -> dict[str, float]:
     """Return the R² on test of the sentence length, regressed on latents or state of the first two steps."""
-    run = restore(workdir)
     train_split, test_split = (subsample(run.experiment.data.split(name), num_sequences) for name in ("train", "test"))
     params = prepared(run.experiment, run.state.params)
     found = length_regression(run.experiment.model, params, train_split, test_split, num_steps=2)

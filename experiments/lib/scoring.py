@@ -13,7 +13,7 @@ import jax
 import zf_jax
 from experiments.lib.cli import UserError, finite, progress, write_json
 from experiments.lib.experiment import eval_batch_size, prepared
-from experiments.lib.run_folder import restore
+from experiments.lib.run_folder import RestoredRun, restore
 from zf_jax.bounds.noise import GENERATOR, seed_key
 from zf_jax.data import subsample
 from zf_jax.density import needs_steps
@@ -35,11 +35,13 @@ def evaluate(
     checkpoint: str = "best",
     data_dir: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda result: None,
+    run: RestoredRun | None = None,
 ) -> dict[str, Any]:
     """Score one split of the run in ``workdir``, and write the result beside the run under ``result_name``.
 
     Args:
       report: called with the result before it is written.
+      run: what ``restore(workdir, checkpoint, data_dir)`` returned, if the caller has restored the run already.
 
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split or bound, no sample, a damaged checkpoint.
@@ -49,7 +51,7 @@ def evaluate(
     for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}")
-    run = restore(workdir, checkpoint, data_dir)
+    run = run or restore(workdir, checkpoint, data_dir)
     experiment, state = run.experiment, run.state
     if bound not in BOUNDS:
         raise UserError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")
