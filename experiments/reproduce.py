@@ -55,7 +55,9 @@ def main() -> None:
     import jax
 
     from experiments.lib.report import write_report
-    from experiments.lib.reproduction import Stopped, make_smoke_data, run_part, tables
+    from experiments.lib.reproduction import Stopped, run_part
+    from experiments.lib.smoke import make_smoke_data
+    from experiments.lib.table_rows import tables
 
     workdir, smoke = Path(_WORKDIR.value), _SCALE.value == "smoke"
     dirs = {"speech": _SPEECH_DIR.value, "mnist": _MNIST_DIR.value, "imdb": _IMDB_DIR.value}

@@ -12,7 +12,7 @@ from typing import Any
 import soundfile
 from matplotlib.figure import Figure
 
-from experiments.lib.reproduction import Table
+from experiments.lib.table_rows import Table
 
 _STYLE = """body{font:16px/1.5 sans-serif;margin:1rem auto;max-width:70rem;padding:0 1rem;overflow-wrap:break-word}
 .wide{overflow-x:auto;margin:1rem 0}table{border-collapse:collapse;font-size:.9rem}

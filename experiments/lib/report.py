@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from experiments.lib.grid import chosen, validation
 from experiments.lib.page import html_page
-from experiments.lib.reproduction import Table, part_name, read_results, tables
+from experiments.lib.reproduction import part_name, read_results
+from experiments.lib.table_rows import Table, tables
 from zf_jax.runs.mending import steps_in
 from zf_jax.runs.metrics import read_metrics
 

@@ -8,151 +8,27 @@ import json
 import platform
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
-import soundfile
 
-from experiments import family
-from experiments.configs import digits
-from experiments.lib import paper
 from experiments.lib.cli import UserError
 from experiments.lib.experiment import build, prepared
-from experiments.lib.grid import grid_config, settings
 from experiments.lib.interpolation import interpolate
 from experiments.lib.matching import match, parameter_count
 from experiments.lib.run_folder import RestoredRun, flat, restore
 from experiments.lib.scoring import evaluate
+from experiments.lib.table_rows import config_of, tables
 from experiments.lib.training_loop import train
 from zf_jax.data import subsample
 from zf_jax.evaluation.length_regression import length_regression
 from zf_jax.runs.metrics import read_metrics
 
-SPEECH = ("rnn", "rnn_gmm", "vrnn_i", "vrnn", "vrnn_gmm", "srnn", "ours", "kla", "aux", "kla_aux")
-DIGITS = ("rnn", "storn", "vrnn", "srnn", "ours", "kla", "aux", "kla_aux")
-ZFORCING = ("ours", "kla", "aux", "kla_aux", "aux_0.0025", "aux_0.005")
 SAMPLES = 25
-_TINY = {"rnn_dim": 6, "latent_dim": 2, "mlp_dim": 4, "embed_dim": 4}
 
 
 class Stopped(UserError):
     """A signal ended the training of a part."""
-
-
-class Table(NamedTuple):
-    """The rows of a table, the splits to score, and the paper's numbers."""
-
-    title: str
-    rows: tuple[str, ...]
-    splits: tuple[str, ...]
-    figure: str  # the column of the JSON files that the paper prints
-    unit: str
-    paper: dict[str, paper.Number]
-
-
-def tables(speech_set: str) -> dict[str, Table]:
-    """Return the tables by name; table 1, left, has the paper's numbers for TIMIT and Blizzard only."""
-    nats = "nats/sequence, higher is better"
-    published = {"timit": paper.TIMIT, "blizzard": paper.BLIZZARD}.get(speech_set, {})
-    test = "test_chunks" if speech_set == "blizzard" else "test"
-    return {
-        "digits": Table("Digits, row by row", DIGITS, ("valid", "test"), "test.iwae.nats_per_sequence", nats, {}),
-        "grid": Table(
-            "Grid of settings: digits, row by row",
-            tuple(settings()),
-            ("valid", "test"),
-            "test.iwae.nats_per_sequence",
-            nats,
-            {},
-        ),
-        "1-left": Table(
-            f"Table 1, left: speech ({speech_set})", SPEECH, (test,), f"{test}.elbo.nats_per_sequence", nats, published
-        ),
-        "1-right": Table(
-            "Table 1, right: MNIST", ("rnn", "ours", "aux"), ("test",), "test.elbo.nats_per_sequence", nats, paper.MNIST
-        ),
-        "2": Table(
-            "Table 2: IMDB",
-            ("rnn", "ours", "aux_0.0025", "aux_0.005"),
-            ("valid", "test"),
-            "test.elbo.perplexity",
-            "perplexity per word, lower is better",
-            paper.IMDB,
-        ),
-    }
-
-
-def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str, str]) -> Any:
-    """Return the config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
-    if table in ("digits", "grid"):
-        config = _digits(row) if table == "digits" else grid_config(row)
-        return _smoke(config, row, "digits", {}) if scale == "smoke" else config
-    file = {"1-left": f"{speech_set}.py", "1-right": "mnist.py", "2": "imdb.py"}[table]
-    if scale == "paper":
-        config = family.get_config(file, row)
-    else:
-        config = family.get_config(file, f"{row}_small" if row in ZFORCING else "small")
-        if row not in ZFORCING:
-            config.model.name = row.removesuffix("_gmm")
-            config.model.emission = "gmm" if row.endswith("_gmm") else ""
-            config.objective.update(aux_weight=0.0, reverse_weight=0.0)
-            config.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
-    kind = {"1-left": "speech", "1-right": "mnist", "2": "imdb"}[table]
-    config.data.dir = dirs.get(kind, "")
-    if kind == "speech" and "split_by" in config.data and dirs.get("split_by"):
-        config.data.split_by = dirs["split_by"]
-    return _smoke(config, row, table, dirs) if scale == "smoke" else config
-
-
-def _digits(row: str) -> Any:
-    """Return the config of a row of ``digits``; all rows but ``ours`` and ``aux`` anneal the KL."""
-    config = digits.get_config()
-    if row in ZFORCING:
-        if row in ("ours", "aux"):
-            config.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
-        if row in ("aux", "kla_aux"):
-            config.objective.update(aux_weight=0.005, reverse_weight=0.005)
-    else:
-        config.model.name = row
-    return config
-
-
-def _smoke(config: Any, row: str, table: str, dirs: dict[str, str]) -> Any:
-    """Return the config with tiny sizes, two updates and generated data, as a test of the program.
-
-    Only row ``ours`` draws pictures, because what draws takes longer to compile than what trains.
-    """
-    config.model.update(_TINY)
-    if config.model.emission == "gmm":
-        config.model.num_components = 2
-    config.train.update(num_steps=2, batch_size=4, log_every=1, eval_every=2, checkpoint_every=2, decay_steps=0)
-    config.train.update(eval_sequences=4, eval_batch_size=8, pictures=row == "ours")
-    if table == "1-right":
-        config.data.name = "digits"
-        config.data.dir = ""
-    elif table != "digits":
-        made = Path(dirs["made"])
-        config.data.dir = str(made / ("speech" if table == "1-left" else "text.txt"))
-        config.data.cache_dir = str(made / "cache")
-        if table == "2":
-            config.data.name = "text_folder"
-            config.data.vocabulary_size = 30
-    return config
-
-
-def make_smoke_data(folder: Path) -> None:
-    """Write 24 recordings of a noisy tone and 300 sentences, the data of scale ``smoke``."""
-    rng = np.random.default_rng(0)
-    (folder / "speech").mkdir(parents=True, exist_ok=True)
-    for number in range(24):
-        time_ = np.arange(9000) / 16000
-        tone = 6000 * np.sin(2 * np.pi * rng.uniform(100, 900) * time_) + rng.normal(0, 500, time_.size)
-        soundfile.write(folder / "speech" / f"{number}.wav", tone.astype(np.int16), 16000, subtype="PCM_16")
-    nouns, verbs = ("film", "story", "cast", "score"), ("moves", "fails", "works", "ends")
-    ends = ("well", "very well", "badly", "very very badly")
-    sentences = [f"the {rng.choice(nouns)} {rng.choice(verbs)} {rng.choice(ends)}." for _ in range(300)]
-    (folder / "text.txt").write_text("\n\n".join(sentences) + "\n", encoding="utf-8")
 
 
 def run_part(

@@ -13,7 +13,7 @@ from helpers.results import write_result
 from matplotlib.figure import Figure
 
 from experiments.lib import report
-from experiments.lib.reproduction import tables
+from experiments.lib.table_rows import tables
 
 PHONE = 390  # CSS pixels
 

@@ -12,7 +12,8 @@ from helpers.runs import ROOT, command, environment, run
 
 from experiments.lib import report, reproduction
 from experiments.lib.cli import UserError
-from experiments.lib.reproduction import config_of, run_part, tables
+from experiments.lib.reproduction import run_part
+from experiments.lib.table_rows import config_of, tables
 
 
 @pytest.fixture
