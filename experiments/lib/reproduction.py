@@ -66,8 +66,7 @@ def run_part(
     run = restore(str(part))
     for split in tables(speech_set)[table].splits:
         for bound in ("elbo",) if table == "1-left" else ("elbo", "iwae"):
-            how = {"num_samples": samples, "num_sequences": few}
-            scored = evaluate(str(part), split=split, bound=bound, **how, run=run)
+            scored = evaluate(str(part), split=split, bound=bound, num_samples=samples, num_sequences=few, run=run)
             figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
     if experiment.data.vocabulary is not None:
         figures |= _length_figures(run, 64 if scale == "smoke" else 5000)

@@ -75,7 +75,8 @@ def load_music(
                 for start, length in zip(starts, lengths, strict=True)
                 for begin, end in cuts(length, piece_steps, shortest)
             ]
-            chunks = RaggedFrames(roll, *np.reshape(pieces, (-1, 2)).T, protocol)
+            begins, sizes = np.reshape(pieces, (-1, 2)).T
+            chunks = RaggedFrames(roll, begins, sizes, protocol)
             splits["train" if split == "train" else f"{split}_chunks"] = chunks
         if split not in splits:
             splits[split] = RaggedFrames(roll, starts, lengths, protocol)
