@@ -71,7 +71,8 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     parts = [(table.title, _rows(name, table, found)) for name, table in known.items()]
     if "grid" in known:
         parts.append((f"{known['grid'].title}: chosen on validation", _chosen(known["grid"], found)))
-    parts.append(("Claims of the paper", claims(found, known)))
+    claimed = claims(found, known)
+    parts += [("Claims of the paper", claimed)] * (len(claimed) > 1)
     unfinished = _unfinished(workdir)
     parts += [("Unfinished", unfinished)] * (len(unfinished) > 1)
     scales = sorted({one["scale"] for several in found.values() for one in several})
