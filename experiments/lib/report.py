@@ -68,7 +68,7 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     for result in read_results(workdir):
         found.setdefault((result["table"], result["row"]), []).append(result)
     known = {name: table for name, table in tables(speech_set).items() if any(key[0] == name for key in found)}
-    parts = [(table.title, _rows(name, table, found)) for name, table in known.items()]
+    parts = [(table.title, rows_of(name, table, found)) for name, table in known.items()]
     if "grid" in known:
         parts.append((f"{known['grid'].title}: chosen on validation", _chosen(known["grid"], found)))
     claimed = claims(found, known)
@@ -94,7 +94,7 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     return [text, page]
 
 
-def _rows(name: str, table: Table, found: Results) -> list[list[str]]:
+def rows_of(name: str, table: Table, found: Results) -> list[list[str]]:
     """Return a header, and a line for every row of a table that is finished for a seed."""
     split = table.splits[-1]
     iwae = any(f"{split}.iwae.nats_per_sequence" in one["figures"] for several in found.values() for one in several)
