@@ -12,6 +12,7 @@ from experiments.lib.table_rows import Table, tables
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "small"
 FILES = {
     "LibriSpeech, one reader": "librispeech_speaker19_reproduce.json",
+    "LibriSpeech, 249 readers": "librispeech_readers_reproduce.json",
     "digits, row by row": "digits_reproduce.json",
 }
 

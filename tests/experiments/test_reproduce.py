@@ -78,11 +78,20 @@ def test_latents_of_one_row_are_compared_with_the_state_of_another(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mean, error, expected",
-    [(1.0, 0.4, "yes"), (1.0, 0.6, "no, within"), (-1.0, 0.4, "no, the contrary"), (1.0, None, "one seed, no verdict")],
+    "differences, expected",
+    [
+        # By the tables of Student's t: 2.920 for two degrees of freedom, 6.314 for one.
+        ([2.93, 2.93 + 3**0.5, 2.93 - 3**0.5], "yes"),  # of standard error 1
+        ([2.91, 2.91 + 3**0.5, 2.91 - 3**0.5], "no, not clear of 0"),
+        ([-2.93, -2.93 + 3**0.5, -2.93 - 3**0.5], "no, the contrary"),
+        ([6.32 + 1, 6.32 - 1], "yes"),
+        ([6.31 + 1, 6.31 - 1], "no, not clear of 0"),
+        ([1.0], "one seed, no verdict; the sign is as claimed"),
+        ([-1.0], "one seed, no verdict; the sign is the other"),
+    ],
 )
-def test_a_claim_shows_only_beyond_two_standard_errors(mean, error, expected):
-    assert report.verdict(mean, error).startswith(expected)
+def test_a_claim_shows_only_where_seeds_agree(differences, expected):
+    assert report.verdict(differences) == expected
 
 
 def test_the_published_numbers_stand_beside_their_rows():
