@@ -47,12 +47,12 @@ def interpolate(
       data_dir: the folder of the data, if moved since training.
       out: the folder to write into instead of ``workdir/interpolation``.
       report: a function called with the result before writing.
-      run: what ``restore(workdir, checkpoint, data_dir)`` returned, if the caller has restored the run already.
+      run: the run at its best checkpoint, if the caller has restored it already.
 
     Raises:
       UserError: the folder holds no run, the split has no such sequence, or the model has no latents.
     """
-    run = run or restore(workdir, checkpoint, data_dir)
+    run = restore(workdir, checkpoint, data_dir, run)
     model, data = run.experiment.model, run.experiment.data
     if model.latent_dim == 0 or isinstance(model, Density):
         raise UserError(f"{run.experiment.config.model.name} has no latents of steps to interpolate between")

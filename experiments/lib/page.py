@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,11 @@ def _figure(png: bytes, caption: str) -> str:
 def _sound(path: Path) -> str:
     """Return the address of a WAV file as MP3, which is far smaller; as WAV if MP3 does not have its sample rate.
 
-    The MP3 file is kept beside the WAV file, because a report is written after every part and encoding is slow.
+    The MP3 file is kept beside the WAV file, with its time, because encoding is slow: a report that is written again
+    reads it.
     """
-    packed = path.with_suffix(".mp3")
-    if not packed.exists() or packed.stat().st_mtime < path.stat().st_mtime:
+    packed, made = path.with_suffix(".mp3"), path.stat().st_mtime_ns
+    if not packed.exists() or packed.stat().st_mtime_ns != made:
         samples, rate = soundfile.read(path, dtype="float32")
         file = io.BytesIO()
         try:
@@ -171,8 +173,12 @@ def _sound(path: Path) -> str:
         except soundfile.LibsndfileError:
             return _address(path.read_bytes(), path.suffix)
         unfinished = packed.with_suffix(".tmp")
-        unfinished.write_bytes(file.getvalue())
-        unfinished.replace(packed)
+        try:
+            unfinished.write_bytes(file.getvalue())
+            os.utime(unfinished, ns=(made, made))
+            unfinished.replace(packed)
+        except OSError:  # a folder of someone else's: the page needs no file there
+            return _address(file.getvalue(), packed.suffix)
     return _address(packed.read_bytes(), packed.suffix)
 
 

@@ -184,19 +184,26 @@ class RestoredRun(NamedTuple):
     path: Path
 
 
-def restore(workdir: str, checkpoint: str = "best", data_dir: str | None = None) -> RestoredRun:
+def restore(
+    workdir: str, checkpoint: str = "best", data_dir: str | None = None, run: RestoredRun | None = None
+) -> RestoredRun:
     """Return the run in ``workdir`` at the ``"best"`` or ``"latest"`` checkpoint.
 
     The state's parameters are those to evaluate: their average, where the run keeps one.
 
     Args:
       data_dir: where the run's data lie now; None where ``config.data.dir`` says.
+      run: the run at its best checkpoint, if the caller has restored it already; returned.
 
     Raises:
       UserError: there is no run, or the data are not those that it was trained on.
       DataError: the data are missing or damaged.
       CheckpointError: it has no checkpoint, or a damaged one.
     """
+    if run is not None:
+        if (run.path, checkpoint, data_dir) != (Path(workdir), "best", None):
+            raise ValueError(f"the run that is given is the best checkpoint of {run.path}, and another is asked for")
+        return run
     if checkpoint not in ("best", "latest"):
         raise UserError(f"unknown checkpoint {checkpoint!r}: choose best or latest")
     config = read_config(workdir)

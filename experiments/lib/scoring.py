@@ -41,7 +41,7 @@ def evaluate(
 
     Args:
       report: called with the result before it is written.
-      run: what ``restore(workdir, checkpoint, data_dir)`` returned, if the caller has restored the run already.
+      run: the run at its best checkpoint, if the caller has restored it already.
 
     Raises:
       UserError, CheckpointError, DataError: there is no run, no such split or bound, no sample, a damaged checkpoint.
@@ -51,7 +51,7 @@ def evaluate(
     for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
         if value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}")
-    run = run or restore(workdir, checkpoint, data_dir)
+    run = restore(workdir, checkpoint, data_dir, run)
     experiment, state = run.experiment, run.state
     if bound not in BOUNDS:
         raise UserError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}")

@@ -11,7 +11,7 @@ import soundfile
 _TINY = {"rnn_dim": 6, "latent_dim": 2, "mlp_dim": 4, "embed_dim": 4}
 
 
-def smoke(config: Any, row: str, table: str, dirs: dict[str, str]) -> Any:
+def make_smoke(config: Any, row: str, table: str, dirs: dict[str, str]) -> Any:
     """Return the config with tiny sizes, two updates and generated data, as a test of the program.
 
     Only row ``ours`` draws pictures, because what draws takes longer to compile than what trains.

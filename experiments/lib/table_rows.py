@@ -8,7 +8,7 @@ from experiments import family
 from experiments.configs import digits
 from experiments.lib import paper
 from experiments.lib.grid import grid_config, settings
-from experiments.lib.smoke import smoke
+from experiments.lib.smoke import make_smoke
 
 SPEECH = ("rnn", "rnn_gmm", "vrnn_i", "vrnn", "vrnn_gmm", "srnn", "ours", "kla", "aux", "kla_aux")
 DIGITS = ("rnn", "storn", "vrnn", "srnn", "ours", "kla", "aux", "kla_aux")
@@ -62,7 +62,7 @@ def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str,
     """Return the config of one row at a scale; ``dirs`` has the folders of ``speech``, ``mnist`` and ``imdb``."""
     if table in ("digits", "grid"):
         config = _digits(row) if table == "digits" else grid_config(row)
-        return smoke(config, row, "digits", {}) if scale == "smoke" else config
+        return make_smoke(config, row, "digits", {}) if scale == "smoke" else config
     file = {"1-left": f"{speech_set}.py", "1-right": "mnist.py", "2": "imdb.py"}[table]
     if scale == "paper":
         config = family.get_config(file, row)
@@ -80,7 +80,7 @@ def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str,
     config.data.dir = dirs.get(kind, "")
     if kind == "speech" and "split_by" in config.data and dirs.get("split_by"):
         config.data.split_by = dirs["split_by"]
-    return smoke(config, row, table, dirs) if scale == "smoke" else config
+    return make_smoke(config, row, table, dirs) if scale == "smoke" else config
 
 
 def _digits(row: str) -> Any:

@@ -132,6 +132,11 @@ def test_packed_files_are_named_with_the_advice_to_unpack_them(folder):
         data.load("mnist", data_dir=str(folder))
 
 
+def test_one_of_the_files_in_place_of_their_folder_is_refused(folder):
+    with pytest.raises(data.DataError, match=r"train\.amat holds neither .* pass the folder of the three"):
+        data.load("mnist", data_dir=str(folder / "binarized_mnist_train.amat"))
+
+
 def test_missing_and_empty_places_say_what_to_do(folder, tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(data.DataError, match="nothing is empty"):

@@ -168,6 +168,14 @@ def newest(workdir):
     return max(int(p.name) for p in (Path(workdir) / "checkpoints").iterdir() if p.name.isdigit())
 
 
+def test_a_restored_run_scores_as_its_folder_and_never_for_another_checkpoint(whole_run):
+    run = restore(str(whole_run))
+    settings = {"split": "valid", "bound": "iwae", "num_samples": 2}
+    assert evaluate(str(whole_run), **settings, run=run) == evaluate(str(whole_run), **settings)
+    with pytest.raises(ValueError, match="and another is asked for"):
+        evaluate(str(whole_run), **settings, checkpoint="latest", run=run)
+
+
 def test_an_evaluation_is_the_same_for_any_batch_size_and_is_written_down(whole_run):
     first = evaluate(str(whole_run), split="valid", bound="iwae", num_samples=2)
     written = json.loads((whole_run / "eval_valid_iwae-samples2.json").read_text())

@@ -103,6 +103,12 @@ def test_the_published_numbers_stand_beside_their_rows():
     assert (ours.aux_weight, aux.aux_weight, aux.kl_temperature_start) == (0.0, 0.005, 1.0)
 
 
+def test_vrnn_learns_speech_at_a_rate_at_which_it_does_not_break():
+    rates = {row: config_of("1-left", row, "small", "librispeech", {}).train.learning_rate for row in ("vrnn", "ours")}
+    assert rates == {"vrnn": 1e-3, "ours": 2e-3}
+    assert config_of("1-left", "vrnn", "paper", "librispeech", {}).train.learning_rate == 1e-3
+
+
 def test_a_wrong_table_is_refused_with_a_sentence(tmp_path):
     found = run("reproduce", "--table=7", f"--workdir={tmp_path}")
     assert found.returncode == 1 and "choose of 1, 2, 3, digits, grid" in found.stderr

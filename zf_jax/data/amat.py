@@ -10,6 +10,7 @@ from zf_jax.data.dataset import DataError, Prepare
 from zf_jax.data.prepared.folders import read_bytes
 
 SPLITS = ("train", "valid", "test")
+_PACKED = (".bz2", ".gz", ".xz", ".zip", ".zst")
 
 
 def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndarray]:
@@ -18,7 +19,7 @@ def read_amat_splits(folder: str, prefix: str, pixels: int) -> dict[str, np.ndar
     missing = [os.path.basename(path) for path in paths.values() if not os.path.isfile(path)]
     if missing:
         what = f"holds neither a prepared {prefix} nor idx files nor {', '.join(missing)}"
-        packed = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[0] in missing)
+        packed = [name + end for name in missing for end in _PACKED if os.path.isfile(os.path.join(folder, name + end))]
         if packed:
             raise DataError(folder, f"holds {', '.join(packed)}, which are not read", "unpack them there first")
         remedy = "pass the folder of the three .amat files, of the idx files, or TFDS's data directory"
