@@ -5,8 +5,9 @@ python docs/small_results.py
 
 import json
 from pathlib import Path
+from typing import Any
 
-from experiments.lib.report import Results, claims, markdown, rows_of
+from experiments.lib.report import Results, claims, grouped, markdown, rows_of
 from experiments.lib.table_rows import Table, tables
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "small"
@@ -15,21 +16,24 @@ FILES = {
     "LibriSpeech, 249 readers": "librispeech_readers_reproduce.json",
     "digits, row by row": "digits_reproduce.json",
 }
+OTHER_SETTINGS = "librispeech_speaker19_other_settings.json"
 
 
-def read(data: str) -> tuple[Results, dict[str, Table]]:
+def read(file: str) -> list[dict[str, Any]]:
+    """Return the results in a file, one for each row and seed."""
+    return json.loads((RESULTS / file).read_text(encoding="utf-8"))
+
+
+def of(data: str) -> tuple[Results, dict[str, Table]]:
     """Return the results of a set of data, by table and row, and the tables that they belong to."""
-    found: Results = {}
-    for result in json.loads((RESULTS / FILES[data]).read_text(encoding="utf-8")):
-        found.setdefault((result["table"], result["row"]), []).append(result)
-    return found, {name: one for name, one in tables("librispeech").items() if any(key[0] == name for key in found)}
+    return grouped(read(FILES[data]), "librispeech")
 
 
 def claims_table() -> str:
     """Return a line for every claim and set of data."""
     lines: list[list[str]] = []
     for data in FILES:
-        head, *rows = claims(*read(data))
+        head, *rows = claims(*of(data))
         lines += [] if lines else [[head[0], "data", "rows", *head[2:]]]
         lines += [[row[0], data, row[1].split(": ")[-1], *row[2:]] for row in rows]
     return "\n".join(markdown(lines))
@@ -37,11 +41,23 @@ def claims_table() -> str:
 
 def rows_table(data: str) -> str:
     """Return a line for every row of the table of a set of data."""
-    found, known = read(data)
+    found, known = of(data)
     return "\n\n".join("\n".join(markdown(rows_of(name, table, found))) for name, table in known.items())
+
+
+def other_settings_table() -> str:
+    """Return a line for every row of one reader and setting that is not the config's."""
+    found: Results = {}
+    for result in read(OTHER_SETTINGS):
+        alpha, rate = result["config"]["objective"]["aux_weight"], result["config"]["train"]["learning_rate"]
+        setting = f"{result['row']}, alpha {alpha:g}, learning rate {rate:g}"
+        found.setdefault(("1-left", setting), []).append(result)
+    table = tables("librispeech")["1-left"]._replace(rows=tuple(setting for _, setting in found))
+    return "\n".join(markdown(rows_of("1-left", table, found)))
 
 
 if __name__ == "__main__":
     print(claims_table())
     for data in FILES:
         print(f"\n{data}\n\n{rows_table(data)}")
+    print(f"\nLibriSpeech, one reader, other settings\n\n{other_settings_table()}")

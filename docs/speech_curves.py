@@ -27,25 +27,22 @@ def draw(path: Path) -> None:
     figure = Figure(figsize=(9, 3.2 * len(found)), layout="constrained")
     panels = figure.subplots(len(found), 2, squeeze=False)
     for (name, results), axes in zip(found.items(), panels, strict=True):
-        least, last = -np.inf, []
+        last = []
         for row, color in ROWS.items():
-            valid = [one["valid"] for one in results if one["row"] == row]
-            if not valid:
-                continue
-            curves = np.array([seed[: min(map(len, valid))] for seed in valid])  # [seeds, validations, 3]
+            curves = np.array([one["valid"] for one in results if one["row"] == row])  # [seeds, validations, 3]
             steps = curves[0, :, 0]
             for place, axis in zip((1, 2), axes, strict=True):
                 values = curves[:, :, place]
-                axis.plot(steps, np.median(values, 0), color=color, label=f"{row} ({len(valid)})", marker=".")
+                axis.plot(steps, np.median(values, 0), color=color, label=f"{row} ({len(curves)})", marker=".")
                 axis.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
             last.append(np.median(curves[:, -1, 1:], 0))
             if row == "ours":
-                least = float(np.median(curves[:, steps == SHOWN_FROM, 1]))
+                axes[0].set_ylim(bottom=float(np.median(curves[:, steps == SHOWN_FROM, 1])))
         for axis, what in zip(axes, ("ELBO", "KL"), strict=True):
             axis.set(xlabel="update", ylabel="nats per recording, validation", title=f"{name}: {what}")
             axis.grid(alpha=0.3)
         top = 1.1 * np.max(last, 0)
-        axes[0].set_ylim(least, top[0])
+        axes[0].set_ylim(top=top[0])
         axes[1].set_ylim(0, top[1])
         axes[0].legend(title="row (seeds)", fontsize=8, loc="lower right")
     figure.savefig(path, metadata={"Date": None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,10 +66,7 @@ CLAIMS = (
 
 def write_report(workdir: Path, speech_set: str) -> list[Path]:
     """Write ``REPORT.md`` and ``report.html`` of all finished parts of ``workdir``, and return the two paths."""
-    found: Results = {}
-    for result in read_results(workdir):
-        found.setdefault((result["table"], result["row"]), []).append(result)
-    known = {name: table for name, table in tables(speech_set).items() if any(key[0] == name for key in found)}
+    found, known = grouped(read_results(workdir), speech_set)
     parts = [(table.title, rows_of(name, table, found)) for name, table in known.items()]
     if "grid" in known:
         parts.append((f"{known['grid'].title}: chosen on validation", _chosen(known["grid"], found)))
@@ -94,6 +91,14 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     page = workdir / "report.html"
     page.write_text(html_page(notes, parts, known, found, workdir), encoding="utf-8")
     return [text, page]
+
+
+def grouped(results: Iterable[dict[str, Any]], speech_set: str) -> tuple[Results, dict[str, Table]]:
+    """Return results by table and row, a list over seeds each, and the tables that they belong to, by name."""
+    found: Results = {}
+    for result in results:
+        found.setdefault((result["table"], result["row"]), []).append(result)
+    return found, {name: table for name, table in tables(speech_set).items() if any(key[0] == name for key in found)}
 
 
 def rows_of(name: str, table: Table, found: Results) -> list[list[str]]:
