@@ -25,6 +25,7 @@ from zf_jax.evaluation.length_regression import length_regression
 from zf_jax.runs.metrics import read_metrics
 
 SAMPLES = 25
+SEQUENCES = {"smoke": 8, "small": 2500, "paper": 0}  # of a split, evenly spaced, that a scale scores; 0 means all
 
 
 class Stopped(UserError):
@@ -61,12 +62,13 @@ def run_part(
     if trained["interrupted"]:
         raise Stopped("stopped by a signal: run the same command again to continue")
     samples = 2 if scale == "smoke" else SAMPLES
-    few = 8 if scale == "smoke" else 0
     figures = {}
     run = restore(str(part))
     for split in tables(speech_set)[table].splits:
         for bound in ("elbo",) if table == "1-left" else ("elbo", "iwae"):
-            scored = evaluate(str(part), split=split, bound=bound, num_samples=samples, num_sequences=few, run=run)
+            scored = evaluate(
+                str(part), split=split, bound=bound, num_samples=samples, num_sequences=SEQUENCES[scale], run=run
+            )
             figures |= {f"{split}.{bound}.{k}": v for k, v in scored.items() if isinstance(v, (int, float))}
     if experiment.data.vocabulary is not None:
         figures |= _length_figures(run, 64 if scale == "smoke" else 5000)
