@@ -161,16 +161,13 @@ def claims(found: Results, known: dict[str, Table]) -> list[list[str]]:
         if not pairs or table is None:
             continue
         differences = [a - b for a, b, _, _ in pairs]
-        mean, error = statistics.mean(differences), None
-        if len(pairs) > 1:
-            error = statistics.stdev(differences) / math.sqrt(len(pairs))
         kls = [statistics.mean(pair[place] for pair in pairs) for place in (2, 3)]
         lines.append(
             [
                 claim.text,
                 f"{table.title}: {claim.row} - {claim.beside}",
-                _plain(mean, "+"),
-                "" if error is None else _plain(error, digits=2),
+                _plain(statistics.mean(differences), "+"),
+                _plain(_standard_error(differences), digits=2) if len(pairs) > 1 else "",
                 str(len(pairs)),
                 f"{_plain(kls[0])} against {_plain(kls[1])}",
                 verdict(differences),
@@ -212,7 +209,7 @@ def verdict(differences: Sequence[float]) -> str:
         return f"one seed, no verdict; the sign is {'as claimed' if mean > 0 else 'the other'}"
     from scipy.stats import t
 
-    clear = t.ppf(0.95, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
+    clear = t.ppf(0.95, len(differences) - 1) * _standard_error(differences)
     if mean > clear:
         return "yes"
     return "no, the contrary" if mean < -clear else "no, not clear of 0"
@@ -243,13 +240,17 @@ def _plain(value: float, sign: str = "", digits: int = 4) -> str:
     return f"{value:{sign},.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:{sign}.{digits}g}"
 
 
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / math.sqrt(len(values))
+
+
 def _mean(several: list[dict[str, Any]], column: str) -> str:
     values = [one["figures"][column] for one in several if one["figures"].get(column) is not None]
     if not values:
         return ""
     form = ",.0f" if abs(values[0]) >= 1e4 else ".3f"
     text = f"{statistics.mean(values):{form}}"
-    return text if len(values) < 2 else f"{text} ± {statistics.stdev(values) / math.sqrt(len(values)):{form}}"
+    return text if len(values) < 2 else f"{text} ± {_standard_error(values):{form}}"
 
 
 def markdown(rows: list[list[str]]) -> list[str]:
