@@ -30,8 +30,8 @@ class Claim(NamedTuple):
 
 
 LENGTH_NOTE = (
-    "R² of the length: sentence length regressed on the posterior's latents of the first two steps, or on the state "
-    "after them, fitted on training sentences and measured on test sentences. The posterior has read the whole "
+    "R² of the length: sentence length regressed on latents of the first two steps, drawn from the posterior, or on the "
+    "state after them, fitted on training sentences and measured on test sentences. The posterior has read the whole "
     "sentence; the state of the RNN has read the first word."
 )
 CLAIMS = (

@@ -20,6 +20,7 @@ from experiments.lib.run_folder import RestoredRun, flat, restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.table_rows import config_of, tables
 from experiments.lib.training_loop import train
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import subsample
 from zf_jax.evaluation.length_regression import length_regression
 from zf_jax.runs.metrics import read_metrics
@@ -118,7 +119,7 @@ def _length_figures(run: RestoredRun, num_sequences: int) -> dict[str, float]:
     """Return the R² on test of the sentence length, regressed on latents or state of the first two steps."""
     train_split, test_split = (subsample(run.experiment.data.split(name), num_sequences) for name in ("train", "test"))
     params = prepared(run.experiment, run.state.params)
-    found = length_regression(run.experiment.model, params, train_split, test_split, num_steps=2)
+    found = length_regression(run.experiment.model, params, train_split, test_split, key=seed_key(0), num_steps=2)
     names = {"latents": "latents", "state": "state", "num_test": "sentences"}
     return {f"test.length_r2.{name}": found[key] for key, name in names.items() if found.get(key) is not None}
 

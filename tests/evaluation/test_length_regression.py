@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 from helpers.models_under_test import random_params, small
@@ -9,6 +10,7 @@ from reference import numpy_zforcing as reference
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
+from zf_jax.bounds.noise import seed_key
 from zf_jax.data import from_arrays
 from zf_jax.evaluation.length_regression import length_regression, r_squared
 
@@ -16,15 +18,16 @@ pytestmark = pytest.mark.x64
 STEPS = 2
 
 
-def read_by_hand(params, model, targets):
-    """Return z_1, z_2 as one vector, and h_2, of one sequence."""
+def read_by_hand(params, model, targets, noise):
+    """Return z_1, z_2 as one vector, and h_2, of one sequence; ``noise`` ``[>= 2, Z]`` is that of its latents."""
     b = reference.backward_states(params, model, targets)
     h = c = np.zeros(model.rnn_dim)
     latents = []
     for t, u in enumerate([model.observation.start_token, *targets[: STEPS - 1]]):
-        mean, _ = reference.posterior(params, model, h, b[t], u)
-        h, c = reference.forward_state(params, model, u, mean, h, c)
-        latents.append(mean)
+        mean, log_sigma = reference.posterior(params, model, h, b[t], u)
+        z = reference.draw(mean, log_sigma, noise[t])
+        h, c = reference.forward_state(params, model, u, z, h, c)
+        latents.append(z)
     return np.concatenate(latents), h
 
 
@@ -37,12 +40,23 @@ def test_r2_of_latents_and_state_by_hand():
         for split, number in (("train", 40), ("test", 20))
     }
     data = from_arrays(sequences, observation=model.observation)
-    found = length_regression(model, params, data.split("train"), data.split("test"), num_steps=STEPS, batch_size=32)
-    longer = {split: [one for one in several if len(one) > STEPS] for split, several in sequences.items()}
+    key = seed_key(3)
+    found = length_regression(
+        model, params, data.split("train"), data.split("test"), key=key, num_steps=STEPS, batch_size=32
+    )
+    # Each sequence with the noise of its own key: the same numbers whatever batch it comes in.
+    longer = {
+        split: [
+            (one, jax.random.normal(jax.random.fold_in(own, index), (STEPS, model.latent_dim), float))
+            for index, one in enumerate(sequences[split])
+            if len(one) > STEPS
+        ]
+        for split, own in zip(("train", "test"), jax.random.split(key), strict=True)
+    }
     assert (found["num_train"], found["num_test"]) == (len(longer["train"]), len(longer["test"]))
     for place, name in enumerate(("latents", "state")):
-        x, new_x = ([read_by_hand(params, model, one)[place] for one in longer[s]] for s in ("train", "test"))
-        y, new_y = ([len(one) for one in longer[s]] for s in ("train", "test"))
+        x, new_x = ([read_by_hand(params, model, *one)[place] for one in longer[s]] for s in ("train", "test"))
+        y, new_y = ([len(one) for one, _ in longer[s]] for s in ("train", "test"))
         expected = r2_score(new_y, LinearRegression().fit(x, y).predict(new_x))
         assert found[name] == pytest.approx(expected, abs=1e-8), name
 
