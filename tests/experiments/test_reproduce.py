@@ -77,6 +77,15 @@ def test_latents_of_one_row_are_compared_with_the_state_of_another(tmp_path):
     assert "| +0.75 | 0.05 | 2 | 3 against 0 | yes |" in line
 
 
+def test_the_worsening_of_the_elbo_is_compared_with_that_of_the_iwae_bound(tmp_path):
+    for row, elbo, iwae in (("ours", 50.0, 49.0), ("aux_0.0025", 54.0, 50.5)):
+        figures = {"test.elbo.perplexity": elbo, "test.iwae.perplexity": iwae}
+        write_result(tmp_path, row, 0, -50.0, 3.0, table="2", **figures)
+    report.write_report(tmp_path, "timit")
+    (line,) = re.findall(r".*IWAE perplexity worsens less.*", (tmp_path / "REPORT.md").read_text())
+    assert "| +2.5 |" in line, "4 by ELBO, 1.5 by IWAE"
+
+
 @pytest.mark.parametrize(
     "differences, expected",
     [
