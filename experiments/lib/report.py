@@ -30,9 +30,9 @@ class Claim(NamedTuple):
 
 
 LENGTH_NOTE = (
-    "R² of the length: sentence length regressed on latents of the first two steps, drawn from the posterior, or on the "
-    "state after them, fitted on training sentences and measured on test sentences. The posterior has read the whole "
-    "sentence; the state of the RNN has read the first word."
+    "R² of the length: sentence length regressed on latents of the first two steps, drawn from the posterior, or on "
+    "the state after them, fitted on training sentences and measured on test sentences. The posterior has read the "
+    "whole sentence; the state of the RNN has read the first word."
 )
 CLAIMS = (
     Claim("latents help: IWAE above the RNN of equal size", "digits", "kla", "rnn", "bound"),
@@ -56,7 +56,9 @@ CLAIMS = (
     ),
     Claim("Z-Forcing is better than SRNN", "1-left", "ours", "srnn", "bound"),
     Claim("Z-Forcing with both is better than SRNN", "1-left", "kla_aux", "srnn", "bound"),
-    Claim("the auxiliary cost helps on MNIST", "1-right", "aux", "ours", "bound"),
+    Claim("the auxiliary cost raises the KL", "1-right", "aux", "ours", "kl"),
+    Claim("the auxiliary cost raises the bound on MNIST", "1-right", "aux", "ours", "bound"),
+    Claim("annealing lowers the bound on MNIST", "1-right", "ours", "kla", "bound"),
     Claim("on text the cost raises the KL", "2", "aux_0.0025", "ours", "kl"),
     Claim("latents carry sentence length: R² above that of the RNN's state", "2", "aux_0.0025", "rnn", "length"),
     Claim("on text ELBO perplexity worsens", "2", "aux_0.0025", "ours", "test.elbo.perplexity"),

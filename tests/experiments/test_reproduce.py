@@ -118,6 +118,16 @@ def test_vrnn_learns_speech_at_a_rate_at_which_it_does_not_break():
     assert config_of("1-left", "vrnn", "paper", "librispeech", {}).train.learning_rate == 1e-3
 
 
+@pytest.mark.parametrize("scale, steps", [("small", 500), ("paper", 16_000)])
+def test_the_rows_of_mnist_differ_in_annealing_and_cost_alone(scale, steps):
+    ours, kla, aux = (config_of("1-right", row, scale, "timit", {"mnist": "x"}) for row in ("ours", "kla", "aux"))
+    assert (kla.objective.kl_temperature_start, kla.objective.kl_temperature_steps) == (0.2, steps)
+    assert aux.objective.aux_weight > 0 == ours.objective.aux_weight == kla.objective.aux_weight
+    kla.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
+    aux.objective.update(aux_weight=0.0, reverse_weight=0.0)
+    assert ours.to_dict() == kla.to_dict() == aux.to_dict()
+
+
 def test_a_wrong_table_is_refused_with_a_sentence(tmp_path):
     found = run("reproduce", "--table=7", f"--workdir={tmp_path}")
     assert found.returncode == 1 and "choose of 1, 2, 3, digits, grid" in found.stderr
