@@ -72,15 +72,10 @@ def config_of(table: str, row: str, scale: str, speech_set: str, dirs: dict[str,
     if scale == "paper":
         config = family.get_config(file, row)
     else:
-        config = family.get_config(file, f"{row}_small" if row in ZFORCING else "small")
+        config = family.get_config(file, f"{row}_small")
         if row not in ZFORCING:
-            config.model.name = row.removesuffix("_gmm")
-            config.model.emission = "gmm" if row.endswith("_gmm") else ""
             config.objective.update(aux_weight=0.0, reverse_weight=0.0)
             config.objective.update(kl_temperature_start=1.0, kl_temperature_steps=0)
-        if table == "1-left" and row.startswith("vrnn"):
-            # At the 2e-3 of librispeech:small, chosen for Z-Forcing, VRNN's bound fell for good on one reader.
-            config.train.learning_rate = min(config.train.learning_rate, 1e-3)
     kind = {"1-left": "speech", "1-right": "mnist", "2": "imdb"}[table]
     config.data.dir = dirs.get(kind, "")
     if kind == "speech" and "split_by" in config.data and dirs.get("split_by"):

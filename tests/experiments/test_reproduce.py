@@ -10,6 +10,7 @@ from helpers.browser import CHROMIUM, look_at
 from helpers.results import write_result
 from helpers.runs import ROOT, command, environment, run
 
+from experiments import family
 from experiments.lib import report, reproduction
 from experiments.lib.cli import UserError
 from experiments.lib.reproduction import run_part
@@ -116,6 +117,8 @@ def test_vrnn_learns_speech_at_a_rate_at_which_it_does_not_break():
     rates = {row: config_of("1-left", row, "small", "librispeech", {}).train.learning_rate for row in ("vrnn", "ours")}
     assert rates == {"vrnn": 1e-3, "ours": 2e-3}
     assert config_of("1-left", "vrnn", "paper", "librispeech", {}).train.learning_rate == 1e-3
+    assert family.get_config("librispeech.py", "vrnn_small").train.learning_rate == 1e-3, "train has the same config"
+    assert family.get_config("imdb.py", "vrnn_small").train.learning_rate == 2e-3, "only speech"
 
 
 @pytest.mark.parametrize("scale, steps", [("small", 500), ("paper", 16_000)])
