@@ -10,7 +10,8 @@ Other models: ``timit:srnn`` is SRNN of TIMIT's sizes.  ``timit:vrnn``, and ever
 SRNN's latent_dim, mlp_dim and embed_dim, and the rnn_dim whose parameter count is nearest to SRNN's.  ``_gmm`` has a
 mixture of Gaussians instead of the diagonal Gaussian.  ``timit`` is Z-Forcing of the paper's sizes, which has more
 parameters.  ``_small`` at the end, as in ``music:dmm_small``, chooses the sizes of ``small``, its rnn_dim
-included: parameter counts then differ.  Small VRNNs of speech have a learning rate of at most 1e-3.
+included: parameter counts then differ.  Small VRNNs of speech by name have a learning rate of at most 1e-3;
+``zf_jax compare`` gives every model the learning rate of its config.
 
     zf_jax family
 

@@ -51,6 +51,12 @@ def run_part(
         if found["scale"] != scale:
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
         _check_config(found["config"], json.loads(config.to_json()), file)
+        scored = max(found["figures"][f"{split}.elbo.num_sequences"] for split in tables(speech_set)[table].splits)
+        if 0 < SEQUENCES[scale] < scored:
+            raise UserError(
+                f"{file} was scored on {scored} sequences, and other rows on at most {SEQUENCES[scale]}: "
+                "choose another --workdir, or remove the file to have the row scored again"
+            )
         return found
     experiment = build(config)
     if config.model.name != "zforcing" and scale == "small":
@@ -119,8 +125,9 @@ def _length_figures(run: RestoredRun, num_sequences: int) -> dict[str, float]:
     """Return the R² on test of the sentence length, regressed on latents or state of the first two steps."""
     train_split, test_split = (subsample(run.experiment.data.split(name), num_sequences) for name in ("train", "test"))
     params = prepared(run.experiment, run.state.params)
-    found = length_regression(run.experiment.model, params, train_split, test_split, key=seed_key(0), num_steps=2)
-    names = {"latents": "latents", "state": "state", "num_test": "sentences"}
+    key = seed_key(0, "length_regression")
+    found = length_regression(run.experiment.model, params, train_split, test_split, key=key, num_steps=2)
+    names = {"latents": "drawn_latents", "state": "state", "num_test": "sentences"}
     return {f"test.length_r2.{name}": found[key] for key, name in names.items() if found.get(key) is not None}
 
 

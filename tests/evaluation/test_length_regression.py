@@ -61,6 +61,16 @@ def test_r2_of_latents_and_state_by_hand():
         assert found[name] == pytest.approx(expected, abs=1e-8), name
 
 
+def test_a_column_that_varies_by_rounding_alone_is_a_constant_one():
+    rng = np.random.default_rng(0)
+    x, new_x = rng.normal(size=(30, 2)), rng.normal(size=(20, 2))
+    y, new_y = (each.sum(axis=1) + rng.normal(size=len(each)) for each in (x, new_x))
+    rounded, new_rounded = (1 + 1e-9 * rng.normal(size=(n, 20)) for n in (30, 20))
+    expected = r_squared(x, y, new_x, new_y)
+    found = r_squared(np.concatenate([x, rounded], axis=1), y, np.concatenate([new_x, new_rounded], axis=1), new_y)
+    assert expected is not None and found == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_feature_that_is_the_length_has_r2_of_one_and_equal_lengths_have_none():
     rng = np.random.default_rng(0)
     y, new_y = rng.integers(3, 9, size=30), rng.integers(3, 9, size=20)

@@ -71,7 +71,9 @@ def test_every_row_of_the_grid_is_another_config():
 
 def test_latents_of_one_row_are_compared_with_the_state_of_another(tmp_path):
     for seed in range(2):
-        write_result(tmp_path, "aux_0.0025", seed, -50.0, 3.0, table="2", **{"test.length_r2.latents": 0.9 - seed / 10})
+        write_result(
+            tmp_path, "aux_0.0025", seed, -50.0, 3.0, table="2", **{"test.length_r2.drawn_latents": 0.9 - seed / 10}
+        )
         write_result(tmp_path, "rnn", seed, -50.0, 0.0, table="2", **{"test.length_r2.state": 0.1})
     report.write_report(tmp_path, "timit")
     (line,) = re.findall(r".*latents carry sentence length.*", (tmp_path / "REPORT.md").read_text())
@@ -79,12 +81,33 @@ def test_latents_of_one_row_are_compared_with_the_state_of_another(tmp_path):
 
 
 def test_the_worsening_of_the_elbo_is_compared_with_that_of_the_iwae_bound(tmp_path):
-    for row, elbo, iwae in (("ours", 50.0, 49.0), ("aux_0.0025", 54.0, 50.5)):
-        figures = {"test.elbo.perplexity": elbo, "test.iwae.perplexity": iwae}
-        write_result(tmp_path, row, 0, -50.0, 3.0, table="2", **figures)
+    for row, elbo, iwae in (("ours", -50.0, -49.0), ("aux_0.0025", -54.0, -50.5)):
+        figures = {"test.elbo.nats_per_sequence": elbo, "test.iwae.nats_per_sequence": iwae}
+        write_result(tmp_path, row, 0, elbo, 3.0, table="2", **figures)
     report.write_report(tmp_path, "timit")
-    (line,) = re.findall(r".*IWAE perplexity worsens less.*", (tmp_path / "REPORT.md").read_text())
-    assert "| +2.5 |" in line, "4 by ELBO, 1.5 by IWAE"
+    (line,) = re.findall(r".*IWAE bound worsens less.*", (tmp_path / "REPORT.md").read_text())
+    assert "| +2.5 |" in line, "4 nats of the ELBO, 1.5 of the IWAE bound"
+
+
+def test_a_claim_has_the_sign_of_its_text(tmp_path):
+    """On MNIST annealing costs half a nat; on text the larger cost has more KL and a higher R²."""
+    for row, elbo in (("ours", -80.5), ("kla", -81.0)):
+        write_result(tmp_path, row, 0, elbo, 3.0, table="1-right", **{"test.elbo.nats_per_sequence": elbo})
+    for row, kl, r2 in (
+        ("ours", 0.1, {}),
+        ("aux_0.005", 2.6, {"test.length_r2.drawn_latents": 0.8}),
+        ("rnn", 0, {"test.length_r2.state": 0.1}),
+    ):
+        write_result(tmp_path, row, 0, -50.0, kl, table="2", **r2)
+    report.write_report(tmp_path, "timit")
+    text = (tmp_path / "REPORT.md").read_text()
+    for claim, difference in (
+        ("annealing lowers the bound on MNIST", "+0.5"),
+        ("on text a larger cost raises the KL", "+2.5"),
+        ("with a larger cost latents carry sentence length", "+0.7"),
+    ):
+        (line,) = re.findall(f".*{claim}.*", text)
+        assert f"| {difference} |" in line, line
 
 
 @pytest.mark.parametrize(
@@ -117,7 +140,11 @@ def test_vrnn_learns_speech_at_a_rate_at_which_it_does_not_break():
     rates = {row: config_of("1-left", row, "small", "librispeech", {}).train.learning_rate for row in ("vrnn", "ours")}
     assert rates == {"vrnn": 1e-3, "ours": 2e-3}
     assert config_of("1-left", "vrnn", "paper", "librispeech", {}).train.learning_rate == 1e-3
-    assert family.get_config("librispeech.py", "vrnn_small").train.learning_rate == 1e-3, "train has the same config"
+    by_name = {
+        row: family.get_config("librispeech.py", f"{row}_small").train.learning_rate
+        for row in ("vrnn", "vrnn_i", "vrnn_gmm", "srnn", "rnn_gmm")
+    }
+    assert by_name == {"vrnn": 1e-3, "vrnn_i": 1e-3, "vrnn_gmm": 1e-3, "srnn": 2e-3, "rnn_gmm": 2e-3}
     assert family.get_config("imdb.py", "vrnn_small").train.learning_rate == 2e-3, "only speech"
 
 
@@ -155,6 +182,30 @@ def test_one_row_from_training_to_report_and_a_second_time_only_read(tmp_path, m
         f"| zforcing with auxiliary cost, without annealing, gradient mode backward | {row} | 1 | 1 |"
         in (tmp_path / "REPORT.md").read_text()
     )
+
+
+@pytest.mark.parametrize("scale, number", [("smoke", 8), ("small", 2500), ("paper", 0)])
+def test_a_scale_scores_so_many_sequences_and_0_is_all(scale, number, tmp_path, monkeypatch):
+    asked = []
+
+    def evaluate(*_, num_sequences, **__):
+        asked.append(num_sequences)
+        return {"step": 1, "num_sequences": 2501}
+
+    monkeypatch.setattr(reproduction, "train", lambda *_: {"interrupted": False, "step": 1, "stopped_early": False})
+    monkeypatch.setattr(reproduction, "restore", lambda _: None)
+    monkeypatch.setattr(reproduction, "read_metrics", lambda _: [])
+    monkeypatch.setattr(reproduction, "evaluate", evaluate)
+    part = "digits", "rnn", 0, scale, tmp_path, "timit", {}, "the command"
+    result = run_part(*part)
+    assert asked == [number] * 4, "two splits, two bounds"
+    if scale == "paper":
+        assert run_part(*part) == result
+    else:
+        with pytest.raises(
+            UserError, match=f"was scored on 2501 sequences, and other rows on at most {number}: choose"
+        ):
+            run_part(*part)
 
 
 @pytest.mark.slow

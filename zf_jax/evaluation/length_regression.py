@@ -78,8 +78,9 @@ def r_squared(x: np.ndarray, y: np.ndarray, new_x: np.ndarray, new_y: np.ndarray
     """
     if len(y) == 0 or len(new_y) == 0 or np.ptp(new_y) == 0:
         return None
+    varies = x.std(axis=0) > 1e-6 * np.maximum(1.0, np.abs(x.mean(axis=0)))  # else what varies is rounding
+    x, new_x = x[:, varies], new_x[:, varies]
     mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
     weights = np.linalg.lstsq((x - mean) / scale, y - y.mean(), rcond=None)[0]
     predicted = (new_x - mean) / scale @ weights + y.mean()
     return float(1.0 - np.sum((new_y - predicted) ** 2) / np.sum((new_y - new_y.mean()) ** 2))
