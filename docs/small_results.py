@@ -15,8 +15,14 @@ FILES = {
     "LibriSpeech, one reader": "librispeech_speaker19_reproduce.json",
     "LibriSpeech, 249 readers": "librispeech_readers_reproduce.json",
     "digits, row by row": "digits_reproduce.json",
+    "MNIST": "mnist_reproduce.json",
+    "IMDB": "imdb_reproduce.json",
 }
-OTHER_SETTINGS = "librispeech_speaker19_other_settings.json"
+OTHER_SETTINGS = {
+    "LibriSpeech, one reader": "librispeech_speaker19_other_settings.json",
+    "MNIST": "mnist_other_settings.json",
+    "IMDB": "imdb_other_settings.json",
+}
 
 
 def read(file: str) -> list[dict[str, Any]]:
@@ -45,19 +51,23 @@ def rows_table(data: str) -> str:
     return "\n\n".join("\n".join(markdown(rows_of(name, table, found))) for name, table in known.items())
 
 
-def other_settings_table() -> str:
-    """Return a line for every row of one reader and setting that is not the config's."""
+def other_settings_table(data: str) -> str:
+    """Return a line for every row of a set of data and setting that is not the config's."""
     found: Results = {}
-    for result in read(OTHER_SETTINGS):
-        alpha, rate = result["config"]["objective"]["aux_weight"], result["config"]["train"]["learning_rate"]
-        setting = f"{result['row']}, alpha {alpha:g}, learning rate {rate:g}"
-        found.setdefault(("1-left", setting), []).append(result)
-    table = tables("librispeech")["1-left"]._replace(rows=tuple(setting for _, setting in found))
-    return "\n".join(markdown(rows_of("1-left", table, found)))
+    for result in read(OTHER_SETTINGS[data]):
+        objective, rate = result["config"]["objective"], result["config"]["train"]["learning_rate"]
+        weights = f"alpha {objective['aux_weight']:g}, beta {objective['reverse_weight']:g}"
+        setting = f"{result['row']}, {weights}, learning rate {rate:g}"
+        found.setdefault((result["table"], setting), []).append(result)
+    assert all(len({one["seed"] for one in several}) == len(several) for several in found.values())
+    (name,) = {name for name, _ in found}
+    table = tables("librispeech")[name]._replace(rows=tuple(setting for _, setting in found), paper={})
+    return "\n".join(markdown(rows_of(name, table, found)))
 
 
 if __name__ == "__main__":
     print(claims_table())
     for data in FILES:
         print(f"\n{data}\n\n{rows_table(data)}")
-    print(f"\nLibriSpeech, one reader, other settings\n\n{other_settings_table()}")
+    for data in OTHER_SETTINGS:
+        print(f"\n{data}, other settings\n\n{other_settings_table(data)}")

@@ -15,4 +15,5 @@ def test_tables_and_claims_of_the_page_are_those_of_the_committed_results():
     for data in printed.FILES:
         assert printed.rows_table(data) in page, data
     assert printed.claims_table() in page
-    assert printed.other_settings_table() in page
+    for data in printed.OTHER_SETTINGS:
+        assert printed.other_settings_table(data) in page, data
