@@ -65,6 +65,8 @@ def compare(
     """
     if not models or not seeds or num_samples < 1:
         raise UserError("a comparison needs at least one model, one seed and one sample")
+    if match_parameters and len(models) < 2:
+        raise UserError("--match_parameters matches the first model's count: name two models at least")
     if num_sequences < 0:
         raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
     if any(name.endswith(":") for name in models):

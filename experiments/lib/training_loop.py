@@ -42,7 +42,7 @@ def train(
 
     Returns:
       ``{"step", "interrupted", "stopped_early", "seconds_per_update"}``: an end by ``config.train.patience`` is no
-      interruption.
+      interruption; a signal after the last update is one, so that a program that trains further runs ends.
 
     Raises:
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
@@ -105,7 +105,8 @@ def train(
                     shard_params=config.parallel.shard_params,
                 )
                 fitted = loop.run(state)
-            return _told(fitted, config.train.num_steps, path)
+            told = _told(fitted, config.train.num_steps, path)
+            return told | {"interrupted": told["interrupted"] or stop.received}
         except Diverged as error:
             raise UserError(
                 f"{error}; run again with a smaller --config.train.learning_rate or clip_norm to go on from there"

@@ -77,6 +77,8 @@ def test_parameter_counts_are_matched(rows):
 def test_a_comparison_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="at least one model"):
         comparison.compare(tiny_config(), tmp_path, models=[], seeds=[0], num_samples=2)
+    with pytest.raises(UserError, match="matches the first model's count: name two models"):
+        comparison.compare(tiny_config(), tmp_path, models=["rnn"], seeds=[0], num_samples=2, match_parameters=True)
     with pytest.raises(DataError, match="no split 'dev'"):
         comparison.compare(tiny_config(), tmp_path, models=["rnn"], seeds=[0], num_samples=2, split="dev")
 

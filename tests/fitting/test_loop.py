@@ -143,6 +143,23 @@ def test_a_signal_stops_the_run_after_the_call_and_it_goes_on_to_the_same_end(wh
     jax.tree.map(np.testing.assert_array_equal, state_of(whole_run), state_of(tmp_path))
 
 
+def test_a_signal_after_the_last_update_is_not_lost(tmp_path, monkeypatch):
+    """The run is finished, and a program that trains several runs must not begin the next."""
+    real = training_loop.plotting.draw_curves
+
+    def draw_curves(path):
+        signal.raise_signal(signal.SIGTERM)
+        real(path)
+
+    monkeypatch.setattr(training_loop.plotting, "draw_curves", draw_curves)
+    config = tiny_config(3)
+    config.train.num_steps = 3
+    found = training_loop.train(config, str(tmp_path))
+    assert (found["step"], found["interrupted"]) == (3, True)
+    monkeypatch.undo()
+    assert training_loop.train(config, str(tmp_path))["interrupted"] is False
+
+
 @pytest.mark.parametrize("patience, last, best", few([(0, 20, 4), (4, 8, 4), (6, 16, 10)], (4, 8, 4)))
 def test_patience_ends_a_run_whose_validation_no_longer_gains(patience, last, best, tmp_path, monkeypatch):
     elbos = [-5.0, -4.0, -4.5, -4.25, -3.0 if patience == 6 else -4.4, -4.5, -4.6, -4.5, -4.6, -4.1]
