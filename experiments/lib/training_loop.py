@@ -42,7 +42,8 @@ def train(
 
     Returns:
       ``{"step", "interrupted", "stopped_early", "seconds_per_update"}``: an end by ``config.train.patience`` is no
-      interruption; a signal after the last update is one, so that a program that trains further runs ends.
+      interruption; a signal after the last update is one (of one process), so that a program that trains further runs
+      ends.
 
     Raises:
       UserError: a config that makes no sense, a workdir of another run, too many updates that are not finite.
