@@ -128,7 +128,7 @@ def _length_figures(run: RestoredRun, num_sequences: int) -> dict[str, float]:
     key = seed_key(0, "length_regression")
     found = length_regression(run.experiment.model, params, train_split, test_split, key=key, num_steps=2)
     names = {"latents": "drawn_latents", "state": "state", "num_test": "sentences"}
-    return {f"test.length_r2.{name}": found[key] for key, name in names.items() if found.get(key) is not None}
+    return {f"test.length_r2.{name}": found[one] for one, name in names.items() if found.get(one) is not None}
 
 
 def part_name(table: str, row: str, seed: int) -> str:

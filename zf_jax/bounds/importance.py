@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds.noise import draw_noise_of, fold, required_key
+from zf_jax.bounds.noise import draw_noise_of, fold, required_key, sequence_keys
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
@@ -183,8 +183,7 @@ def row_keys(key: Array | None, batch: Batch, noise: Any = None) -> Array:
     """Return a key a row, ``[B]``, from one key or from keys that are so already; a density takes no ``noise``."""
     if noise is not None:
         raise ValueError("noise is of a model's steps, which a density does not have: give a key")
-    key, rows = required_key(key), jnp.arange(batch.lengths.shape[0])
-    return key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    return sequence_keys(required_key(key), jnp.arange(batch.lengths.shape[0]))
 
 
 def log_mean_exp(weights: Array) -> Array:

@@ -31,6 +31,11 @@ def seed_key(seed: int, purpose: str = "") -> Array:
     return jax.random.fold_in(key, zlib.crc32(purpose.encode())) if purpose else key
 
 
+def sequence_keys(key: Array, indices: Array) -> Array:
+    """Return a key of each sequence, ``[B]``: of one key and the indices ``[B]``, or keys that are so already."""
+    return key if key.ndim else jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+
+
 def draw_noise(key: Array, batch: Batch, latent_dim: int) -> Array:
     """Draw standard normal noise for every latent, ``[B, T, Z]``.
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.importance import log_mean_exp
-from zf_jax.bounds.noise import required_key
+from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
@@ -81,7 +81,7 @@ def particle_bound(
         raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
     if noise is None:
         key = required_key(key)
-        keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+        keys = sequence_keys(key, jnp.arange(rows))
     else:
         keys, noise = None, (jnp.moveaxis(noise[0], 0, 2), noise[1])  # [B, T, K, Z]
     features = model.encode(params, batch) if features is None else features

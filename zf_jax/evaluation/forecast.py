@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds.noise import required_key
+from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
 from zf_jax.checks import check_context, checked
 from zf_jax.compiled import compiled_once
@@ -66,7 +66,7 @@ def forecast(
             raise ValueError(f"{name} must be at least 1, not {value}")
     rows, key = int(prefix.mask.shape[0]), required_key(key)
     check_context(model.observation, context, rows, length)
-    keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+    keys = sequence_keys(key, jnp.arange(rows))
     features = model.encode(params, prefix)
     tokens = model.observation.kind == "tokens"
 

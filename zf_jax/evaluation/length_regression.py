@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from zf_jax.bounds.noise import draw_noise
+from zf_jax.bounds.noise import draw_noise, sequence_keys
 from zf_jax.compiled import compiled_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.models.base import Model, unroll
@@ -20,16 +20,20 @@ from zf_jax.typing import Array, Batch, Params
 
 
 @compiled_once("model", "num_steps")
-def first_features(model: Model, params: Params, batch: Batch, keys: Array, num_steps: int) -> tuple[Array, Array]:
+def first_features(
+    model: Model, params: Params, batch: Batch, key: Array, indices: Array, num_steps: int
+) -> tuple[Array, Array]:
     """Return the latents drawn at the first steps and the state after them, ``[B, num_steps * Z]``, ``[B, H]``.
 
     The state is what the emission reads at step ``num_steps``: of Z-Forcing and the RNN, h_t.
 
     Args:
-      keys: one PRNG key per sequence, ``[B]``.
+      key: a PRNG key; the draws of a sequence depend on it and on the sequence's index alone.
+      indices: of the sequences in their source, ``[B]``.
     """
     features = model.encode(params, batch)
-    sites = unroll(model, params, features, draw_noise(keys, batch, model.latent_dim))[1]
+    noise = draw_noise(sequence_keys(key, indices), batch, model.latent_dim)
+    sites = unroll(model, params, features, noise)[1]
     hidden = model.readout(params, features, sites)
     latents = sites.latent[:, :num_steps]
     return latents.reshape(latents.shape[0], num_steps * model.latent_dim), hidden[:, num_steps - 1]
@@ -94,8 +98,7 @@ def _read(
     for indices, batch in eval_batches(source, batch_size=batch_size):
         if batch.mask.shape[1] <= num_steps:  # batches are sorted by length
             break
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
-        latents, states = jax.device_get(first_features(model, params, batch, keys, num_steps=num_steps))
+        latents, states = jax.device_get(first_features(model, params, batch, key, indices, num_steps=num_steps))
         longer = np.asarray(batch.lengths) > num_steps
         parts.append((latents[longer], states[longer], np.asarray(batch.lengths)[longer]))
     if not parts:

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zf_jax.bounds.importance import log_mean_exp
-from zf_jax.bounds.noise import seed_key
+from zf_jax.bounds.noise import seed_key, sequence_keys
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.checks import CheckedStep, check_batch
 from zf_jax.compiled import made_once
@@ -69,7 +69,7 @@ def make_eval_step(
 
     def eval_step(params, batch, key, indices):
         check_params(model, params)
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+        keys = sequence_keys(key, indices)
         result = density.elbo(params, batch, keys)
         if callable(bound):
             result["bound"] = bound(model, params, batch, keys)

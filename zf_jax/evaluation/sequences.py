@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zf_jax.bounds.importance import step_terms
-from zf_jax.bounds.noise import seed_key
+from zf_jax.bounds.noise import seed_key, sequence_keys
 from zf_jax.compiled import made_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.data.sources import names_of
@@ -136,7 +136,7 @@ def _compiled_each_step(model: Any, mesh: Mesh) -> Callable[[Params, Batch, Arra
     everywhere, rows = replicated(mesh), by_row(mesh)
 
     def each_step(params, batch, key, indices):
-        keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+        keys = sequence_keys(key, indices)
         terms = step_terms(model, params, batch, keys)
         return terms.emission_log_prob - terms.kl
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zf_jax.bounds.noise import required_key
+from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import Trajectories, filtered_trajectories, systematic_ancestors
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
@@ -66,7 +66,7 @@ def impute(
         raise ValueError(f"num_samples and num_particles must be at least 1, not {num_samples} and {num_particles}")
     rows, steps = batch.mask.shape
     key = required_key(key)
-    keys = key if key.ndim else jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(rows))
+    keys = sequence_keys(key, jnp.arange(rows))
     seen = jnp.asarray(is_observed(batch.targets))
     gaps = ~(seen if seen.ndim == 2 else seen.all(axis=-1)) & (jnp.asarray(batch.mask) > 0)
 
