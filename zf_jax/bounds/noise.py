@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.models.pieces import Steps
-from zf_jax.typing import Array, Batch
+from zf_jax.typing import Array, ArrayLike, Batch
 
 GENERATOR = "threefry2x32"  # under vmap, numbers of JAX's other generators depend on the batch
 
@@ -31,7 +31,7 @@ def seed_key(seed: int, purpose: str = "") -> Array:
     return jax.random.fold_in(key, zlib.crc32(purpose.encode())) if purpose else key
 
 
-def sequence_keys(key: Array, indices: Array) -> Array:
+def sequence_keys(key: Array, indices: ArrayLike) -> Array:
     """Return a key of each sequence, ``[B]``: of one key and the indices ``[B]``, or keys that are so already."""
     return key if key.ndim else jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
 

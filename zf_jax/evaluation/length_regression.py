@@ -16,12 +16,12 @@ from zf_jax.compiled import compiled_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.models.base import Model, unroll
 from zf_jax.protocols import Source
-from zf_jax.typing import Array, Batch, Params
+from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
 @compiled_once("model", "num_steps")
 def first_features(
-    model: Model, params: Params, batch: Batch, key: Array, indices: Array, num_steps: int
+    model: Model, params: Params, batch: Batch, key: Array, indices: ArrayLike, num_steps: int
 ) -> tuple[Array, Array]:
     """Return the latents drawn at the first steps and the state after them, ``[B, num_steps * Z]``, ``[B, H]``.
 
