@@ -12,6 +12,7 @@ Bengio and Vincent 2012); the kernels W and V are the same at every step.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -118,9 +119,13 @@ class NADE(EmissionDefaults):
         def rows(p):
             return jnp.broadcast_to(p, (*batch, p.shape[-1])).reshape(-1, p.shape[-1]).astype(wide)
 
-        parts = (rows(sums), rows(x).T, *jax.tree.map(lambda p: p.astype(wide), (frame, kernels)))
+        # The units are read once for all of the conditional's parameters.
+        joined = jnp.concatenate(list(kernels.values()), axis=-1)
+        parts = (rows(sums), rows(x).T, frame.astype(wide), joined.astype(wide))
         found = read_dimensions(self._units, *jax.tree.map(lambda p: vary_like(p, parts), parts))
-        found = {name: jnp.moveaxis(p, 0, 1).reshape(*batch, *p.shape[::2]) for name, p in found.items()}
+        found = jnp.moveaxis(found, 0, 1).reshape(*batch, *joined.shape[::2])
+        ends = list(itertools.accumulate(kernel.shape[-1] for kernel in kernels.values()))
+        found = dict(zip(kernels, jnp.split(found, ends[:-1], axis=-1), strict=True))
         return {name: _flat(biases[name] + found[name].astype(biases[name].dtype)) for name in kernels}
 
     def log_prob(self, values: Values, x: Array) -> Array:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from zf_jax.typing import Array, Params
+from zf_jax.typing import Array
 
 
-def _read(f: Callable[[Array], Array], sums: Array, x: Array, frame: Array, kernels: Params) -> Params:
+def _read(f: Callable[[Array], Array], sums: Array, x: Array, frame: Array, kernels: Array) -> Array:
     """Return V_d f(a_d) of every dimension d.
 
     Differentiable in reverse mode, also twice; not by ``jax.jvp``.
@@ -27,37 +27,36 @@ def _read(f: Callable[[Array], Array], sums: Array, x: Array, frame: Array, kern
       sums: a_1, ``[N, H]``.
       x: ``[D, N]``.
       frame: W, ``[D, H]``.
-      kernels: V, ``[D, H, P]`` for each name.
+      kernels: V, ``[D, H, P]``.
 
     Returns:
-      ``[D, N, P]`` for each name.
+      ``[D, N, P]``.
     """
     return _forward(f, sums, x, frame, kernels)[0]
 
 
 def _forward(f, sums, x, frame, kernels):
     def step(sums, parts):
-        x, row, kernels = parts
-        units = f(sums)
-        return sums + x[:, None] * row, {name: units @ kernel for name, kernel in kernels.items()}
+        x, row, kernel = parts
+        return sums + x[:, None] * row, f(sums) @ kernel
 
     sums, found = jax.lax.scan(step, sums, (x, frame, kernels))
     return found, (sums, x, frame, kernels)
 
 
-def _backward(f, kept, cotangents):
+def _backward(f, kept, d_found):
     sums, x, frame, kernels = kept
 
     def step(carry, parts):
         sums, d_sums = carry
-        x, row, kernels, d_found = parts
+        x, row, kernel, d_found = parts
         d_x, d_row = d_sums @ row, x @ d_sums
         sums = sums - x[:, None] * row
         units, pull = jax.vjp(f, sums)
-        (d_here,) = pull(sum(d_found[name] @ kernel.T for name, kernel in kernels.items()))
-        return (sums, d_sums + d_here), (d_x, d_row, {name: units.T @ d_found[name] for name in kernels})
+        (d_here,) = pull(d_found @ kernel.T)
+        return (sums, d_sums + d_here), (d_x, d_row, units.T @ d_found)
 
-    parts = (x, frame, kernels, cotangents)
+    parts = (x, frame, kernels, d_found)
     (_, d_sums), d_parts = jax.lax.scan(step, (sums, jnp.zeros_like(sums)), parts, reverse=True)
     return d_sums, *d_parts
 
