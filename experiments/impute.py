@@ -2,7 +2,8 @@
 
 The run's data must have missing elements.  A missing element is drawn given all observed elements of the sequence,
 earlier and later.  Write WORKDIR/imputed_SPLIT.npz, or --out, with ``values`` [S, N, T, ...] in the units of the data
-and 0 on padding, ``observed`` [N, T, ...], ``lengths`` [N], and ``effective_sample_size`` [N], out of --num_particles.
+and 0 on padding, ``observed`` [N, T, ...], ``lengths`` [N], ``effective_sample_size`` [N], out of --num_particles,
+``index`` [N], the place of each sequence in the split, and ``names`` [N] where the data have names.
 An effective sample size near 1 means that all draws share the latents of some gap: use more particles.
 """
 

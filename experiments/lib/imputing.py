@@ -15,6 +15,7 @@ from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, subsample
 from zf_jax.data.description import DataDescription
+from zf_jax.data.sources import names_of, places_of
 from zf_jax.generation.imputation import impute
 from zf_jax.typing import is_observed
 
@@ -71,6 +72,9 @@ def impute_split(
         values *= _like(np.arange(shape[1]) < lengths[:, None], values[0])
     target = Path(path, f"imputed_{split}.npz") if out is None else Path(out)
     arrays = {"values": values, "observed": observed, "lengths": lengths, "effective_sample_size": sizes}
+    arrays["index"] = places_of(source)
+    if (names := names_of(source)) is not None:
+        arrays["names"] = np.array(names)
     try:
         with target.open("wb") as file:
             np.savez(file, **arrays)

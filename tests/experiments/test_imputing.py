@@ -25,7 +25,8 @@ def gaps(tmp_path_factory):
     values[:, 1], values[:, 2, 0] = np.nan, np.nan
     lengths, split = np.full(20, 4), np.array(["train"] * 12 + ["valid"] * 4 + ["test"] * 4)
     lengths[17] = 3
-    np.savez(folder / "arrays.npz", values=values, lengths=lengths, split=split)
+    names = np.array([f"station {row}" for row in range(20)])
+    np.savez(folder / "arrays.npz", values=values, lengths=lengths, split=split, names=names)
     config = family.get_config("arrays.py", "small")
     config.update_from_flattened_dict({k: v for k, v in TINY.items() if not k.startswith("objective")})
     config.data.dir, config.data.missing = str(folder), True
@@ -52,6 +53,11 @@ def test_gaps_are_filled_and_what_was_observed_is_kept(gaps, capsys):
     assert (filled.std(axis=0) > 0).all()
     assert (found["values"][:, ~real] == 0).all()
     assert ((found["effective_sample_size"] >= 1) & (found["effective_sample_size"] <= 4 + 1e-4)).all()
+    assert found["names"].tolist() == [f"station {row}" for row in range(16, 20)]
+    with np.load(impute_split(workdir, num_samples=2, num_particles=4, num_sequences=2)) as arrays:
+        assert arrays["index"].tolist() == [0, 3]  # the first and the last of the split
+        assert arrays["names"].tolist() == ["station 16", "station 19"]
+        np.testing.assert_array_equal(arrays["observed"], found["observed"][[0, 3]])
     with pytest.raises(UserError, match="cannot be written"):
         impute_split(workdir, num_samples=6, num_particles=4, out="/nonexistent/file.npz")
     with pytest.raises(UserError, match="--num_particles must be at least 1"):
