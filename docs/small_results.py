@@ -1,4 +1,7 @@
-"""Print the committed results of ``experiments.reproduce`` as tables in Markdown: the paper's claims, and the rows.
+"""Print the committed results of ``experiments.reproduce`` and ``compare`` as tables in Markdown.
+
+Of ``reproduce`` the paper's claims and the rows; ± is the standard error over seeds.  Of ``compare`` the models; ± is
+the standard deviation over seeds, as in the table that ``compare`` prints.
 
 python docs/small_results.py
 """
@@ -22,6 +25,19 @@ OTHER_SETTINGS = {
     "LibriSpeech, one reader": "librispeech_speaker19_other_settings.json",
     "MNIST": "mnist_other_settings.json",
     "IMDB": "imdb_other_settings.json",
+}
+# By data, the files of ``compare`` and the unit of their bounds.
+COMPARED = {
+    "digits, pixel by pixel": (("digits.json",), "nats_per_sequence"),
+    "MNIST, 500 test images": (("mnist_500_test_images_family.json",), "nats_per_sequence"),
+    "LibriSpeech, one reader, 1,000 updates": (("librispeech_speaker19_family.json",), "bits_per_sample"),
+    "IMDB, 1,000 updates": (("imdb_family.json",), "perplexity"),
+    "JSB chorales, 1,000 updates": (("jsb_chorales_family.json",), "nats_per_step"),
+    "JSB chorales": (
+        ("jsb_chorales_nade.json", "jsb_chorales_siblings.json", "jsb_chorales_dmm.json"),
+        "nats_per_step",
+    ),
+    "Nottingham": (("nottingham_nade.json",), "nats_per_step"),
 }
 
 
@@ -65,9 +81,42 @@ def other_settings_table(data: str) -> str:
     return "\n".join(markdown(rows_of(name, table, found)))
 
 
+def compared_table(data: str) -> str:
+    """Return a line for every model that ``compare`` trained on a set of data, and for every baseline."""
+    files, unit = COMPARED[data]
+    rows = {row["model"]: row for file in files for row in read(file)}  # a baseline stands in several files
+    kl = "nats_per_step" if unit == "nats_per_step" else "nats_per_sequence"
+    samples = next(row["num_samples"] for row in rows.values() if "num_samples" in row)
+    columns = {
+        f"elbo.{unit}": f"ELBO, {unit.replace('_per_', '/')}",
+        f"iwae.{unit}": f"IWAE-{samples}, {unit.replace('_per_', '/')}",
+        f"elbo.kl_{kl}": f"KL, {kl.replace('_per_', '/')}",
+        "active_units": "active units",
+        "best_step": "best at update",
+        "seconds_per_update": "seconds/update",
+    }
+    columns = {name: title for name, title in columns.items() if any(name in row for row in rows.values())}
+    lines = [["model", "parameters", "seeds", *columns.values()]]
+    for model, row in sorted(rows.items(), key=lambda item: item[1]["parameters"] is None):  # baselines last
+        seeds, count = len(row.get("seeds", ())), row["parameters"]
+        figures = [_with_spread(row, name, seeds) for name in columns]
+        lines.append([model, f"{count:,}" if count else "", str(seeds or ""), *figures])
+    return "\n".join(markdown(lines))
+
+
+def _with_spread(row: dict[str, Any], name: str, seeds: int) -> str:
+    if name not in row:
+        return ""
+    form = ",.0f" if name == "best_step" or abs(row[name]) >= 1000 else ".3f"
+    spread = row.get(f"{name}.spread") if seeds > 1 and name != "best_step" else None
+    return f"{row[name]:{form}}" + ("" if spread is None else f" ± {spread:{form}}")
+
+
 if __name__ == "__main__":
     print(claims_table())
     for data in FILES:
         print(f"\n{data}\n\n{rows_table(data)}")
     for data in OTHER_SETTINGS:
         print(f"\n{data}, other settings\n\n{other_settings_table(data)}")
+    for data in COMPARED:
+        print(f"\n{data}\n\n{compared_table(data)}")
