@@ -38,6 +38,7 @@ COMPARED = {
         "nats_per_step",
     ),
     "Nottingham": (("nottingham_nade.json",), "nats_per_step"),
+    "LibriSpeech, one reader, autoregressive within a frame": (("librispeech_speaker19_nade.json",), "bits_per_sample"),
 }
 
 
