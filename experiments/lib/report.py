@@ -269,7 +269,7 @@ def _mean(several: list[dict[str, Any]], column: str) -> str:
     values = [one["figures"][column] for one in several if one["figures"].get(column) is not None]
     if not values:
         return ""
-    form = ",.0f" if abs(values[0]) >= 1e4 else ".3f"
+    form = ",.0f" if abs(values[0]) >= 1000 else ".3f"
     text = f"{statistics.mean(values):{form}}"
     return text if len(values) < 2 else f"{text} ± {_standard_error(values):{form}}"
 
