@@ -85,9 +85,12 @@ def other_settings_table(data: str) -> str:
 def compared_table(data: str) -> str:
     """Return a line for every model that ``compare`` trained on a set of data, and for every baseline."""
     files, unit = COMPARED[data]
-    rows = {row["model"]: row for file in files for row in read(file)}  # a baseline stands in several files
+    found = [row for file in files for row in read(file)]
+    rows = {row["model"]: row for row in found}  # a baseline stands in several files
+    trained = [row["model"] for row in found if row["parameters"] is not None]
+    assert len(set(trained)) == len(trained)
     kl = "nats_per_step" if unit == "nats_per_step" else "nats_per_sequence"
-    samples = next(row["num_samples"] for row in rows.values() if "num_samples" in row)
+    (samples,) = {row["num_samples"] for row in rows.values() if "num_samples" in row}
     columns = {
         f"elbo.{unit}": f"ELBO, {unit.replace('_per_', '/')}",
         f"iwae.{unit}": f"IWAE-{samples}, {unit.replace('_per_', '/')}",

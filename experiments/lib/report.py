@@ -269,8 +269,9 @@ def _mean(several: list[dict[str, Any]], column: str) -> str:
     values = [one["figures"][column] for one in several if one["figures"].get(column) is not None]
     if not values:
         return ""
-    form = ",.0f" if abs(values[0]) >= 1000 else ".3f"
-    text = f"{statistics.mean(values):{form}}"
+    mean = statistics.mean(values)
+    form = ",.0f" if abs(mean) >= 1000 else ".3f"
+    text = f"{mean:{form}}"
     return text if len(values) < 2 else f"{text} ± {_standard_error(values):{form}}"
 
 
