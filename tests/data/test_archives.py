@@ -76,9 +76,10 @@ def test_a_member_that_is_too_large_is_not_read(tmp_path):
 @pytest.mark.parametrize("name", ["../outside.txt", "/tmp/outside_of_the_folder.txt", "link/outside.txt"])
 def test_an_archive_cannot_write_outside_its_folder(tmp_path, name):
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
-        link = tarfile.TarInfo("link")
-        link.type, link.linkname = tarfile.SYMTYPE, ".."
-        archive.addfile(link)
+        if name.startswith("link"):
+            link = tarfile.TarInfo("link")
+            link.type, link.linkname = tarfile.SYMTYPE, ".."
+            archive.addfile(link)
         member = tarfile.TarInfo(name)
         member.size = 4
         archive.addfile(member, io.BytesIO(b"evil"))
