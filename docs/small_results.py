@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments.lib.report import Results, claims, grouped, markdown, rows_of
 from experiments.lib.table_rows import Table, tables
+from experiments.lib.tables import best_steps
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "small"
 FILES = {
@@ -103,7 +104,7 @@ def compared_table(data: str) -> str:
     lines = [["model", "parameters", "seeds", *columns.values()]]
     for model, row in sorted(rows.items(), key=lambda item: item[1]["parameters"] is None):  # baselines last
         seeds, count = len(row.get("seeds", ())), row["parameters"]
-        figures = [_with_spread(row, name, seeds) for name in columns]
+        figures = [best_steps(row) if name == "best_step" else _with_spread(row, name, seeds) for name in columns]
         lines.append([model, f"{count:,}" if count else "", str(seeds or ""), *figures])
     return "\n".join(markdown(lines))
 
@@ -111,8 +112,8 @@ def compared_table(data: str) -> str:
 def _with_spread(row: dict[str, Any], name: str, seeds: int) -> str:
     if name not in row:
         return ""
-    form = ",.0f" if name == "best_step" or abs(row[name]) >= 1000 else ".3f"
-    spread = row.get(f"{name}.spread") if seeds > 1 and name != "best_step" else None
+    form = ",.0f" if abs(row[name]) >= 1000 else ".3f"
+    spread = row.get(f"{name}.spread") if seeds > 1 else None
     return f"{row[name]:{form}}" + ("" if spread is None else f" ± {spread:{form}}")
 
 

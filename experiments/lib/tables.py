@@ -34,7 +34,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [[title for _, title in columns]]
     for row in rows:
         error = "{}.spread" if _several_seeds(row) else "{}_stderr"
-        lines.append([_cell(row.get(name), row.get(error.format(name))) for name, _ in columns])
+        lines.append([best_steps(row) if name == "best_step" else _cell(row, name, error) for name, _ in columns])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     ruled = [f"| {line} |" for line in [text[0], " | ".join("-" * width for width in widths), *text[1:]]]
@@ -55,7 +55,17 @@ def _legend(rows: list[dict[str, Any]]) -> str:
     return f"{spread}; behind a figure without several seeds, such as a baseline's, {error}."
 
 
-def _cell(value: Any, error: float | None) -> str:
+def best_steps(row: dict[str, Any]) -> str:
+    """Return the update of the best validation for each seed, or the mean where a file has no more than that."""
+    if row.get("best_step") is None:
+        return ""
+    values = row.get("best_step.values", [row["best_step"]])
+    mean = " (mean)" if _several_seeds(row) and len(values) == 1 else ""
+    return ", ".join(f"{value:.0f}" for value in values) + mean
+
+
+def _cell(row: dict[str, Any], name: str, error_name: str) -> str:
+    value, error = row.get(name), row.get(error_name.format(name))
     if value is None:
         return ""
     if isinstance(value, float):

@@ -58,6 +58,13 @@ def test_the_spread_over_seeds_and_the_standard_error_over_sequences_are_told_ap
     assert "3.0000 ±" not in several + single, "a count of units has no standard error"
 
 
+def test_the_best_step_of_every_seed_is_shown():
+    row = {"model": "rnn", "seeds": [0, 1], "best_step": 150.0, "best_step.values": [200.0, 100.0]}
+    assert "200, 100" in table([row]).splitlines()[4]
+    assert "150 (mean)" in table([{"model": "rnn", "seeds": [0, 1], "best_step": 150.0}]).splitlines()[4]
+    assert table([{"model": "rnn", "seeds": [0], "best_step": 150.0}]).splitlines()[4].split("|")[2].strip() == "150"
+
+
 def test_a_model_without_latents_has_an_exact_likelihood(rows):
     np.testing.assert_allclose(rows["rnn"]["elbo.nats_per_sequence"], rows["rnn"]["iwae.nats_per_sequence"], rtol=1e-6)
     assert rows["rnn"]["elbo.kl_nats_per_sequence"] == 0.0
