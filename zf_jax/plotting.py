@@ -38,7 +38,8 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
         pixels[: values.size] = np.ravel(values)  # one value or one row per step
         axes.imshow(pixels.reshape(data.image_shape), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     elif data.vocabulary is not None:
-        axes.text(0.5, 0.5, textwrap.fill(data.detokenise(values), 24), ha="center", va="center", fontsize=7)
+        text = textwrap.fill(data.detokenise(values), 24)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, parse_math=False)  # $ is a dollar
     elif data.normalisation is not None:
         sound = data.sample_rate is not None
         axes.plot(_lines(values, sound), linewidth=0.4)
@@ -46,7 +47,7 @@ def show(axes: Any, values: np.ndarray, data: DataSet, title: str = "", length: 
     else:
         axes.imshow(np.atleast_2d(values.T), aspect="auto", cmap="gray_r", origin="lower", interpolation="nearest")
         axes.set(xlim=(-0.5, length - 0.5))
-    axes.set_title(title, fontsize=8)
+    axes.set_title(title, fontsize=8, parse_math=False)
 
 
 def draw_rows(panels: Panels, data: DataSet, path: Path, columns: int = 8) -> np.ndarray:
@@ -67,7 +68,7 @@ def draw_grids(panels: Panels, data: DataSet, path: Path, side: int = 4) -> np.n
     side = max(1, min(side, *(int(len(values) ** 0.5) for values in panels.values())))
     figure = Figure(figsize=(1.1 * side * len(panels) + 0.3, 1.1 * side + 0.4), layout="constrained")
     for part, (title, values) in zip(figure.subfigures(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        part.suptitle(title, fontsize=10)
+        part.suptitle(title, fontsize=10, parse_math=False)
         for axes, value in zip(part.subplots(side, side, squeeze=False).ravel(), values, strict=False):
             show(axes, value, data)
     return save(figure, path)
@@ -164,8 +165,8 @@ def draw_fans(fans: Sequence[Fan], data: Any, path: Path) -> None:
                 axes.plot(after, fan.truth[:, dimension], color="black", linewidth=0.8, label="what came")
             axes.grid(alpha=0.3)
             if data.columns is not None and place == 0:
-                axes.set_ylabel(data.columns[dimension], fontsize=8)
-        column[0].set_title(fan.title, fontsize=8)
+                axes.set_ylabel(data.columns[dimension], fontsize=8, parse_math=False)
+        column[0].set_title(fan.title, fontsize=8, parse_math=False)
         column[-1].set_xlabel("sample" if sound else data.units)
     grid[0, 0].legend(fontsize=7)
     save(figure, path)

@@ -88,8 +88,8 @@ class Console(Hooks):
             return
         try:
             images = self.gallery.draw(evaluated_params(state), self.path / "samples", seed=step)
-        except OSError as error:
-            warn(f"the pictures of step {step} are not written: {error.strerror}")
+        except Exception as error:  # a picture is not worth a run
+            warn(f"the pictures of step {step} are not written: {type(error).__name__}: {error}")
             images = {}
         for name, image in images.items():
             self.writer.image(step, name, image)

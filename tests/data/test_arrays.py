@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -223,6 +224,14 @@ def test_tokens_without_words_are_drawn(tmp_path):
     data = from_arrays({"train": [[4, 0, 2]]}, observation=TOKENS)
     plotting.draw_grids({"real": all_targets(data, "train")}, data, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dollars_in_sentences_are_drawn_as_dollars(tmp_path):
+    words = ("<eos>", "$", "5", "%", "#")
+    data = dataclasses.replace(from_arrays({"train": [[1, 2, 3, 1, 4]]}, observation=TOKENS), vocabulary=words)
+    real = all_targets(data, "train")
+    plotting.draw_grids({"$5 # $": real}, data, tmp_path / "a.png")
+    plotting.draw_rows({"real": real}, data, tmp_path / "b.png")
 
 
 def test_frames_that_are_no_audio_have_no_grid_of_integers():

@@ -10,7 +10,7 @@ import pytest
 from helpers.few import few
 
 from experiments.configs import base
-from experiments.lib import training_loop
+from experiments.lib import console, training_loop
 from experiments.lib.experiment import build, initial_state
 from experiments.lib.run_folder import restore
 from zf_jax import Batch
@@ -158,6 +158,21 @@ def test_a_signal_after_the_last_update_is_not_lost(tmp_path, monkeypatch):
     assert (found["step"], found["interrupted"]) == (3, True)
     monkeypatch.undo()
     assert training_loop.train(config, str(tmp_path))["interrupted"] is False
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_run_and_loses_no_checkpoint(tmp_path, monkeypatch, capsys):
+    def draw(gallery, params, folder, seed):
+        if seed == 4:
+            raise KeyboardInterrupt
+        raise ValueError("no such glyph")
+
+    monkeypatch.setattr(console.Gallery, "draw", draw)
+    config = tiny_config(1)
+    config.train.update(num_steps=6, eval_every=2, checkpoint_every=2, pictures=True)
+    with pytest.raises(KeyboardInterrupt):
+        training_loop.train(config, str(tmp_path))
+    assert "the pictures of step 2 are not written: ValueError: no such glyph" in capsys.readouterr().err
+    assert int(restore(str(tmp_path), "latest").state.step) == 4
 
 
 @pytest.mark.parametrize("patience, last, best", few([(0, 20, 4), (4, 8, 4), (6, 16, 10)], (4, 8, 4)))

@@ -46,7 +46,7 @@ class Hooks:
         """Follow a line of training metrics."""
 
     def validated(self, step: int, metrics: dict[str, Any], state: TrainState) -> None:
-        """Follow a validation, before its checkpoint is written."""
+        """Follow a validation and its checkpoint, which may still be on its way to the disk."""
 
     def saving(self) -> contextlib.AbstractContextManager[None]:
         """A context in which a checkpoint is written."""

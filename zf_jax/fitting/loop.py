@@ -200,8 +200,8 @@ class Loop:
         self._write(step, "valid", {name: value for name, value in found.items() if value is not None})
         if math.isfinite(elbo) and (self.best is None or elbo >= self.best[1]):  # as the checkpoints choose theirs
             self.best = step, elbo
-        self.hooks.validated(step, found, state)
         self._save(state, elbo)
+        self.hooks.validated(step, found, state)  # draws pictures: what happens there loses no checkpoint
         self._report("valid", step, found, state)
 
     def _validate(self, state: TrainState) -> dict[str, Any]:
