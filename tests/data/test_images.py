@@ -68,6 +68,20 @@ def test_a_prepared_set_holds_the_same_images_in_the_same_order(folder, pixels, 
         assert np.array_equal(targets(found, split), rows)
 
 
+def test_images_of_another_prefix_are_another_set(tmp_path):
+    for prefix, pixel in (("a", "0"), ("b", "1")):
+        for split in ("train", "valid", "test"):
+            (tmp_path / f"{prefix}_{split}.amat").write_text(f"{pixel} {pixel}\n")
+        data.prepare(
+            "images", manual_dir=str(tmp_path), data_dir=str(tmp_path / "tfds"), prefix=prefix, image_shape=(1, 2)
+        )
+    for prefix, pixel in (("a", 0), ("b", 1)):
+        found = data.load("images", data_dir=str(tmp_path / "tfds"), prefix=prefix, image_shape=(1, 2))
+        assert np.array_equal(targets(found, "test"), [[pixel, pixel]])
+    with pytest.raises(data.DataError, match="prepared with other options"):
+        data.load("images", data_dir=str(tmp_path / "tfds"), prefix="c", image_shape=(1, 2))
+
+
 def test_a_set_that_the_stock_builder_prepared_is_read(tmp_path, pixels):
     tfds = pytest.importorskip("tensorflow_datasets")
 

@@ -204,6 +204,22 @@ def test_a_changed_folder_is_prepared_afresh(corpus, tmp_path):
     assert documents[1] == documents[0] + 40
 
 
+def test_a_preparation_of_other_files_is_not_taken_for_that_of_these(corpus, tmp_path):
+    tfds = tmp_path / "tfds"
+    first = data.prepare("text_folder", manual_dir=str(corpus), data_dir=str(tfds))
+    corpus.rename(tmp_path / "moved")
+    assert data.prepare("text_folder", manual_dir=str(tmp_path / "moved"), data_dir=str(tfds)) == first
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").write_text("another corpus.\n" * 50)
+    with pytest.raises(data.DataError, match=r"not prepared from the files.*other.*choose another data_dir.*delete"):
+        data.prepare("text_folder", manual_dir=str(tmp_path / "other"), data_dir=str(tfds))
+
+
+def test_a_set_may_be_prepared_beside_its_files(corpus):
+    first = data.prepare("text_folder", manual_dir=str(corpus), data_dir=str(corpus))
+    assert data.prepare("text_folder", manual_dir=str(corpus), data_dir=str(corpus)) == first
+
+
 def test_a_damaged_preparation_is_named(corpus, tmp_path):
     path = data.prepare("text_folder", manual_dir=str(corpus), data_dir=str(tmp_path / "tfds"))
     metadata = Path(path) / "metadata.json"

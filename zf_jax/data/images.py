@@ -83,10 +83,12 @@ def load_images(
 
     rows, columns = _sides(image_shape)
     folder = folders.need_folder(data_dir, name)
-    prepared = store.find(folder, name) or store.find_stock(folder, prefix)
+    stored = _stored_name(name, prefix, (rows, columns))
+    prepared = store.find(folder, stored) or store.find_stock(folder, prefix)
     if prepared is not None:
         splits: Mapping[str, Any] = _prepared_rows(prepared, rows * columns)
         return _dataset(name, splits, (rows, columns), view)
+    store.refuse_other_options(folder, name)
     return _dataset(name, read_splits(folder, prefix, (rows, columns)), (rows, columns), view)
 
 
@@ -128,7 +130,14 @@ def prepare_images(
         records = {split: (lambda s=split: _records(rows[s], s)) for split in rows}
         return store.Recipe({"image": feature}, records, lambda _: {})
 
-    return store.prepare(name, recipe, data_dir)
+    return store.prepare(_stored_name(name, prefix, shape), recipe, data_dir, manual_dir)
+
+
+def _stored_name(name: str, prefix: str, sides: tuple[int, int]) -> str:
+    from zf_jax.data.prepared import store
+
+    defaults = {"prefix": "binarized_mnist", "image_shape": (28, 28)}
+    return store.config_name(name, {"prefix": prefix, "image_shape": sides}, defaults)
 
 
 def _sides(image_shape: Sequence[int]) -> tuple[int, int]:

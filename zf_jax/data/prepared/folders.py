@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from zf_jax.data.dataset import DataError, Folder, Prepare
@@ -129,11 +130,28 @@ def cache_dir(given: str | None, raw: str) -> str:
     ``given`` overrides ``$ZF_JAX_CACHE``, which overrides ``~/.cache/zf_jax``.
     """
     home = given or os.environ.get("ZF_JAX_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "zf_jax")
-    digest = hashlib.sha256(f"{_READING}\0{os.path.abspath(raw)}".encode("utf-8", "surrogateescape"))
     listing = walk(raw)
-    for path in listing.files:
-        state = os.stat(path)
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    for problem in listing.problems:
-        digest.update(problem.path.encode("utf-8", "surrogateescape"))
-    return os.path.join(local(home), digest.hexdigest()[:16])
+    listed = [f"{_READING}\0{os.path.abspath(raw)}", *(f"{path}\0{_state(path)}\n" for path in listing.files)]
+    return os.path.join(local(home), _digest(listed + [problem.path for problem in listing.problems])[:16])
+
+
+def digest_of(raw: str, without: str) -> str:
+    """Return a digest of every file's path within a folder, size and modification time, but of files below ``without``.
+
+    The folder itself may be moved; a copy whose files have other times is another folder.
+    """
+    own = os.path.join(os.path.abspath(without), "")
+    files = [path for path in walk(os.path.abspath(raw)).files if not path.startswith(own)]
+    return _digest(f"{os.path.relpath(path, os.path.abspath(raw))}\0{_state(path)}\n" for path in files)
+
+
+def _state(path: str) -> str:
+    state = os.stat(path)
+    return f"{state.st_size}\0{state.st_mtime_ns}"
+
+
+def _digest(texts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogateescape"))  # a file's name is any bytes
+    return digest.hexdigest()

@@ -7,6 +7,7 @@ read.  A lock keeps other processes from preparing the same set at the same time
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -32,9 +33,13 @@ __all__ = [
     "prepare",
     "prepared_without",
     "read_metadata",
+    "refuse_other_options",
     "variants",
     "with_others",
 ]
+
+
+_SOURCE = "source_sha256"
 
 
 class NoRoom(DataError):
@@ -72,6 +77,14 @@ def variants(folder: str, name: str) -> list[str]:
     return [n for n in names if (n == name or n.startswith(f"{name}-")) and find(folder, n)]
 
 
+def refuse_other_options(folder: str, name: str) -> None:
+    """Raise ``DataError`` if a data directory holds a set: ``find`` has not found it with the options that are asked."""
+    there = variants(folder, name)
+    if there:
+        what = f"holds {name} prepared with other options ({', '.join(there)})"
+        raise DataError(folder, what, "pass the options that the set was prepared with, or prepare the set again")
+
+
 def read_metadata(path: str) -> dict[str, Any]:
     """Return the metadata of a set that this library prepared; ``DataError`` if the file is damaged or missing."""
     file = os.path.join(path, "metadata.json")
@@ -100,10 +113,7 @@ def find_or_prepare(
     path = find(folder, config)
     if path is not None:
         return path
-    there = variants(folder, name)
-    if there:
-        what = f"holds {name} prepared with other options ({', '.join(there)})"
-        raise DataError(folder, what, "pass the options that the set was prepared with, or prepare the set again")
+    refuse_other_options(folder, name)
     home = folders.cache_dir(cache_dir, folder)
     return find(home, config) or prepare_into(home)
 
@@ -122,25 +132,34 @@ def prepared_without(path: str, bad: Sequence[str]) -> DataError:
     return DataError(path, what, "repair the files and prepare the set again", Option("skip_bad_files", True))
 
 
-def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str) -> str:
+def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str, source: str | None = None) -> str:
     """Prepare a set under ``data_dir`` and return the path of the set.  An existing preparation is kept.
 
     Args:
       config_name: the stored name of the set, see ``config_name``.
       make_recipe: returns the recipe; called only if the set is not prepared yet.
       data_dir: a TFDS data directory.
+      source: the folder of the original files, whose state is stored beside the set.
 
     Raises:
-      DataError: the original files are bad, or ``data_dir`` cannot be written.
+      DataError: the original files are bad, or not those of the existing preparation, or ``data_dir`` cannot be
+        written.
     """
     with _locked(data_dir, config_name):
         path = find(data_dir, config_name)
+        prepared = os.path.join(data_dir, BUILDER)
+        known = {} if source is None or not os.path.exists(source) else {_SOURCE: folders.digest_of(source, prepared)}
         if path is not None:
+            # Preparations of older versions have no such digest.
+            if known and read_metadata(path).get(_SOURCE, known[_SOURCE]) != known[_SOURCE]:
+                what = f"was not prepared from the files that are now in {source}"
+                raise DataError(path, what, "choose another data_dir", f"delete {path} to prepare them")
             return path
         try:
             recipe = make_recipe()
         except OSError as error:
             raise folders.unreadable(error.filename or "a file", error) from None
+        recipe = dataclasses.replace(recipe, metadata=lambda facts, make=recipe.metadata: make(facts) | known)
         home = os.path.join(os.path.abspath(data_dir), BUILDER, config_name)
         for leftover in _incomplete(data_dir, config_name):
             shutil.rmtree(leftover, ignore_errors=True)  # of an interrupted run: this process holds the lock

@@ -103,7 +103,7 @@ def prepare_speech(
         found = LAYOUTS[name](manual_dir, **options)
         return _recipe(found, rate or common_rate(found.recordings), resample, downmix, skip_bad_files)
 
-    return store.prepare(config, make_recipe, data_dir)
+    return store.prepare(config, make_recipe, data_dir, manual_dir)
 
 
 def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_files: bool) -> store.Recipe:

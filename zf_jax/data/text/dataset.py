@@ -88,7 +88,7 @@ def prepare_text(manual_dir: str, data_dir: str, *, name: str, skip_bad_files: b
     if options["valid_fraction"] + options["test_fraction"] >= 1.0:
         raise DataError("", "valid_fraction and test_fraction must add up to less than 1")
     config = store.config_name(name, options, _DEFAULTS)
-    return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir)
+    return store.prepare(config, lambda: _recipe(manual_dir, name, skip_bad_files, options), data_dir, manual_dir)
 
 
 def _recipe(manual_dir: str, name: str, skip_bad_files: bool, options: dict[str, Any]) -> store.Recipe:
