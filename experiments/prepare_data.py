@@ -7,7 +7,8 @@
 
 Afterwards pass ``--config.data.dir=/data/tfds`` to train.  Without --manual_dir, the public sets mnist, imdb, ljspeech
 and librispeech are downloaded.  An interrupted preparation is never read: run the command again to prepare the set from
-the start.  A prepared set is kept, and other files than its own are refused.  The counts of the prepared set are printed as one JSON object on the last line.
+the start.  A prepared set is kept, and other files than its own are refused.  The counts of the prepared set are
+printed as one JSON object on the last line.
 """
 
 from __future__ import annotations

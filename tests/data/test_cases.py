@@ -259,6 +259,16 @@ def test_official_splits_are_kept_and_what_is_outside_is_counted(tmp_path):
     assert found["files_outside_the_stated_splits_not_read"] == found["other_files_not_read"] == 1
 
 
+def test_titles_with_the_words_train_and_test_do_not_drop_all_other_files(tmp_path):
+    for name in ("the last train home", "test of love", *(f"novel {i}" for i in range(3))):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(f"Sentence {i} of {name}." for i in range(10)))
+    with pytest.raises(data.DataError, match=r"2 files whose names state a split \('the last train home.txt'.*and 3 "):
+        data.load("text_folder", data_dir=str(tmp_path), cache_dir=str(tmp_path.parent / "cache"))
+    (tmp_path / "test of love.txt").rename(tmp_path / "love.txt")
+    found = data.load("text_folder", data_dir=str(tmp_path), cache_dir=str(tmp_path.parent / "cache")).describe()
+    assert sum(counts["documents"] for counts in found["text"].values()) == 50
+
+
 def test_what_a_mac_puts_beside_the_reviews_is_no_review(tmp_path):
     with tarfile.open(tmp_path / "aclImdb_v1.tar.gz", "w:gz") as archive:
         for i in range(5):

@@ -78,7 +78,7 @@ def variants(folder: str, name: str) -> list[str]:
 
 
 def refuse_other_options(folder: str, name: str) -> None:
-    """Raise ``DataError`` if a data directory holds a set: ``find`` has not found it with the options that are asked."""
+    """Raise ``DataError`` if a data directory holds a set, which ``find`` did not find with the options asked for."""
     there = variants(folder, name)
     if there:
         what = f"holds {name} prepared with other options ({', '.join(there)})"

@@ -94,7 +94,10 @@ class Documents:
         named = {path: stated_split(os.path.relpath(path, root)) for path in paths}
         if {"train", "test"} <= set(named.values()):
             # If names state splits, a file that states none (a README) is not part of the set.
-            self.counts["files_outside_the_stated_splits_not_read"] += sum(not split for split in named.values())
+            outside = sum(not split for split in named.values())
+            if outside > len(named) / 2:  # then the words may be of titles: "The Last Train Home.txt"
+                raise _few_state_splits(root, named, outside)
+            self.counts["files_outside_the_stated_splits_not_read"] += outside
             yield from ((path, split, None) for path, split in named.items() if split)
         else:
             yield from ((path, "", None) for path in paths)
@@ -131,6 +134,15 @@ class Documents:
             self.counts["other_files_not_read"] += 1
             return False
         return True
+
+
+def _few_state_splits(root: str, named: dict[str, str], outside: int) -> DataError:
+    example = {split: os.path.relpath(path, root) for path, split in named.items()}
+    what = (
+        f"holds {len(named) - outside} files whose names state a split ({example['train']!r}, {example['test']!r}) and "
+        f"{outside} whose names state none, which would be left out"
+    )
+    return DataError(root, what, "rename the former to read all files", "move the latter away to keep those splits")
 
 
 def stated_split(path: str) -> str:
