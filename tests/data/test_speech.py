@@ -293,6 +293,18 @@ def test_a_bad_recording_is_named_or_counted_and_skipped(folder, load, kind):
         load("audio_folder", folder)
 
 
+def test_files_that_a_conversion_makes_good_are_not_skipped_for_an_earlier_load(folder, load, tmp_path):
+    spoil(folder, "stereo")
+    assert load("audio_folder", folder, skip_bad_files=True).describe()["bad_files_skipped"] == 1
+    assert load("audio_folder", folder, skip_bad_files=True, downmix=True).describe()["bad_files_skipped"] == 0
+    whole = load("audio_folder", folder, downmix=True).describe()
+    assert sum(counts["recordings"] for counts in whole["audio"].values()) == 24
+    where = {"manual_dir": str(folder), "data_dir": str(tmp_path / "tfds"), "skip_bad_files": True}
+    data.prepare("audio_folder", **where)
+    with pytest.raises(data.DataError, match="prepared without 1 bad files, and not with downmix=True: delete"):
+        data.prepare("audio_folder", **where, downmix=True)
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_link_to_nothing_is_named(folder, load, skip):
     (folder / "speaker03" / "moved.wav").symlink_to(folder / "elsewhere.wav")

@@ -96,7 +96,12 @@ def read_metadata(path: str) -> dict[str, Any]:
 
 
 def find_or_prepare(
-    folder: str, cache_dir: str | None, name: str, config: str, prepare_into: Callable[[str], str]
+    folder: str,
+    cache_dir: str | None,
+    name: str,
+    config: str,
+    prepare_into: Callable[[str], str],
+    cached_as: str | None = None,
 ) -> str:
     """Return the path of a prepared set: in ``folder``, or else in the cache, where ``prepare_into`` prepares the set.
 
@@ -106,6 +111,7 @@ def find_or_prepare(
       name: the set's name.
       config: the set's stored name, see ``config_name``.
       prepare_into: a function that prepares the set in a given data directory and returns the path of the set.
+      cached_as: the set's stored name in the cache; None for ``config``.
 
     Raises:
       DataError: ``folder`` holds the set, prepared with other options.
@@ -115,7 +121,7 @@ def find_or_prepare(
         return path
     refuse_other_options(folder, name)
     home = folders.cache_dir(cache_dir, folder)
-    return find(home, config) or prepare_into(home)
+    return find(home, cached_as or config) or prepare_into(home)
 
 
 def with_others(bad: Sequence[DataError], number: int) -> DataError:

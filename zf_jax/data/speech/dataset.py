@@ -70,12 +70,18 @@ def load_speech(
     if frame_size < 1 or piece_frames < (2 if protocol == "srnn" else 1):
         raise DataError("", f"pieces of {piece_frames} frames of {frame_size} samples leave nothing to score")
     folder = folders.need_folder(data_dir, name)
-    reading = {"resample": resample, "downmix": downmix, "skip_bad_files": skip_bad_files, **prepared_with}
+    config = cached_as = stored_name(name, prepared_with)
+    converted = _converted(resample, downmix)
+    if skip_bad_files:  # which files are bad depends on the conversions
+        cached_as = "-".join([config, "skip_bad_files", *converted])
 
     def prepare_into(home: str) -> str:
-        return prepare_speech(folder, home, name=name, **reading)
+        whole = store.find(home, config)
+        if whole is not None and not store.read_metadata(whole)["bad_files"]:
+            return whole
+        return _prepare(folder, home, cached_as, name, converted, skip_bad_files, prepared_with)
 
-    path = store.find_or_prepare(folder, cache_dir, name, stored_name(name, prepared_with), prepare_into)
+    path = store.find_or_prepare(folder, cache_dir, name, config, prepare_into, cached_as)
     return _dataset(name, path, protocol, frame_size, piece_frames, skip_bad_files)
 
 
@@ -93,20 +99,44 @@ def prepare_speech(
 
     Options and errors are those of ``load_speech``.  An existing preparation is kept.
     """
+    converted = _converted(resample, downmix)
+    config = stored_name(name, prepared_with)
+    path = _prepare(manual_dir, data_dir, config, name, converted, skip_bad_files, prepared_with)
+    metadata = store.read_metadata(path)
+    new = sorted(set(converted) - set(metadata.get("converted", converted)))
+    if metadata["bad_files"] and new:
+        what = f"was prepared without {len(metadata['bad_files'])} bad files, and not with {new[0]}=True"
+        raise DataError(path, what, f"delete {path} to prepare the set again")
+    return path
+
+
+def _converted(resample: bool, downmix: bool) -> list[str]:
+    """Return the names of the conversions that are asked for."""
+    return ["resample"] * resample + ["downmix"] * downmix
+
+
+def _prepare(
+    manual_dir: str,
+    data_dir: str,
+    config: str,
+    name: str,
+    converted: Sequence[str],
+    skip_bad_files: bool,
+    prepared_with: Mapping[str, Any],
+) -> str:
     if not os.path.isdir(manual_dir):
         raise DataError(manual_dir, "is not a folder", Folder(name))
-    config = stored_name(name, prepared_with)
 
     def make_recipe() -> store.Recipe:
         options = dict(prepared_with)
         rate = options.pop("sample_rate", SAMPLE_RATES[name])
         found = LAYOUTS[name](manual_dir, **options)
-        return _recipe(found, rate or common_rate(found.recordings), resample, downmix, skip_bad_files)
+        return _recipe(found, rate or common_rate(found.recordings), converted, skip_bad_files)
 
     return store.prepare(config, make_recipe, data_dir, manual_dir)
 
 
-def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_files: bool) -> store.Recipe:
+def _recipe(found: Found, rate: int, converted: Sequence[str], skip_bad_files: bool) -> store.Recipe:
     with needs("data"):
         import tensorflow_datasets as tfds
 
@@ -121,7 +151,8 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
     def records(split: str) -> _Facts:
         mine = [r for r in recordings if r.split == split]
         read.add(split)
-        decoding = functools.partial(_spooled, rate=rate, resample=resample, downmix=downmix)
+        conversions = {"resample": "resample" in converted, "downmix": "downmix" in converted}
+        decoding = functools.partial(_spooled, rate=rate, **conversions)
         facts = yield from _blocks(mine, decoding, bad, split)
         if not facts["names"]:
             refuse_bad()  # report bad files rather than an empty split
@@ -132,7 +163,8 @@ def _recipe(found: Found, rate: int, resample: bool, downmix: bool, skip_bad_fil
     def metadata(facts: dict[str, Any]) -> dict[str, Any]:
         refuse_bad()
         bad_files = [error.fact for error in bad]
-        return {"sample_rate": rate, "facts": found.facts, "bad_files": bad_files, "splits": facts}
+        known = {"sample_rate": rate, "converted": list(converted), "facts": found.facts}
+        return {**known, "bad_files": bad_files, "splits": facts}
 
     features = {"samples": tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES)}
     return store.Recipe(features, {split: functools.partial(records, split) for split in _SPLITS}, metadata)
