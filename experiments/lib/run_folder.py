@@ -48,29 +48,46 @@ _AFTER_DIVERGENCE = {"train.learning_rate", "train.warmup_steps", "train.decay_s
 def opened(workdir: str, config: Any) -> Iterator[Path]:
     """The folder to train in, made or found to hold this config's run, ``config.json`` written, kept from other runs.
 
+    The place of the data stays the one written before: call ``keep_place`` once they are known to be the run's.
+
     Raises:
       UserError: the folder cannot be made, holds a run of another config (the message says what differs), or another
         run is training in it.
     """
     path = Path(workdir)
     with contextlib.ExitStack() as stack:
-        refused = ""
-        if jax.process_index() == 0:
-            try:
+        with _by_process_0(path) as mine:
+            if mine:
                 stack.enter_context(held(path))
-                _write_config(path, config)
-            except UserError as error:
-                refused = str(error)
-            except BlockingIOError:
-                refused = f"another run is training in {path}: wait for its end, or choose another --workdir"
-            except OSError as error:
-                refused = f"the workdir {path} cannot be made or written: {error.strerror}"
-        if any_process(refused != ""):
-            raise UserError(refused or f"process 0 was refused the workdir {workdir}, and says why")
+                _write(path, _going_on(path, config))
         yield path
 
 
-def _write_config(path: Path, config: Any) -> None:
+def keep_place(path: Path, config: Any) -> None:
+    """Write where the data lie now into ``config.json``; ``UserError`` if that cannot be written."""
+    with _by_process_0(path) as mine:
+        if mine:
+            _write(path, json.loads(config.to_json()))
+
+
+@contextlib.contextmanager
+def _by_process_0(path: Path) -> Iterator[bool]:
+    """Whether this process writes; what process 0 is refused in the context ends all processes with a sentence."""
+    refused = ""
+    try:
+        yield jax.process_index() == 0
+    except UserError as error:
+        refused = str(error)
+    except BlockingIOError:
+        refused = f"another run is training in {path}: wait for its end, or choose another --workdir"
+    except OSError as error:
+        refused = f"the workdir {path} cannot be made or written: {error.strerror}"
+    if any_process(refused != ""):
+        raise UserError(refused or f"process 0 was refused the workdir {path}, and says why")
+
+
+def _going_on(path: Path, config: Any) -> dict[str, Any]:
+    """Return a config that may go on with the run in a folder, if there is one, with the place of the run's data."""
     mine = json.loads(config.to_json())
     theirs = _stored(path)
     if theirs is not None:
@@ -84,8 +101,13 @@ def _write_config(path: Path, config: Any) -> None:
             was, now = flat(theirs), flat(mine)
             listed = "; ".join(f"config.{k} was {was.get(k)!r} and is now {now.get(k)!r}" for k in changed)
             raise UserError(f"{path} holds a run of another configuration: {listed}; choose another --workdir")
+        mine["data"]["dir"] = theirs["data"]["dir"]
+    return mine
+
+
+def _write(path: Path, config: dict[str, Any]) -> None:
     unfinished = path / "config.json.tmp"
-    unfinished.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, path / "config.json")
 
 

@@ -14,7 +14,7 @@ from experiments.lib.cli import UserError, warn
 from experiments.lib.console import Console, say
 from experiments.lib.experiment import Experiment, build, check_memory, initial_state
 from experiments.lib.limits import check_rows
-from experiments.lib.run_folder import check_fingerprint, fingerprint, opened
+from experiments.lib.run_folder import check_fingerprint, fingerprint, keep_place, opened
 from experiments.lib.starting_point import begin, starting_point
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
@@ -66,6 +66,7 @@ def train(
         elif point is not None:
             state = begin(point, path, experiment, state)
             say(f"begins with the parameters of {point.run}, step {point.step}")
+        keep_place(path, config)
         start = int(state.step)
         say(
             f"{'begins at' if saved is None else 'goes on from'} step {start} of {config.train.num_steps}, in {workdir}"

@@ -8,11 +8,13 @@ import pytest
 from helpers.few import few
 from helpers.runs import TINY, one_sentence, run
 
+import zf_jax
 from experiments import family
 from experiments.lib.cli import UserError, run_flags_for, split_flags_for
 from experiments.lib.experiment import build, initial_state
 from experiments.lib.run_folder import fingerprint, opened, restore
 from experiments.lib.scoring import evaluate
+from experiments.lib.training_loop import train
 from zf_jax.data import DataError
 from zf_jax.data.dataset import Directory, Folder, Option, Prepare
 from zf_jax.runs.checkpoints import Checkpoints
@@ -64,6 +66,31 @@ def test_moved_data_are_still_the_runs_own_and_others_are_named(moved, tmp_path)
         write_text(other, words=words, seed=seed)
         with pytest.raises(UserError, match="not those that the run was trained on: "):
             evaluate(workdir, data_dir=str(other))
+
+
+def test_a_refused_folder_of_other_data_is_not_written_into_the_run_and_a_moved_one_is(tmp_path):
+    rng, folders = np.random.default_rng(0), {name: tmp_path / f"{name}.npz" for name in ("first", "other", "moved")}
+    for name in ("first", "other"):
+        splits = np.repeat(["train", "valid", "test"], 8)
+        np.savez(folders[name], values=rng.normal(size=(24, 3, 2)), lengths=np.full(24, 3), split=splits)
+    config = family.get_config("arrays.py", "small")
+    config.update_from_flattened_dict({k: v for k, v in TINY.items() if not k.startswith("objective")})
+    config.train.num_steps = 2
+
+    def train_in(place, steps):
+        config.data.dir, config.train.num_steps = str(place), steps
+        train(config, str(tmp_path / "run"))
+
+    def written():
+        return json.loads((tmp_path / "run" / "config.json").read_text())["data"]["dir"]
+
+    train_in(folders["first"], 2)
+    with pytest.raises(UserError, match="not those that the run was trained on"):
+        train_in(folders["other"], 4)
+    assert written() == str(folders["first"])
+    folders["first"].rename(folders["moved"])
+    train_in(folders["moved"], 2)  # finished: no checkpoint is written, and only the folder of the run says where
+    assert written() == zf_jax.open_run(tmp_path / "run").config["data"]["dir"] == str(folders["moved"])
 
 
 def test_no_remedy_of_a_run_is_a_flag_that_its_programs_lack():

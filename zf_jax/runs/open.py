@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def open_run(
     with Checkpoints(path, create=False, warn=warn) as checkpoints:
 
         def read(step: int) -> Run:
-            config = checkpoints.config(step) or _config_file(path)
+            config = _config_of(path, checkpoints.config(step))
             described = checkpoints.description(step)
             if described is None:
                 data = _description_of_old(path, config, data_dir)
@@ -74,6 +75,15 @@ def _model_of(path: Path, config: dict[str, Any], data: DataDescription) -> Mode
             "zf_jax.open_run(DIR, model=model)"
         )
     return build_run_model(config, data)
+
+
+def _config_of(path: Path, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's config with the place of the data that ``config.json`` has, which may be newer."""
+    if not saved:
+        return _config_file(path)
+    with contextlib.suppress(RunError, KeyError, TypeError):  # a run of zf_jax.fit has no such file
+        saved["data"]["dir"] = _config_file(path)["data"]["dir"]
+    return saved
 
 
 def _config_file(path: Path) -> dict[str, Any]:
