@@ -16,7 +16,7 @@ from experiments.configs.base import get_base
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import Experiment, build, initial_state
 from zf_jax.data import DataSet
-from zf_jax.data.description import fingerprint
+from zf_jax.data.description import changes
 from zf_jax.data.registry import option_defaults
 from zf_jax.runs.checkpoints import Checkpoints, OtherModel
 from zf_jax.runs.held import held
@@ -147,11 +147,9 @@ def read_config(workdir: str) -> Any:
 
 def check_fingerprint(saved: dict[str, Any], data: DataSet) -> None:
     """Raise ``UserError`` where the data are not those of the checkpoint that ``saved`` came with."""
-    theirs, mine = saved.get("data_fingerprint"), fingerprint(data)
-    if theirs is None or theirs == mine:
-        return
-    changed = "; ".join(f"{k} was {theirs.get(k)} and is {v}" for k, v in mine.items() if theirs.get(k) != v)
-    raise UserError(f"the data of {data.name} are not those that the run was trained on: {changed}")
+    changed = changes(saved.get("data_fingerprint"), data)
+    if changed:
+        raise UserError(f"the data of {data.name} are not those that the run was trained on: {changed}")
 
 
 def _read(path: Path) -> dict[str, Any]:

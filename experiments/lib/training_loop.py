@@ -14,10 +14,11 @@ from experiments.lib.cli import UserError, warn
 from experiments.lib.console import Console, say
 from experiments.lib.experiment import Experiment, build, check_memory, initial_state
 from experiments.lib.limits import check_rows
-from experiments.lib.run_folder import check_fingerprint, fingerprint, keep_place, opened
+from experiments.lib.run_folder import check_fingerprint, keep_place, opened
 from experiments.lib.starting_point import begin, starting_point
 from experiments.lib.stop_signal import StopSignal
 from zf_jax import plotting
+from zf_jax.data.description import fingerprint
 from zf_jax.fitting.loop import Loop
 from zf_jax.fitting.result import Diverged, Fitted, NotFinite
 from zf_jax.runs.checkpoints import Checkpoints

@@ -30,7 +30,7 @@ from experiments.lib.run_folder import restore
 from experiments.lib.scoring import evaluate, result_name
 from experiments.lib.stop_signal import StopSignal
 from zf_jax.compiled import forget
-from zf_jax.data import DataError
+from zf_jax.data import DataError, description
 from zf_jax.data.registry import option_defaults
 from zf_jax.objective import gradient
 from zf_jax.runs.metrics import read_metrics
@@ -445,8 +445,8 @@ def test_every_step_is_asked_for_once_where_processes_agree_on_one(monkeypatch):
 
 
 def test_other_data_of_the_same_shapes_do_not_pass_for_the_runs_own(whole_run, monkeypatch):
-    real = run_folder.fingerprint
-    monkeypatch.setattr(run_folder, "fingerprint", lambda data: real(data) | {"training_steps": 1})
+    real = description.fingerprint
+    monkeypatch.setattr(description, "fingerprint", lambda data: real(data) | {"training_steps": 1})
     message = r"not those that the run was trained on: training_steps was 83008 and is 1"
     with pytest.raises(UserError, match=message):
         evaluate(str(whole_run))

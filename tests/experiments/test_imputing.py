@@ -12,8 +12,9 @@ from experiments import family
 from experiments.lib.cli import UserError
 from experiments.lib.experiment import build, initial_state
 from experiments.lib.imputing import impute_split
-from experiments.lib.run_folder import fingerprint, opened
+from experiments.lib.run_folder import opened
 from experiments.lib.scoring import evaluate
+from zf_jax.data.description import fingerprint
 from zf_jax.runs.checkpoints import Checkpoints
 
 

@@ -12,11 +12,12 @@ import zf_jax
 from experiments import family
 from experiments.lib.cli import UserError, run_flags_for, split_flags_for
 from experiments.lib.experiment import build, initial_state
-from experiments.lib.run_folder import fingerprint, opened, restore
+from experiments.lib.run_folder import opened, restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
 from zf_jax.data import DataError
 from zf_jax.data.dataset import Directory, Folder, Option, Prepare
+from zf_jax.data.description import fingerprint
 from zf_jax.runs.checkpoints import Checkpoints
 
 

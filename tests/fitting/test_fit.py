@@ -12,6 +12,7 @@ import pytest
 
 import zf_jax
 from zf_jax.data import from_arrays
+from zf_jax.data.description import changes, fingerprint
 from zf_jax.fitting.result import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
@@ -257,6 +258,23 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     fit(settings(num_steps=2), workdir=tmp_path)
     with pytest.raises(ValueError, match="holds another training: seed was 0 and is now 1"):
         fit(workdir=tmp_path, seed=1)
+
+
+def test_other_tokens_of_the_same_shapes_are_other_data(tmp_path):
+    fit(settings(num_steps=2), workdir=tmp_path)
+    rows = np.random.default_rng(1).integers(0, 3, (24, 5))
+    other = from_arrays({"train": rows, "valid": rows[:8]}, observation=OBSERVATION)
+    with pytest.raises(ValueError, match="holds another training: training_sample_sha256 was"):
+        zf_jax.fit(MODEL, other, SETTINGS, optimizer=optimizer(), workdir=tmp_path)
+
+
+def test_other_numbers_of_the_same_shapes_are_other_data():
+    rng = np.random.default_rng(0)
+    first, other = (from_arrays({"train": rng.normal(size=(9, 3, 2))}) for _ in range(2))
+    assert changes(fingerprint(first), first) == "" == changes(None, first)
+    assert changes(fingerprint(first), other).startswith("normalisation was")
+    older = {name: value for name, value in fingerprint(data()).items() if name != "training_sample_sha256"}
+    assert changes(older, data()) == "", "runs of older versions have no digest of sequences"
 
 
 def test_a_folder_in_which_another_trains_is_refused(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 from zf_jax.context import check_given, check_row, context_of
 from zf_jax.data.beside import normalised
 from zf_jax.data.dataset import DataError, DataSet
+from zf_jax.protocols import Source
 from zf_jax.typing import DataProtocol, Observation
 
 
@@ -105,6 +106,9 @@ class DataDescription:
         return detokenise(tokens, self.vocabulary)
 
 
+_SAMPLED = 64  # training sequences
+
+
 def fingerprint(data: DataSet) -> dict[str, Any]:
     """Return what tells data from other data of the same shapes (rule A11); a checkpoint keeps it in its config."""
     train = data.split("train")
@@ -112,9 +116,30 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
     beside = data.context_normalisation
     return {
         **({} if beside is None else {"context_normalisation": dict(beside)}),
+        # The moments tell real numbers apart; nothing else does tokens and binary frames, which are no results of
+        # arithmetic and so the same on every machine.
+        **({} if data.normalisation is not None else {"training_sample_sha256": _sample(train)}),
         "normalisation": None if data.normalisation is None else dict(data.normalisation),
         "protocol": data.protocol,
         "training_sequences": len(train),
         "training_steps": int(train.lengths.sum()),
         "vocabulary_sha256": words,
     }
+
+
+def changes(saved: Mapping[str, Any] | None, data: DataSet) -> str:
+    """Return what differs between the data of a saved fingerprint and these, "" if nothing does."""
+    if saved is None:
+        return ""
+    mine = fingerprint(data)
+    known = {name for name in saved.keys() | mine.keys() if name in saved or name != "training_sample_sha256"}
+    differing = sorted(name for name in known if saved.get(name) != mine.get(name))
+    return "; ".join(f"{name} was {saved.get(name)} and is {mine.get(name)}" for name in differing)
+
+
+def _sample(train: Source) -> str:
+    """Return a digest of evenly spaced training sequences."""
+    digest = hashlib.sha256()
+    for index in np.unique(np.linspace(0, len(train) - 1, _SAMPLED).astype(int)):
+        digest.update(np.asarray(train[int(index)].targets, np.float32).tobytes())
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import DataSet
+from zf_jax.data.description import changes, fingerprint
 from zf_jax.density import Density
 from zf_jax.fitting.hooks import Callback
 from zf_jax.fitting.loop import Loop
@@ -105,7 +106,7 @@ def fit(
         found = checkpoints.restore_newest(begin)
         if found is not None:
             begin = found[0]
-            _check_record(checkpoints.config(found[1]), saved, workdir)
+            _check_record(checkpoints.config(found[1]), saved, workdir, data)
         if int(begin.skipped_in_a_row) >= settings.max_skipped_in_a_row:  # it diverged here, and tries again
             begin = begin._replace(skipped_in_a_row=begin.skipped_in_a_row * 0)
         writer = stack.enter_context(MetricWriter(workdir, resume_step=int(begin.step)))
@@ -157,7 +158,7 @@ def _hold(stack: contextlib.ExitStack, workdir: Path) -> None:
 def _record(
     model: Model | Density, data: DataSet, settings: FitSettings, objective: Objective, seed: int
 ) -> dict[str, Any]:
-    """What must not change when a training goes on, as JSON."""
+    """What must not change when a training goes on, as JSON; ``data_fingerprint`` is compared by ``changes``."""
     train = data.split("train")
     return {
         "seed": seed,
@@ -168,14 +169,18 @@ def _record(
         "data": data.name,
         "training_sequences": len(train),
         "training_steps": int(np.sum(train.lengths)),
+        "data_fingerprint": fingerprint(data),
     }
 
 
-def _check_record(theirs: dict[str, Any], mine: dict[str, Any], workdir: str | Path) -> None:
+def _check_record(theirs: dict[str, Any], mine: dict[str, Any], workdir: str | Path, data: DataSet) -> None:
     if not theirs:  # damaged, which was warned of
         return
+    saved = theirs.pop("data_fingerprint", None)  # runs of older versions have none
+    mine = {name: value for name, value in mine.items() if name != "data_fingerprint"}
     if theirs.keys() != mine.keys():
         raise ValueError(f"{workdir} holds a run of another program: choose another workdir")
     changed = [f"{name} was {theirs[name]} and is now {mine[name]}" for name in mine if theirs[name] != mine[name]]
+    changed += [found for found in [changes(saved, data)] if found]
     if changed:
         raise ValueError(f"{workdir} holds another training: {'; '.join(changed)}; choose another workdir")

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from zf_jax.data import DataError, DataSet, load
-from zf_jax.data.description import DataDescription, fingerprint
+from zf_jax.data.description import DataDescription, changes
 from zf_jax.density import Density
 from zf_jax.models import Model
 from zf_jax.runs.build import build_run_model
@@ -104,6 +104,6 @@ def _description_of_old(path: Path, config: dict[str, Any], data_dir: str | None
             f"the run in {path} is older than descriptions of data, and its data cannot be loaded ({error.fact}): pass "
             "their folder as data_dir, or train it one update further with zf_jax train"
         ) from error
-    if config.get("data_fingerprint") not in (None, fingerprint(data)):
+    if changes(config.get("data_fingerprint"), data):
         raise RunError(f"the data in {folder} are not those that the run in {path} was trained on: pass their folder")
     return DataDescription.of(data)
