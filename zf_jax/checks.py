@@ -23,6 +23,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class BatchError(ValueError):
+    """A value of a batch that its model cannot read: field, index, value and rule, and the ``index`` by itself."""
+
+    def __init__(self, sentence: str, index: tuple[int, ...]):
+        super().__init__(sentence)
+        self.index = index
+
+
 def checked(name: str = "batch") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that checks the argument ``name``, a batch for the argument ``model``, before each call."""
 
@@ -185,7 +193,7 @@ def _raise_first(batch: Batch, kind: tuple[Observation, Any, bool]) -> None:
             if np.any(where):
                 index = tuple(int(place) for place in np.argwhere(where)[0])
                 value = getattr(batch, name)[index]
-                raise ValueError(f"{name}[{', '.join(map(str, index))}] is {value}: {rule}")
+                raise BatchError(f"{name}[{', '.join(map(str, index))}] is {value}: {rule}", index)
 
 
 def _faults(

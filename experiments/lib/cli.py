@@ -250,9 +250,10 @@ def _plain(told: str) -> str:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from zf_jax.checks import BatchError
     from zf_jax.runs.errors import RunError
 
-    return (UserError, RunError, DataError, MissingExtra)
+    return (UserError, RunError, DataError, BatchError, MissingExtra)
 
 
 def _is_jax_error(error: Exception) -> bool:

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from experiments.lib.cli import UserError
 from zf_jax import schedules
 from zf_jax.bounds.noise import seed_key
-from zf_jax.data import DataSet, load
+from zf_jax.checks import BatchError, check_batch
+from zf_jax.data import DataSet, eval_batches, load
 from zf_jax.densities import of
 from zf_jax.density import Density
 from zf_jax.evaluation.units import Units, units_of
@@ -103,6 +104,8 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+    if config.data.name == "arrays" and config.model.emission not in ("", data.default_emission):
+        _check_values(model, data)
     weights = Schedules(
         kl_temperature=kl_temperature,
         aux_weight=build_ramp(config, "aux_weight"),
@@ -110,6 +113,16 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     )
     optimizer = make_optimizer(rate, config.train.clip_norm, config.train.ema_decay)
     return Experiment(config, data, model, optimizer, rate, weights, objective, mesh)
+
+
+def _check_values(model: Model | Density, data: DataSet) -> None:
+    """Refuse numbers that another emission than the data's own cannot score, in any split, before the training."""
+    for name, source in data.splits.items():
+        for indices, batch in eval_batches(source, batch_size=256):
+            try:
+                check_batch(model, batch)
+            except BatchError as error:
+                raise UserError(f"sequence {indices[error.index[0]]} of the {name} split: {error}") from None
 
 
 def fit_settings(config: Any) -> FitSettings:

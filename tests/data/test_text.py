@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from zf_jax import data
+from zf_jax.data.description import fingerprint
+from zf_jax.data.prepared.folders import walk
 from zf_jax.data.prepared.splits import by_hash
 from zf_jax.data.text import words
 
@@ -37,6 +39,18 @@ def load(root, tmp_path, **options):
 def sentences_of(found, split):
     source = found.splits[split]
     return [found.detokenise(source[i].targets) for i in range(len(source))]
+
+
+def test_a_run_below_its_data_is_no_part_of_them(folder, tmp_path):
+    before = load(folder, tmp_path)
+    run = folder / "runs" / "mine"
+    (run / "samples").mkdir(parents=True)
+    (run / "samples" / "samples.txt").write_text("\n\n".join(f"A sampled sentence {i}." for i in range(50)))
+    assert load(folder, tmp_path).describe() != before.describe()
+    (run / "config.json").write_text("{}")
+    (run / "checkpoints").mkdir()
+    assert fingerprint(load(folder, tmp_path)) == fingerprint(before)
+    assert walk(str(folder)).hidden == 1
 
 
 @pytest.mark.parametrize(

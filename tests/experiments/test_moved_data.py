@@ -94,6 +94,17 @@ def test_a_refused_folder_of_other_data_is_not_written_into_the_run_and_a_moved_
     assert written() == zf_jax.open_run(tmp_path / "run").config["data"]["dir"] == str(folders["moved"])
 
 
+def test_numbers_that_the_emission_cannot_score_are_named_before_the_training(tmp_path):
+    values = np.random.default_rng(0).normal(size=(6, 3, 2))
+    values[5, 2, 0] = np.nan  # of the test split alone
+    np.savez(tmp_path / "a.npz", values=values, lengths=np.full(6, 3), split=np.repeat(["train", "valid", "test"], 2))
+    flags = (f"--config.data.dir={tmp_path / 'a.npz'}", "--config.data.missing=True", "--config.model.emission=nade")
+    result = run("train", "--config=experiments/configs/arrays.py:small", f"--workdir={tmp_path / 'run'}", *flags)
+    assert "error: sequence 1 of the test split: targets[" in one_sentence(result)
+    assert "the NADE emission scores whole frames" in one_sentence(result)
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_remedy_of_a_run_is_a_flag_that_its_programs_lack():
     assert (
         run_flags_for(Option("split_by", "file", "to divide")) == "train another run with --config.data.split_by=file"

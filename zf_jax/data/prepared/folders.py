@@ -20,7 +20,7 @@ class Listing(NamedTuple):
 
     Attributes:
       files: the paths of all files, sorted.
-      hidden: the number of hidden files, hidden folders and system folders, which are left out.
+      hidden: the number of hidden files, and of hidden folders, system folders and folders of runs, which are left out.
       problems: one ``DataError`` for each folder that cannot be read.
     """
 
@@ -56,7 +56,7 @@ def local(path: str) -> str:
 
 
 def walk(root: str) -> Listing:
-    """List every file under a folder, sorted, without hidden files; links are followed, each folder once.
+    """List every file under a folder, sorted, without hidden files or runs; links are followed, each folder once.
 
     A path to a file lists that file.
 
@@ -76,7 +76,7 @@ def walk(root: str) -> Listing:
             folders[:] = []
             continue
         seen.add(real)
-        named = [f for f in folders if not f.startswith(".") and f not in _SYSTEM]
+        named = [f for f in folders if not (f.startswith(".") or f in _SYSTEM or _is_run(os.path.join(folder, f)))]
         hidden += len(folders) - len(named) + sum(f.startswith(".") for f in files)
         folders[:] = sorted(named)
         found += [os.path.join(folder, f) for f in files if not f.startswith(".")]
@@ -85,6 +85,11 @@ def walk(root: str) -> Listing:
         if os.path.islink(path) and not os.path.exists(path):
             raise DataError(path, "is a link to nothing", "repair or remove the link")
     return Listing(found, hidden, problems)
+
+
+def _is_run(folder: str) -> bool:
+    """Whether a folder was made by training: its samples and forecasts are no data of the folder above it."""
+    return os.path.isfile(os.path.join(folder, "config.json")) and os.path.isdir(os.path.join(folder, "checkpoints"))
 
 
 def folders_in(root: str) -> dict[str, str]:
