@@ -74,6 +74,19 @@ def test_a_parquet_file_is_the_csv_file_of_the_same_cells(tmp_path):
     assert both.names == ["c/u", "c/v", "p/u", "p/v"]
 
 
+def test_the_index_that_pandas_writes_is_left_out_unless_it_is_asked_for(tmp_path):
+    index, file = "__index_level_0__", str(tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(pa.table({"x": [1.0, 2.0], index: [7, 9]}), file)
+    write(tmp_path, b=",x\n7,1\n9,2\n")
+    found = read_tables(str(tmp_path))
+    assert (found.columns, found.counts["columns_left_out"]) == (("x",), [index])
+    np.testing.assert_array_equal(found.values[0], found.values[1])
+    assert read_tables(file, columns=f"{index},x").values[0].tolist() == [[7, 1], [9, 2]]
+    for option in ("context_columns", "sequence_column", "order_column"):
+        found = read_tables(file, **{option: index})
+        assert (found.columns, found.counts["columns_left_out"]) == (("x",), [])
+
+
 @pytest.mark.parametrize(
     ("files", "options", "match"),
     [

@@ -12,7 +12,9 @@ _LEAVE_OUT = Option("columns", None, "to leave that column out")
 
 
 def columns_of_numbers(found: Sequence[TableFile]) -> tuple[list[str], list[str]]:
-    """Return the columns of numbers, which must be so in all files, and those left out: text, or empty in all files.
+    """Return the columns of numbers, which must be so in all files, and those left out.
+
+    A column of text is left out, one that is empty in all files, and an index that pandas wrote.
 
     Raises:
       DataError: there is none, or a column is text in some files and numbers in others.
@@ -24,6 +26,7 @@ def columns_of_numbers(found: Sequence[TableFile]) -> tuple[list[str], list[str]
         if texts and seen:
             raise _text_among_numbers(texts[0], column, seen[0])
         (kept if seen else left).append(column)
+    left += sorted({name for one in found for name in one.index_columns})
     if not kept:
         what = f"has no column of numbers; it has {listed(left)}"
         raise DataError(found[0].path, what, "separate cells by commas, and write decimals with a point")

@@ -12,16 +12,28 @@ from zf_jax.data.dataset import DataError, Option
 from zf_jax.data.rows import LARGEST
 
 _COMMA = re.compile(r"(?=.*\d)[+-]?[\d.]*,[\d.,]*([eE][+-]?\d+)?")  # a number with commas
+_INDEX = re.compile(r"__index_level_\d+__")  # an index without a name, as pandas writes it into Parquet
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d*([eE][+-]?\d+)?")
 
 
 class TableFile(NamedTuple):
-    """One file: its columns as numbers ``[T]``, a cell of those that are text, its context, the rows of sequences."""
+    """One file.
+
+    Attributes:
+      path: of the file.
+      name: of its sequence.
+      columns: those of numbers, ``[T]`` each.
+      text: a cell of each column of text.
+      index_columns: those that are an index which pandas wrote, and that nobody asked for.
+      context: the columns of context, ``[T]`` each.
+      sequences: the rows of each sequence.
+    """
 
     path: str
     name: str
     columns: dict[str, np.ndarray]
     text: dict[str, str]
+    index_columns: list[str]
     context: list[np.ndarray]
     sequences: dict[str, np.ndarray]
 
@@ -54,6 +66,8 @@ def read_file(path: str, name: str, expected: list[str], chosen: bool, special: 
         if column not in table.column_names:
             raise DataError(path, f"has no column {column!r}; it has {listed(table.column_names)}", Option(option))
     there = [column for column in table.column_names if column and column not in [name for _, name in special]]
+    index = [column for column in there if _INDEX.fullmatch(column) and column not in expected]
+    there = [column for column in there if column not in index]
     absent = [column for column in expected if column not in there]
     if absent:
         raise DataError(
@@ -84,7 +98,7 @@ def read_file(path: str, name: str, expected: list[str], chosen: bool, special: 
         sequences = _groups(path, sequence_column, arrow.texts(table, sequence_column))
     if order_column:
         _check_order(path, order_column, table, sequences)
-    return TableFile(path, name, columns, text, context, sequences)
+    return TableFile(path, name, columns, text, index, context, sequences)
 
 
 def _numbers(path: str, table: Any, column: str, *, must: bool) -> np.ndarray | str:
