@@ -5,8 +5,9 @@ in nats, with bits per sample for audio and perplexity for text.  --lowest=N pri
 per step, for the search for anomalies.  Nats are of the model's unit; raw_nats_per_sequence is of the data's unit.
 
 --data_dir=DIR scores other data, normalised with the run's statistics or read with the run's vocabulary: a folder of
-recordings, text, tables, or an npz file of arrays.  All sequences of DIR are scored.  With --split, DIR is read as a
-set like the run's data, for data that have moved.
+recordings, text, tables, or an npz file of arrays.  All sequences of DIR are scored, and a warning names the files that
+have none: recordings shorter than a step and, if the run was trained with skip_bad_files, bad files.  With --split, DIR
+is read as a set like the run's data, for data that have moved.
 """
 
 from __future__ import annotations

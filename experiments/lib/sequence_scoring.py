@@ -53,7 +53,7 @@ def sequences(run: Run, split: str | None, data_dir: str | None) -> Source:
     settings = run.config["data"]
     options = {name: value for name, value in settings.items() if name not in ("name", "dir")}
     if data_dir is not None:
-        return foreign_source(data_dir, run.data, split=split, **options)
+        return foreign_source(data_dir, run.data, split=split, warn=warn, **options)
     data = load(settings["name"], data_dir=settings["dir"] or None, **options)
     if DataDescription.of(data) != run.data:
         raise UserError(

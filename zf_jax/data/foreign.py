@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from zf_jax.data.arrays import source_of
 from zf_jax.data.arrays_file import in_names, read_arrays, read_context
-from zf_jax.data.dataset import DataError
+from zf_jax.data.dataset import DataError, shown
 from zf_jax.data.description import DataDescription
 from zf_jax.data.prepared.folders import walk
 from zf_jax.data.registry import load
@@ -19,7 +20,14 @@ from zf_jax.data.tables import holds_tables, read_tables
 from zf_jax.protocols import Source
 
 
-def foreign_source(path: str, data: DataDescription, *, split: str | None = None, **options: Any) -> Source:
+def foreign_source(
+    path: str,
+    data: DataDescription,
+    *,
+    split: str | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+    **options: Any,
+) -> Source:
     """Return the sequences in ``path`` as the model of a run reads them.
 
     Recordings, text and arrays are read whole, without splits, and named after their files: recordings are scaled by
@@ -31,6 +39,7 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
       data: what the run's data are.
       split: read ``path`` as a set like the run's own, and take this split; None reads all, of images and music
         ``test``.
+      warn: told, in one sentence, which files are not among the sequences.
       **options: those of the run's data: ``resample``, ``downmix``, ``skip_bad_files`` and others.
 
     Raises:
@@ -39,11 +48,11 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
     if not os.path.exists(path):
         raise DataError(path, "does not exist", "give a folder or file")
     if split is None and data.sample_rate is not None:
-        return _recordings(path, data, options)
+        return _recordings(path, data, warn, options)
     if split is None and data.vocabulary is not None:
-        return _sentences(path, data, options)
+        return _sentences(path, data, warn, options)
     if split is None and data.name == "arrays" and holds_tables(path):
-        return _tables(path, data, options)
+        return _tables(path, data, warn, options)
     if split is None and data.name == "arrays":
         values, lengths, _, names = read_arrays(path)
         context, labels = read_context(path)
@@ -63,7 +72,7 @@ def foreign_source(path: str, data: DataDescription, *, split: str | None = None
     return found.split(split or "test")
 
 
-def _tables(path: str, data: DataDescription, options: Mapping[str, Any]) -> Source:
+def _tables(path: str, data: DataDescription, warn: Callable[[str], None], options: Mapping[str, Any]) -> Source:
     """Whole sequences of tables, of the columns that the run was trained on."""
     if data.columns is None:
         raise DataError(path, "holds tables, and the run was trained on arrays, whose dimensions have no names")
@@ -72,19 +81,24 @@ def _tables(path: str, data: DataDescription, options: Mapping[str, Any]) -> Sou
     }
     skip, missing = bool(options.get("skip_bad_files")), data.observation.missing
     found = read_tables(path, columns=data.columns, missing=missing, skip_bad_files=skip, **reading)
+    _tell_bad(path, found.counts["bad_files"], warn)
     try:
         return source_of(found.values, None, data, names=found.names, context=found.context)
     except DataError as error:
         raise DataError(path, f": {in_names(error.what, found.names)}", *error.remedies) from None
 
 
-def _recordings(path: str, data: DataDescription, options: Mapping[str, Any]) -> Source:
+def _recordings(path: str, data: DataDescription, warn: Callable[[str], None], options: Mapping[str, Any]) -> Source:
     """Whole recordings, one a file."""
     from zf_jax.data.speech.audio import is_audio, read_audio, without_audio_suffix
     from zf_jax.data.speech.source import BLOCK, SpeechSource
 
     assert data.normalisation is not None
-    files = [path] if os.path.isfile(path) else [file for file in walk(path).files if is_audio(file)]
+    listing = walk(path)
+    bad = list(listing.problems)
+    if bad and not options.get("skip_bad_files"):
+        raise bad[0]
+    files = [file for file in listing.files if file == path or is_audio(file)]
     names, lengths, blocks = [], [], []
     for file in files:
         try:
@@ -94,10 +108,11 @@ def _recordings(path: str, data: DataDescription, options: Mapping[str, Any]) ->
                 resample=bool(options.get("resample")),
                 downmix=bool(options.get("downmix")),
             )
-        except DataError:
-            if options.get("skip_bad_files"):
-                continue
-            raise
+        except DataError as error:
+            if not options.get("skip_bad_files"):
+                raise
+            bad.append(error)
+            continue
         names.append(without_audio_suffix(os.path.basename(path) if file == path else os.path.relpath(file, path)))
         lengths.append(len(samples))
         blocks += [samples[begin : begin + BLOCK] for begin in range(0, len(samples), BLOCK)]
@@ -111,12 +126,21 @@ def _recordings(path: str, data: DataDescription, options: Mapping[str, Any]) ->
         std=data.normalisation["std"],
         names=names,
     )
+    _tell_bad(path, [error.fact for error in bad], warn)
+    if source.recordings_too_short:
+        scored = set(source.recording.tolist())
+        short = ", ".join(shown(name) for place, name in enumerate(names) if place not in scored)
+        least = data.observation.size * (2 if data.protocol == "srnn" else 1)
+        warn(
+            f"{source.recordings_too_short} of {len(names)} recordings in {path} are not among the sequences, being "
+            f"shorter than {least} samples: {short}"
+        )
     if not len(source):
         raise DataError(path, "holds no recording that is long enough to score", "give another folder")
     return source
 
 
-def _sentences(path: str, data: DataDescription, options: Mapping[str, Any]) -> Source:
+def _sentences(path: str, data: DataDescription, warn: Callable[[str], None], options: Mapping[str, Any]) -> Source:
     """Sentences, named FILE:LINE, the line on which their paragraph begins, and FILE:LINE.2 from the second on."""
     from zf_jax.data.text import words
     from zf_jax.data.text.documents import Documents
@@ -134,8 +158,20 @@ def _sentences(path: str, data: DataDescription, options: Mapping[str, Any]) -> 
                 names.append(document.name if place == 0 else f"{document.name}.{place + 1}")
     if documents.problems and not options.get("skip_bad_files"):
         raise documents.problems[0]
+    _tell_bad(path, [error.fact for error in documents.problems], warn)
+    if outside := documents.counts["files_outside_the_stated_splits_not_read"]:
+        why = "their names state no split, and those of others state train and test"
+        warn(f"{outside} text files in {path} are not among the sequences: {why}")
     if not rows:
         raise DataError(path, "holds no sentence", "give a folder of text files, or one file")
     lengths = np.array([len(row) for row in rows], np.int64)
     starts = np.cumsum(lengths) - lengths
     return RaggedTokens(np.concatenate(rows), starts, lengths, data.observation.start_token, names)
+
+
+def _tell_bad(path: str, facts: Sequence[str], warn: Callable[[str], None]) -> None:
+    """Name the files that the run's ``skip_bad_files`` leaves out: all, since they may be what is looked for."""
+    if facts:
+        warn(
+            f"{len(facts)} bad files or folders in {path} are skipped, and not among the sequences: {'; '.join(facts)}"
+        )
