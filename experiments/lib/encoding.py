@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.lib.cli import UserError
+from experiments.lib.output_files import check_file, make_folder, replaced
 from experiments.lib.sequence_scoring import opened_run, sequences
 from zf_jax.data.sources import names_of
 from zf_jax.density import Density
@@ -32,12 +32,9 @@ def encode(
     """
     path = Path(out)
     folder = path.parent if path.suffix == ".npz" else path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be made: {error.strerror}") from error
-    if (path.is_dir() and path.suffix == ".npz") or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--out={out} cannot be written")
+    make_folder(folder, f"--out={out}")
+    if path.suffix == ".npz":
+        check_file(path, f"--out={out}")
     run = opened_run(workdir, checkpoint, data_dir)
     if run.model.latent_dim == 0 or isinstance(run.model, Density):
         raise UserError(f"{run.config['model']['name']} has no latents of steps to encode sequences with")
@@ -47,9 +44,8 @@ def encode(
         arrays: dict[str, Any] = {str(index): array for index, array in enumerate(means)}
         if names is not None:
             arrays["names"] = np.array(names)
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
-        np.savez(unfinished, **arrays)
-        os.replace(unfinished, path)
+        with replaced(path) as unfinished:
+            np.savez(unfinished, **arrays)
     else:
         for index, array in enumerate(means):
             np.save(path / f"{index}.npy", array)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.lib.forecast_scores import Forecasts
+from experiments.lib.output_files import replaced
 from zf_jax import plotting
 from zf_jax.data.description import DataDescription
 
@@ -32,17 +33,23 @@ def write_forecasts(data: DataDescription, found: Forecasts, path: Path, *, scor
     if found.names is not None:
         arrays["names"] = np.array(found.names)
     if not is_ordered(data):
-        np.savez(path.with_suffix(".npz"), **arrays, draws=found.draws)
+        with replaced(path.with_suffix(".npz")) as unfinished:
+            np.savez(unfinished, **arrays, draws=found.draws)
         if data.vocabulary is not None:
             lines = []
             for place, begun, drawn in zip(found.places, found.given, found.draws, strict=True):
                 lines.append(f"{place} given: {data.detokenise(begun)}")
                 lines += [f"{place} then: {data.detokenise(row)}" for row in drawn[:3]]
-            path.with_suffix(".txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            with replaced(path.with_suffix(".txt")) as unfinished:
+                unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
     mean, quantiles = found.draws.mean(axis=1), np.quantile(found.draws, QUANTILES, axis=1)
-    np.savez(path.with_suffix(".npz"), **arrays, mean=mean, quantiles=quantiles, levels=np.array(QUANTILES))
-    with open(path.with_suffix(".csv"), "w", encoding="utf-8", newline="") as file:
+    with replaced(path.with_suffix(".npz")) as unfinished:
+        np.savez(unfinished, **arrays, mean=mean, quantiles=quantiles, levels=np.array(QUANTILES))
+    with (
+        replaced(path.with_suffix(".csv")) as unfinished,
+        open(unfinished, "w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file)
         truth_column = ["truth"] if scored else []
         writer.writerow(["index", "name", "ahead", "dimension", "mean", *(f"q{q:g}" for q in QUANTILES), *truth_column])
@@ -64,4 +71,5 @@ def write_forecasts(data: DataDescription, found: Forecasts, path: Path, *, scor
     fans = [
         plotting.Fan(titles[row], found.given[row], found.truth[row], quantiles[:, row]) for row in range(len(mean))
     ]
-    plotting.draw_fans(fans[:4], data, path.with_suffix(".png"))
+    with replaced(path.with_suffix(".png")) as unfinished:
+        plotting.draw_fans(fans[:4], data, unfinished)

@@ -11,11 +11,14 @@ from experiments.lib.context import context_past_end
 from experiments.lib.forecast_draws import draw, draw_past_end
 from experiments.lib.forecast_files import is_ordered, write_forecasts
 from experiments.lib.forecast_scores import Forecasts, beside_given, beside_season, scores, token_scores
+from experiments.lib.output_files import make_folder
 from experiments.lib.sequence_scoring import opened_run, sequences
 from zf_jax.data import subsample
 from zf_jax.density import Density
 from zf_jax.evaluation.units import summarise
 from zf_jax.runs.run import Run
+
+_ANOTHER = "; --out chooses another folder"
 
 
 def forecast_run(
@@ -36,7 +39,7 @@ def forecast_run(
 ) -> dict[str, Any]:
     """Forecast sequences of a split, write what was drawn into ``workdir/forecast``, and return the scores.
 
-    A folder that cannot be written costs a warning.
+    A folder of the run that cannot be written costs a warning; one that the user chose is refused first.
 
     Args:
       prefix: steps given of each sequence, or their share if below 1.
@@ -46,11 +49,14 @@ def forecast_run(
       report: called with the scores before anything is written.
 
     Raises:
-      UserError, RunError, DataError: as for ``sequence_scoring.score``; no sequence is longer than the prefix.
+      UserError, RunError, DataError: as for ``sequence_scoring.score``; no sequence is longer than the prefix, or
+        ``out`` cannot be written.
     """
     run = _opened(workdir, checkpoint, data_dir)
     if season and run.data.normalisation is None:
         raise UserError(f"--season={season} needs data of real numbers: leave it out")
+    if out is not None:
+        make_folder(Path(out), f"--out={out}")
     source = subsample(sequences(run, split, data_dir), num_sequences)
     found = draw(run, source, prefix, steps, num_samples, num_particles, seed)
     bound = run.score(source, seed=seed)
@@ -74,7 +80,10 @@ def forecast_run(
     }
     result = finite(result)
     report(result)
-    _write(run, result, found, result["split"], out, scored=True)
+    try:
+        _write(run, result, found, result["split"], out, scored=True)
+    except UserError as error:
+        warn(str(error))  # the scores are printed
     return result
 
 
@@ -101,11 +110,14 @@ def forecast_past_end(
     Other arguments as for ``forecast_run``.
 
     Raises:
-      UserError, RunError, DataError: as for ``sequence_scoring.score``; the context to come is missing, or not wanted.
+      UserError, RunError, DataError: as for ``sequence_scoring.score``; the context to come is missing, or not wanted,
+        or the folder cannot be written.
     """
     run = _opened(workdir, checkpoint, data_dir)
     if run.data.vocabulary is not None and "<eos>" in run.data.vocabulary:
         raise UserError(f"--past_end: nothing follows the end of a sentence of {run.data.name}; pass a --prefix")
+    folder = _folder(run, out)
+    make_folder(folder, str(folder), _ANOTHER)  # the draws are all that there is: no scores are printed
     source = subsample(sequences(run, split, data_dir), num_sequences)
     # Pieces of other splits than the last in time end before their sequence does.
     context = context_past_end(run, source, steps, future_context, whole=split in (None, "test"))
@@ -144,11 +156,15 @@ def _columns(run: Run) -> list[str] | None:
     return [str(dimension) for dimension in range(data.observation.size)]
 
 
+def _folder(run: Run, out: str | None) -> Path:
+    return run.path / "forecast" if out is None else Path(out)
+
+
 def _write(run: Run, result: dict[str, Any], found: Forecasts, name: str, out: str | None, *, scored: bool) -> None:
-    folder = run.path / "forecast" if out is None else Path(out)
+    folder = _folder(run, out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / f"{name}.json", result)
         write_forecasts(run.data, found, folder / name, scored=scored)
     except OSError as error:
-        warn(f"{error.filename or folder} cannot be written: {error.strerror or error}; --out chooses another folder")
+        raise UserError(f"{folder / name} cannot be written: {error.strerror or error}{_ANOTHER}") from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.lib.cli import UserError, progress, warn
 from experiments.lib.experiment import eval_batch_size
+from experiments.lib.output_files import check_file, replaced
 from experiments.lib.run_folder import restore
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import eval_batches, subsample
@@ -43,7 +44,10 @@ def impute_split(
             raise UserError(f"--{name} must be at least 1, not {value}")
     if num_sequences < 0:
         raise UserError(f"--num_sequences must be at least 0, which means all: {num_sequences}")
-    experiment, state, path = restore(workdir, checkpoint, data_dir)
+    target = Path(workdir, f"imputed_{split}.npz") if out is None else Path(out)
+    if out is not None or Path(workdir).is_dir():  # without that folder there is no run, which is said instead
+        check_file(target, str(target), "; choose another with --out")
+    experiment, state, _ = restore(workdir, checkpoint, data_dir)
     model, data = experiment.model, experiment.data
     if not model.observation.missing:
         raise UserError(f"nothing is missing in {data.name}: train on data with gaps, with --config.data.missing=True")
@@ -70,13 +74,12 @@ def impute_split(
     if data.normalisation is not None:
         values = DataDescription.of(data).to_own_unit(values)
         values *= _like(np.arange(shape[1]) < lengths[:, None], values[0])
-    target = Path(path, f"imputed_{split}.npz") if out is None else Path(out)
     arrays = {"values": values, "observed": observed, "lengths": lengths, "effective_sample_size": sizes}
     arrays["index"] = places_of(source)
     if (names := names_of(source)) is not None:
         arrays["names"] = np.array(names)
     try:
-        with target.open("wb") as file:
+        with replaced(target) as unfinished, unfinished.open("wb") as file:
             np.savez(file, **arrays)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror or error}; choose another with --out") from error

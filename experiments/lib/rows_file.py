@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from experiments.lib.cli import UserError, as_json, warn
+from experiments.lib.output_files import check_file, replaced
 
 
 class RowsFile:
@@ -22,22 +22,20 @@ class RowsFile:
         self.path = Path(path)
         if self.path.suffix not in (".jsonl", ".parquet"):
             raise UserError(f"--out={path} must end in .jsonl or .parquet")
-        if not os.access(self.path.parent, os.W_OK | os.X_OK) or self.path.is_dir():
-            raise UserError(f"--out={path} cannot be written: {self.path.parent} is no folder that can be written")
+        check_file(self.path, f"--out={path}")
         if self.path.suffix == ".parquet":
             from zf_jax.data import arrow  # noqa: F401
 
     def write(self, rows: list[dict[str, Any]]) -> bool:
         """Write the rows and return whether that went well; if not, warn."""
-        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
-            if self.path.suffix == ".parquet":
-                from zf_jax.data.arrow import write_rows
+            with replaced(self.path) as unfinished:
+                if self.path.suffix == ".parquet":
+                    from zf_jax.data.arrow import write_rows
 
-                write_rows(rows, unfinished)
-            else:
-                unfinished.write_text("".join(as_json(row) + "\n" for row in rows), encoding="utf-8")
-            os.replace(unfinished, self.path)
+                    write_rows(rows, unfinished)
+                else:
+                    unfinished.write_text("".join(as_json(row) + "\n" for row in rows), encoding="utf-8")
         except OSError as error:
             warn(f"{self.path} cannot be written: {error.strerror or error}")
             return False
