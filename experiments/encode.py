@@ -2,7 +2,7 @@
 
 A sequence gives one array [T, Z]: the posterior mean at each step, given the means of earlier steps.  FILE.npz has the
 arrays "0", "1", ... in the order of the split, and "names" if the data have names.  A folder gets 0.npy, 1.npy, ... and
-names.txt.  --data_dir is as for zf_jax score.
+names.txt, and may not hold such arrays before.  --data_dir is as for zf_jax score.
 """
 
 from __future__ import annotations

@@ -28,13 +28,15 @@ def encode(
 
     Raises:
       UserError, RunError, DataError: as for ``sequence_scoring.score``; the model has no latents, or ``out`` cannot be
-        written.
+        written, or is a folder with arrays of other sequences.
     """
     path = Path(out)
     folder = path.parent if path.suffix == ".npz" else path
     make_folder(folder, f"--out={out}")
     if path.suffix == ".npz":
         check_file(path, f"--out={out}")
+    else:
+        _refuse_others(path)
     run = opened_run(workdir, checkpoint, data_dir)
     if run.model.latent_dim == 0 or isinstance(run.model, Density):
         raise UserError(f"{run.config['model']['name']} has no latents of steps to encode sequences with")
@@ -52,3 +54,13 @@ def encode(
         if names is not None:
             (path / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return len(means), path
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a folder with arrays in it: those beyond the new ones, and their names, would pass for them."""
+    others = sorted(int(path.stem) for path in folder.glob("*.npy") if path.stem.isdecimal())
+    if others:
+        raise UserError(
+            f"--out={folder} holds {len(others)} arrays already, the first {others[0]}.npy, which could be taken for "
+            "the new ones: choose another folder, or delete them and names.txt"
+        )

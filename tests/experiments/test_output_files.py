@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.saved_runs import arrays_config, save_run, write_frames
 
-from experiments.lib import forecasting, imputing
+from experiments.lib import encoding, forecasting, imputing
 from experiments.lib.cli import UserError
 from experiments.lib.output_files import check_file, make_folder, replaced
 
@@ -72,6 +72,18 @@ def test_what_fails_leaves_the_file_that_was_there_and_no_other(tmp_path):
     with replaced(tmp_path / "a.txt") as unfinished:
         unfinished.write_text("half")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["half"]
+
+
+def test_a_folder_with_arrays_of_other_sequences_is_refused_before_any_is_encoded(workdir, tmp_path, monkeypatch):
+    (tmp_path / "names.txt").write_text("a\n")
+    np.save(tmp_path / "mine.npy", np.zeros(1))
+    number, _ = encoding.encode(workdir, str(tmp_path), split="valid")  # which names.txt alone does not hinder
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert number == 2
+    monkeypatch.setattr(encoding, "opened_run", working)
+    with pytest.raises(UserError, match=r"holds 2 arrays already, the first 0\.npy.*: choose another folder"):
+        encoding.encode(workdir, str(tmp_path), split="test")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
 def test_draws_past_the_end_that_cannot_be_written_are_refused_before_they_are_drawn(workdir, tmp_path, monkeypatch):
