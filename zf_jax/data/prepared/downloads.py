@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from zf_jax.data.dataset import DataError, Folder
+from zf_jax.data.dataset import DataError, Directory, Folder
 from zf_jax.data.prepared import archives
 from zf_jax.extras import needs
+from zf_jax.locks import lock
 
 
 class Remote(NamedTuple):
@@ -76,29 +79,46 @@ _LICENSED = {
 def fetch(name: str, data_dir: str) -> str:
     """Download a public set into ``data_dir``/downloads/``name`` and return that folder.
 
-    Files downloaded before are kept.
+    Files downloaded before are kept.  A lock keeps other processes from downloading the same set at the same time.
 
     Raises:
-      DataError: the set is not public, the address does not answer, or a file has another size or checksum.
+      DataError: the set is not public, the address does not answer, a file has another size or checksum, or
+        ``data_dir`` cannot be written.
     """
     if name not in REMOTES:
         what = _LICENSED.get(name, f"{name} has no public address")
         raise DataError("", what, Folder(name, parameter="manual_dir"))
-    folder = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads", name)
-    os.makedirs(folder, exist_ok=True)
-    for remote in REMOTES[name]:
-        marker = os.path.join(folder, f".{remote.file}.unpacked")
-        if os.path.exists(marker):
-            continue
-        path = os.path.join(folder, remote.file)
-        if not os.path.exists(path):
-            _fetch(name, remote, path)
-        if name in _UNPACKED:
-            _unpack(path, folder)
-            os.remove(path)
-            with open(marker, "w"):
-                pass
+    home = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads")
+    folder = os.path.join(home, name)
+    with _locked(home, name):
+        os.makedirs(folder, exist_ok=True)
+        for remote in REMOTES[name]:
+            marker, path = os.path.join(folder, f".{remote.file}.unpacked"), os.path.join(folder, remote.file)
+            if not os.path.exists(marker):
+                if not os.path.exists(path):
+                    _fetch(name, remote, path)
+                if name not in _UNPACKED:
+                    continue
+                _unpack(path, folder)
+                with open(marker, "w"):
+                    pass
+            # After the marker: a process that is ended between the two need not download the archive again.
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
     return folder
+
+
+@contextlib.contextmanager
+def _locked(home: str, name: str) -> Iterator[None]:
+    """Hold the lock of a set's downloads; another process waits, and then finds the files."""
+    try:
+        os.makedirs(home, exist_ok=True)
+        handle = open(os.path.join(home, f".{name}.lock"), "w")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise DataError(home, f"cannot be written ({error.strerror})", Directory()) from None
+    with handle:
+        lock(handle, wait=True)
+        yield
 
 
 def _fetch(name: str, remote: Remote, path: str) -> None:
