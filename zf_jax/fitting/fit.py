@@ -66,7 +66,7 @@ def fit(
       mesh: the devices; all of them by default.
 
     Raises:
-      ValueError: arguments that do not go together; ``workdir`` holds another training.
+      ValueError: arguments that do not go together; ``workdir`` holds another training, or cannot be written.
       CheckpointError: a checkpoint cannot be read or written.
       NotFinite: the updates were not finite.
       DataError: the data cannot be read.
@@ -145,14 +145,16 @@ def _hold(stack: contextlib.ExitStack, workdir: Path) -> None:
     """Keep other trainings out of the folder until the end of ``stack``; process 0 for all."""
     from zf_jax.runs.held import held
 
-    refused = False
+    refused = ""
     if jax.process_index() == 0:
         try:
             stack.enter_context(held(workdir))
         except BlockingIOError:
-            refused = True
-    if any_process(refused):
-        raise ValueError(f"another training is in {workdir}: wait for its end, or choose another workdir")
+            refused = f"another training is in {workdir}: wait for its end, or choose another workdir"
+        except OSError as error:
+            refused = f"the workdir {workdir} cannot be made or written: {error.strerror}; choose another workdir"
+    if any_process(refused != ""):  # the other processes wait here for process 0
+        raise ValueError(refused or f"process 0 was refused the workdir {workdir}, and says why")
 
 
 def _record(
