@@ -92,6 +92,8 @@ def build(config: Any, *, any_batch_size: bool = False) -> Experiment:
     data_options = {k: v for k, v in config.data.items() if k not in ("name", "dir")}
     data = load(config.data.name, data_dir=config.data.dir or None, **data_options)
     mesh = data_mesh()
+    if not any_batch_size:
+        _need_valid(data)
     try:
         if not any_batch_size:
             check_batch_size(config.train.batch_size, mesh, config.train.accumulate)
@@ -123,6 +125,15 @@ def _check_values(model: Model | Density, data: DataSet) -> None:
                 check_batch(model, batch)
             except BatchError as error:
                 raise UserError(f"sequence {indices[error.index[0]]} of the {name} split: {error}") from None
+
+
+def _need_valid(data: DataSet) -> None:
+    if "valid" not in data.splits:
+        raise UserError(
+            f"training needs a split 'valid' to validate on, and {data.name} has only "
+            f"{', '.join(sorted(data.splits))}: mark some sequences valid in the split of the npz file, or write the "
+            "file without split to have a share drawn; a loader of your own must return that split"
+        )
 
 
 def fit_settings(config: Any) -> FitSettings:

@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 from helpers.runs import tiny_config
+from helpers.saved_runs import arrays_config, write_frames
 
 from experiments.configs import base
+from experiments.lib import training_loop
 from experiments.lib.cli import UserError
 from experiments.lib.experiment import build, build_objective
 from zf_jax.objective.settings import Objective
@@ -99,3 +101,15 @@ def test_the_type_of_products_reaches_the_update_and_a_wrong_one_is_refused():
     assert build(config).fit_settings().compute_dtype == "bfloat16"
     with pytest.raises(UserError, match=r"config\.compute_dtype must be one of float32, bfloat16"):
         build(tiny_config(compute_dtype="float16"))
+
+
+def test_data_without_a_split_to_validate_on_are_refused_with_the_way_to_give_one(tmp_path):
+    write_frames(tmp_path / "arrays.npz", split=np.repeat(["train", "test"], 10))
+    config = arrays_config(tmp_path / "arrays.npz")
+    sentence = (
+        r"needs a split 'valid' to validate on, and arrays has only test, train: mark some sequences valid in the"
+    )
+    with pytest.raises(UserError, match=sentence):
+        training_loop.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    assert set(build(config, any_batch_size=True).data.splits) == {"train", "test"}  # where nothing is trained
