@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 
 import jax
 import numpy as np
@@ -282,16 +281,3 @@ def test_a_folder_in_which_another_trains_is_refused(tmp_path):
     with held(tmp_path), pytest.raises(ValueError, match="another training is in"):
         fit(workdir=tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_refused_by_all_processes(tmp_path, monkeypatch):
-    """Processes other than the first wait for what it says of the folder, so it must say something."""
-    module, told = sys.modules["zf_jax.fitting.fit"], []
-    monkeypatch.setattr(module, "any_process", lambda mine: told.append(mine) or True)  # process 0 was refused
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"workdir .*file cannot be made or written: .*; choose another workdir"):
-        fit(workdir=tmp_path / "file")
-    monkeypatch.setattr(module.jax, "process_index", lambda: 1)
-    with pytest.raises(ValueError, match=r"process 0 was refused the workdir .*, and says why"):
-        fit(workdir=tmp_path / "other")
-    assert told == [True, False]
