@@ -17,7 +17,7 @@ from reference import brute_force
 
 from zf_jax import bounds, generation
 from zf_jax.bounds.particle import particle_bound
-from zf_jax.emissions import build_emission, emission_values, init_emission
+from zf_jax.emissions import MADE, NADE, Bernoulli, GaussianMixture, build_emission, emission_values, init_emission
 from zf_jax.typing import Observation
 
 pytestmark = pytest.mark.x64
@@ -262,3 +262,17 @@ def test_what_does_not_fit_is_refused():
             build_emission(name, Observation(kind, 2))
     with pytest.raises(ValueError, match="head_dim"):
         build_emission("made", Observation("frames", 2), head_dim=0)
+
+
+@pytest.mark.parametrize("head", [NADE, MADE])
+def test_a_conditional_that_would_make_no_distribution_is_refused(head):
+    """Four shared weights divide by two dimensions: the density of frames integrated to something else than 1."""
+    pair = Observation("frames", 2)
+    for components in (3, 4):
+        with pytest.raises(ValueError, match="a gmm needs per_dimension=True"):
+            head(pair, GaussianMixture(pair, components))
+    for other in (Observation("frames", 4), Observation("tokens", 2)):
+        with pytest.raises(ValueError, match="built for frames of 2 numbers"):
+            head(pair, Bernoulli(other))
+    one = Observation("frames", 1)  # which has nothing to share
+    assert head(one, GaussianMixture(one, 4)).outputs["logits"] == 4

@@ -47,8 +47,13 @@ class NADE(EmissionDefaults):
             raise ValueError("a token has no dimensions to be autoregressive over: use bernoulli or categorical")
         if self.head_dim < 1:
             raise ValueError(f"head_dim must be at least 1, not {self.head_dim}")
-        if any(size % self.observation.size for size in self.conditional.outputs.values()):
-            raise ValueError("the conditional must have parameters for each dimension: a gmm needs per_dimension")
+        own, size = self.conditional.observation, self.observation.size
+        if (own.kind, own.size) != ("frames", size):
+            raise ValueError(f"the conditional must be built for frames of {size} numbers, as the head is, not for {own}")
+        # Weights that all dimensions share, C of them, may be as many as divide by D: the sizes alone do not tell.
+        shared = size > 1 and getattr(self.conditional, "per_dimension", True) is False
+        if shared or any(total % size for total in self.conditional.outputs.values()):
+            raise ValueError("the conditional must have parameters for each dimension: a gmm needs per_dimension=True")
 
     @property
     def is_density(self) -> bool:
