@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -31,8 +32,39 @@ class BatchError(ValueError):
         self.index = index
 
 
-def checked(name: str = "batch") -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that checks the argument ``name``, a batch for the argument ``model``, before each call."""
+def check_counts(**numbers: Any) -> None:
+    """Check that numbers are whole and at least 1; ``ValueError`` names the one that is not.  None passes."""
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+            raise ValueError(f"{name} must be whole, not {value!r}")
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+def refuse_lengths(batch: Batch, wrong: Callable[[np.ndarray], Any], rule: str) -> None:
+    """Refuse a batch if some lengths ``[B]`` are known and ``wrong``; the ``BatchError`` ends in ``rule``."""
+    if _are_known([batch.lengths]):
+        lengths = np.asarray(batch.lengths)
+        _refuse("lengths", lengths, wrong(lengths), rule)
+
+
+def whole_items(model: Any, batch: Batch) -> None:
+    """Refuse rows that are a part of an item, where all items of ``model`` have as many elements."""
+    size = getattr(model, "item_length", None)
+    if size == batch.mask.shape[1]:  # a batch of another width is refused by the density itself, by its shape
+        other = "a model of sequences, as build_model makes, takes shorter ones"
+        rule = f"an item of {type(model).__name__} has {size} elements, and a row of 0 only fills up a batch; {other}"
+        refuse_lengths(batch, lambda lengths: (lengths != 0) & (lengths != size), rule)
+
+
+def checked(
+    name: str = "batch", lengths: Callable[[Any, Batch], None] = whole_items
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that checks the argument ``name``, a batch for the argument ``model``, before each call.
+
+    Args:
+      lengths: called with the model and the batch, to refuse lengths that the function has no use for.
+    """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -40,7 +72,7 @@ def checked(name: str = "batch") -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs).arguments
-            check_batch(given["model"], given[name])
+            check_batch(given["model"], given[name], lengths)
             return function(*args, **kwargs)
 
         return call
@@ -67,10 +99,13 @@ class CheckedStep:
         return getattr(self._compiled, name)
 
 
-def check_batch(model: Any, batch: Batch) -> None:
+def check_batch(model: Any, batch: Batch, lengths: Callable[[Any, Batch], None] = whole_items) -> None:
     """Check that a batch keeps the contract of ``Batch`` for a model's observation and emission.
 
     What stands behind the mask is not looked at.  Arrays that are spread over processes are checked by shape alone.
+
+    Args:
+      lengths: called last, as for ``checked``.
 
     Raises:
       ValueError: the sentence names the field, the index and the value.
@@ -81,14 +116,21 @@ def check_batch(model: Any, batch: Batch) -> None:
     _check_shapes(batch, model.observation)
     leaves = jax.tree.leaves(batch)
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(leaf.is_fully_addressable for leaf in arrays):
+    if not _are_known(leaves):
         return
     kind = (model.observation, getattr(model, "emission", None), getattr(model, "has_auxiliary", False))
+    sound = False
     if arrays and cannot_change(kind):
         with jax.ensure_compile_time_eval():  # known values are looked at also while another function is traced
-            if not _any_fault(batch, kind):
-                return
-    _raise_first(jax.tree.map(np.asarray, batch), kind)
+            sound = not _any_fault(batch, kind)
+    if not sound:
+        _raise_first(jax.tree.map(np.asarray, batch), kind)
+    lengths(model, batch)
+
+
+def _are_known(leaves: Any) -> bool:
+    """Whether arrays hold values of which this process has all."""
+    return not any(isinstance(leaf, Tracer) or not getattr(leaf, "is_fully_addressable", True) for leaf in leaves)
 
 
 def check_first(model: Any, first: Any) -> None:
@@ -117,7 +159,7 @@ def check_finite(name: str, values: Any) -> None:
 def _refuse(name: str, values: np.ndarray, wrong: np.ndarray, legal: str) -> None:
     if np.any(wrong):
         index = tuple(map(int, np.argwhere(wrong)[0]))
-        raise ValueError(f"{name}[{', '.join(map(str, index))}] is {values[index]}: {legal}")
+        raise BatchError(f"{name}[{', '.join(map(str, index))}] is {values[index]}: {legal}", index)
 
 
 def check_host_batch(model: Any, batch: Batch, stacked: bool = False) -> None:
@@ -190,10 +232,7 @@ def _any_fault(batch: Batch, kind: tuple[Observation, Any, bool]) -> jax.Array:
 def _raise_first(batch: Batch, kind: tuple[Observation, Any, bool]) -> None:
     with np.errstate(invalid="ignore", over="ignore"):
         for name, where, rule in _faults(np, batch, *kind):
-            if np.any(where):
-                index = tuple(int(place) for place in np.argwhere(where)[0])
-                value = getattr(batch, name)[index]
-                raise BatchError(f"{name}[{', '.join(map(str, index))}] is {value}: {rule}", index)
+            _refuse(name, getattr(batch, name), where, rule)
 
 
 def _faults(

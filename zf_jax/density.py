@@ -37,6 +37,11 @@ class Density:
         """
         return "exact"
 
+    @property
+    def item_length(self) -> int | None:
+        """The elements of every item; None where items are of lengths of their own."""
+        return None
+
     def init(self, key: Array) -> Params:
         """Draw the parameters."""
         raise NotImplementedError

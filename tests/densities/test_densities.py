@@ -110,6 +110,34 @@ def test_a_row_that_only_fills_a_batch_counts_nothing(name):
     assert metrics["loss"] != others["loss"], "a real row counts"
 
 
+@pytest.mark.parametrize("name", few(NAMES, "nade", "eonade", "draw"))
+def test_padding_is_refused_rather_than_scored_as_black_pixels(name):
+    density, params = built(name)
+    batch, key = targets_batch(PIXEL, every_image().targets[20:23], [6, 0, 4]), jax.random.key(0)
+    doors = {
+        "elbo": lambda batch: zf_jax.elbo(density, params, batch, key),
+        "iwae": lambda batch: zf_jax.iwae(density, params, batch, key),
+        "loss": lambda batch: zf_jax.loss_and_metrics(density, params, batch, key),
+        "weights": lambda batch: density.log_weights(params, batch, keys(batch), 1),
+        "step": lambda batch: zf_jax.make_eval_step(density, data_mesh())(params, batch, key, jnp.arange(3)),
+    }
+    for wrong in (batch, jax.tree.map(np.asarray, batch)):
+        for door in doors.values():
+            with pytest.raises(ValueError, match=rf"lengths\[2\] is 4: an item of {type(density).__name__} has 6"):
+                door(wrong)
+
+
+@pytest.mark.parametrize("name", ["nade", "eonade"])
+def test_a_density_goes_on_from_prefixes_of_one_length(name):
+    density, params = built(name)
+    targets, key = np.array(every_image().targets[20:23, :4]), jax.random.key(0)
+    for lengths, match in (([4, 2, 4], r"lengths\[1\] is 2: .* all 4"), ([2, 2, 2], r"lengths\[0\] is 2: .* all 4")):
+        with pytest.raises(ValueError, match=match):
+            zf_jax.continue_prefix(density, params, targets_batch(PIXEL, targets, lengths), key, length=2)
+    found = zf_jax.continue_prefix(density, params, targets_batch(PIXEL, targets), key, length=2)
+    np.testing.assert_array_equal(found.values[:, :4], targets)
+
+
 @pytest.mark.parametrize("name", few(AUTOREGRESSIVE, "pixel_rnn"))
 def test_drawing_pixel_by_pixel_replays_the_probabilities_of_the_whole_image(name):
     density, params = built(name)

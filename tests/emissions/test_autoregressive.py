@@ -272,7 +272,7 @@ def test_a_conditional_that_would_make_no_distribution_is_refused(head):
         with pytest.raises(ValueError, match="a gmm needs per_dimension=True"):
             head(pair, GaussianMixture(pair, components))
     for other in (Observation("frames", 4), Observation("tokens", 2)):
-        with pytest.raises(ValueError, match="built for frames of 2 numbers"):
+        with pytest.raises(ValueError, match="must be for frames of 2 numbers"):
             head(pair, Bernoulli(other))
     one = Observation("frames", 1)  # which has nothing to share
     assert head(one, GaussianMixture(one, 4)).outputs["logits"] == 4

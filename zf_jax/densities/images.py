@@ -9,6 +9,7 @@ from numbers import Integral
 import jax
 import jax.numpy as jnp
 
+from zf_jax.checks import whole_items
 from zf_jax.density import Density
 from zf_jax.distributions import bernoulli_log_prob
 from zf_jax.emissions import Bernoulli
@@ -51,13 +52,23 @@ class BinaryImages(Density):
         """D."""
         return math.prod(self.image_shape)
 
+    @property
+    def item_length(self) -> int:
+        """D."""
+        return self.num_pixels
+
     def images(self, batch: Batch) -> Array:
-        """Return the images of a batch as numbers, ``[B, n, m]``."""
+        """Return the images of a batch as numbers, ``[B, n, m]``; those of rows of length 0 are black.
+
+        Raises:
+          ValueError: another number of pixels, or a known length that is neither 0 nor D.
+        """
         if batch.targets.ndim != 2 or batch.targets.shape[1] != self.num_pixels:
             raise ValueError(
                 f"an image of {self.image_shape} is {self.num_pixels} tokens, [B, {self.num_pixels}], and the targets "
                 f"are {list(batch.targets.shape)}"
             )
+        whole_items(self, batch)
         pixels = jnp.where(batch.mask > 0, batch.targets, 0)  # what a filler holds is nothing to compute with
         return pixels.astype(jnp.result_type(float)).reshape(-1, *self.image_shape)
 

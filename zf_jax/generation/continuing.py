@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise, required_key
-from zf_jax.checks import check_context, checked
+from zf_jax.checks import check_context, checked, refuse_lengths
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density
 from zf_jax.emissions import emission_values
@@ -23,8 +23,16 @@ from zf_jax.shapes import check_inputs
 from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
+def _one_length_of_a_density(model: Model | Density, prefix: Batch) -> None:
+    """Refuse padding in the prefix of a density, which takes all of the prefix as given."""
+    steps = prefix.mask.shape[1]
+    if isinstance(model, Density):
+        rule = f"a density goes on from all {steps} elements of a row: call it once for each length, without padding"
+        refuse_lengths(prefix, lambda lengths: lengths != steps, rule)
+
+
 @checked_options
-@checked("prefix")
+@checked("prefix", _one_length_of_a_density)
 @compiled_once("model", "length", "greedy")
 def continue_prefix(
     model: Model | Density,
@@ -42,7 +50,7 @@ def continue_prefix(
     Each sequence goes on from its own last real step; one of length 0 is drawn from its start.
 
     Args:
-      prefix: sequences of any lengths, ``[B, S]``.
+      prefix: sequences of any lengths, ``[B, S]``; of a density, S elements each.
       key: a PRNG key, or one key per sequence, ``[B]``, which makes what is drawn independent of the other sequences;
         not read if ``greedy`` is true.
       length: steps to draw after each prefix.
