@@ -119,9 +119,12 @@ def test_wrong_arguments_are_refused():
     model, params, batch, _, _ = case("zforcing")
     with pytest.raises(ValueError, match="key"):
         bounds.iwae(model, params, batch)
-    for wrong in ({"num_samples": 0}, {"chunk_size": -1}):
-        with pytest.raises(ValueError, match="at least 1"):
-            bounds.iwae(model, params, batch, jax.random.key(0), **wrong)
+    for bound in (bounds.iwae, bounds.iwae_log_weights):
+        for wrong in ({"num_samples": 0}, {"chunk_size": -1}, {"chunk_size": 0}):
+            with pytest.raises(ValueError, match="at least 1"):
+                bound(model, params, batch, jax.random.key(0), **wrong)
+        with pytest.raises(ValueError, match=r"chunk_size must be whole, not 2\.5"):
+            bound(model, params, batch, jax.random.key(0), chunk_size=2.5)
 
 
 def test_averages_in_the_wrong_place_are_found():

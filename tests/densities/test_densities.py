@@ -209,6 +209,8 @@ def test_what_needs_steps_is_refused_with_a_sentence():
         zf_jax.loss_and_metrics(density, params, batch, key, settings=zf_jax.Objective(free_nats=1.0))
     with pytest.raises(ValueError, match="noise is of a model's steps"):
         zf_jax.elbo(density, params, batch, noise=jnp.zeros((64, 6, 0)))
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, not 0"):
+        zf_jax.make_eval_step(density, data_mesh(), "iwae", 4, 0)
     with pytest.raises(ValueError, match="6 elements, not 7"):
         zf_jax.sample(density, params, key, num_samples=1, length=7)
     with pytest.raises(ValueError, match=r"an image of \(2, 3\) is 6 tokens"):

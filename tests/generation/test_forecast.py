@@ -80,8 +80,9 @@ def test_draws_of_a_sequence_depend_on_neither_its_place_nor_the_padding():
     alone = forecast(model, params, Batch(*(leaf[1:2, :2] for leaf in batch[:4]), batch.lengths[1:2]), keys[1:2], **how)
     np.testing.assert_array_equal(together[1], alone[0])
     assert together.shape == (3, 7, 3) and together.dtype == np.int32
-    with pytest.raises(ValueError, match="num_samples must be at least 1"):
-        forecast(model, params, batch, keys, length=1, num_samples=0)
+    for name, value in (("num_samples", 0), ("chunk_size", 0), ("chunk_size", -1)):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, not {value}"):
+            forecast(model, params, batch, keys, length=1, **{name: value})
 
 
 def test_the_crps_is_the_mean_over_pairs():

@@ -82,3 +82,5 @@ def test_a_line_is_decoded_greedily_or_by_sampling():
     np.testing.assert_array_equal(greedy.values, np.argmax(greedy.mean, axis=-1))
     drawn = generation.interpolate(model, params, ends, [0.0] * 40, jax.random.key(0))
     assert len({row.tobytes() for row in np.asarray(drawn.values)}) > 1
+    with pytest.raises(ValueError, match="typed PRNG key"):
+        generation.interpolate(model, params, ends, [0.0], jax.random.PRNGKey(0))

@@ -90,6 +90,9 @@ def test_tokens_are_filled_in_and_padding_is_zero():
     both = zf_jax.impute(model, params, batch, keys, num_particles=5)
     swapped = zf_jax.impute(model, params, take(batch, slice(None, None, -1)), keys[::-1], num_particles=5)
     np.testing.assert_array_equal(both.values[:, ::-1], swapped.values)
+    for name, value in (("num_samples", 0), ("num_particles", 0), ("chunk_size", 0), ("chunk_size", -1)):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, not {value}"):
+            zf_jax.impute(model, params, batch, keys, **{name: value})
 
 
 def test_a_model_that_knows_of_nothing_missing_imputes_nothing():

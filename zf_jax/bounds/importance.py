@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import draw_noise_of, fold, required_key, sequence_keys
-from zf_jax.checks import checked
+from zf_jax.checks import check_counts, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import Density, needs_steps
 from zf_jax.models.base import Features, Model, Sites, unroll
@@ -120,11 +120,8 @@ def iwae_log_weights(
     if noise is not None:
         check_shape("noise", noise, "[K, B, T, Z]", None, *batch.mask.shape, model.latent_dim)
         num_samples = noise.shape[0]
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, not {num_samples}")
-    chunk_size = min(chunk_size or num_samples, num_samples)
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    check_counts(num_samples=num_samples, chunk_size=chunk_size)
+    chunk_size = num_samples if chunk_size is None else min(chunk_size, num_samples)
     if isinstance(model, Density):
         return model.log_weights(params, batch, row_keys(key, batch, noise), num_samples, chunk_size)
     drawn = required_key(key) if noise is None else None

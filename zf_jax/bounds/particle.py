@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import required_key, sequence_keys
-from zf_jax.checks import checked
+from zf_jax.checks import check_counts, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.models.base import Features, Model
@@ -73,12 +73,9 @@ def particle_bound(
         check_shape("noise[0]", noise[0], "[K, B, T, Z]", None, *batch.mask.shape, model.latent_dim)
         check_shape("noise[1]", noise[1], "[B, T]", *batch.mask.shape)
         num_particles = len(noise[0])
-    if num_particles < 1:
-        raise ValueError(f"num_particles must be at least 1, not {num_particles}")
+    check_counts(num_particles=num_particles, chunk_size=chunk_size)
     rows = int(batch.mask.shape[0])
     chunk_size = rows if chunk_size is None else min(chunk_size, rows)
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
     if noise is None:
         key = required_key(key)
         keys = sequence_keys(key, jnp.arange(rows))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax.bounds.noise import fold
+from zf_jax.checks import check_counts
 from zf_jax.densities.images import BinaryImages, metrics_of
 from zf_jax.objective.loss import sequence_mean
 from zf_jax.objective.settings import Weights
@@ -61,6 +62,7 @@ class LatentImages(BinaryImages):
         self, params: Params, batch: Batch, keys: Array, num_samples: int, chunk_size: int | None = None
     ) -> Array:
         """Compute log p(x | z) + log p(z) - log q(z | x) of K samples of z: ``[K, B]``, nats."""
+        check_counts(num_samples=num_samples, chunk_size=chunk_size)
         images, real = self.images(batch), batch.lengths > 0
 
         def one(k):

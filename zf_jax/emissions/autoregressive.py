@@ -49,7 +49,7 @@ class NADE(EmissionDefaults):
             raise ValueError(f"head_dim must be at least 1, not {self.head_dim}")
         own, size = self.conditional.observation, self.observation.size
         if (own.kind, own.size) != ("frames", size):
-            raise ValueError(f"the conditional must be built for frames of {size} numbers, as the head is, not for {own}")
+            raise ValueError(f"the conditional must be for frames of {size} numbers, as the head, not for {own}")
         # Weights that all dimensions share, C of them, may be as many as divide by D: the sizes alone do not tell.
         shared = size > 1 and getattr(self.conditional, "per_dimension", True) is False
         if shared or any(total % size for total in self.conditional.outputs.values()):

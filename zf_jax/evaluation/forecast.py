@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
-from zf_jax.checks import check_context, checked
+from zf_jax.checks import check_context, check_counts, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
@@ -61,9 +61,7 @@ def forecast(
       ValueError: a number under 1, or a density, which has no steps.
     """
     needs_steps(model, "forecast")
-    for name, value in (("length", length), ("num_samples", num_samples), ("num_particles", num_particles)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    check_counts(length=length, num_samples=num_samples, num_particles=num_particles, chunk_size=chunk_size)
     rows, key = int(prefix.mask.shape[0]), required_key(key)
     check_context(model.observation, context, rows, length)
     keys = sequence_keys(key, jnp.arange(rows))
@@ -85,7 +83,7 @@ def forecast(
             context = jnp.broadcast_to(context, (num_samples, *context.shape))
         return draw_steps(model, params, begin, length, key_rest, None, None, False, context).values
 
-    chunk_size = rows if chunk_size is None else max(1, min(chunk_size, rows))
+    chunk_size = rows if chunk_size is None else min(chunk_size, rows)
     return jax.lax.map(one, (features, jnp.asarray(prefix.lengths), keys, context), batch_size=chunk_size)
 
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from zf_jax.bounds.importance import log_mean_exp
 from zf_jax.bounds.noise import seed_key, sequence_keys
 from zf_jax.bounds.particle import particle_bound
-from zf_jax.checks import CheckedStep, check_batch
+from zf_jax.checks import CheckedStep, check_batch, check_counts
 from zf_jax.compiled import made_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.densities.stepwise import of
@@ -63,6 +63,7 @@ def make_eval_step(
     """
     if not callable(bound) and bound not in BOUNDS:
         raise ValueError(f"unknown bound {bound!r}; choose one of {', '.join(BOUNDS)}, or give a function")
+    check_counts(num_samples=num_samples, chunk_size=chunk_size)
     stepwise: Any = needs_steps(model, "the particle bound") if bound == "particle" else None
     density = of(model, quantisation_step=quantisation_step)
     everywhere, rows = replicated(mesh), by_row(mesh)
@@ -131,9 +132,7 @@ def evaluate(
     if not (hasattr(source, "lengths") and hasattr(source, "__getitem__")):
         made = "data.split('test') of a data set; zf_jax.data.from_arrays makes a data set of arrays"
         raise TypeError(f"source must be one split, such as {made}, not {type(source).__name__}")
-    for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    check_counts(num_samples=num_samples, chunk_size=chunk_size)
     mesh = data_mesh() if mesh is None else mesh
     batch_size = rows_for(64, mesh) if batch_size is None else batch_size
     check_batch_size(batch_size, mesh)

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from zf_jax.bounds.importance import step_terms
 from zf_jax.bounds.noise import seed_key, sequence_keys
+from zf_jax.checks import check_counts
 from zf_jax.compiled import made_once
 from zf_jax.data.pipeline import eval_batches
 from zf_jax.data.sources import names_of
@@ -102,9 +103,7 @@ def score_sequences(
     Raises:
       ValueError: an unknown bound, numbers under 1, or ``per_step`` with another bound than the ELBO.
     """
-    for name, value in (("num_samples", num_samples), ("chunk_size", chunk_size), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    check_counts(num_samples=num_samples, chunk_size=chunk_size, batch_size=batch_size)
     if per_step and bound != "elbo":
         raise ValueError(f"only the elbo is a sum over steps: leave per_step out, or take it instead of {bound}")
     if per_step:

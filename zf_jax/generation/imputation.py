@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import Trajectories, filtered_trajectories, systematic_ancestors
-from zf_jax.checks import checked
+from zf_jax.checks import check_counts, checked
 from zf_jax.compiled import compiled_once
 from zf_jax.emissions import draw_missing, emission_values
 from zf_jax.models.base import Model, unroll
@@ -62,8 +62,7 @@ def impute(
     """
     if not model.observation.missing:
         raise ValueError("the model knows of nothing missing: build it with Observation(..., missing=True)")
-    if num_samples < 1 or num_particles < 1:
-        raise ValueError(f"num_samples and num_particles must be at least 1, not {num_samples} and {num_particles}")
+    check_counts(num_samples=num_samples, num_particles=num_particles, chunk_size=chunk_size)
     rows, steps = batch.mask.shape
     key = required_key(key)
     keys = sequence_keys(key, jnp.arange(rows))
@@ -86,7 +85,8 @@ def impute(
         return drawn, sites.latent, _fewest(found, gaps)
 
     features = model.encode(params, batch)
-    values, latents, sizes = jax.lax.map(one, (features, keys, gaps), batch_size=min(chunk_size or rows, rows))
+    chunk_size = rows if chunk_size is None else min(chunk_size, rows)
+    values, latents, sizes = jax.lax.map(one, (features, keys, gaps), batch_size=chunk_size)
     return Imputed(jnp.swapaxes(values, 0, 1), jnp.swapaxes(latents, 0, 1), sizes)
 
 

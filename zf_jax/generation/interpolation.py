@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from zf_jax.bounds.noise import required_key
 from zf_jax.checks import checked
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
@@ -87,7 +88,7 @@ def interpolate(
         return (carry, memory, drawn, jnp.ones_like(is_data)), Generated(drawn, mean, sites.latent)
 
     steps = ends.mask.shape[1]
-    keys = jax.random.split(jax.random.key(0) if key is None else key, steps)
+    keys = jax.random.split(jax.random.key(0) if key is None else required_key(key), steps)
     xs = (jnp.swapaxes(latents, 0, 1), jnp.swapaxes(jnp.asarray(ends.mask), 0, 1), keys)
     initial = (model.initial_carry(params, like), model.initial_memory(params, like), inputs, is_data)
     _, decoded = jax.lax.scan(step, initial, xs)
