@@ -13,6 +13,7 @@ from helpers.models_under_test import random_params, small
 import zf_jax
 from zf_jax.bounds.noise import seed_key
 from zf_jax.data import from_arrays
+from zf_jax.evaluation.sequences import score_sequences
 
 LENGTHS, SAMPLES = (4, 2, 4, 3, 4, 1), 3
 
@@ -66,6 +67,22 @@ def test_units_of_probabilities_do_not_hang_on_the_unit_of_the_data():
     assert units.std == data().normalisation["std"]
     assert units.under(is_density=True) == units
     assert units.under(is_density=False) == units._replace(std=None)
+
+
+def test_scores_of_single_sequences_have_the_units_that_their_split_has():
+    """Probabilities of a discretised head do not change with the unit; densities lose log std of each number."""
+    of_a_frame = 2 * np.log(data().normalisation["std"])
+    for name, options in (("gaussian", {}), ("dmol", {"levels": 256, "step": 0.1})):
+        head = zf_jax.build_emission(name, data().observation, **options)
+        model = zf_jax.build_model("rnn", data().observation, emission=head, rnn_dim=3, embed_dim=2)
+        params, split, units = random_params(model), data().split("test"), zf_jax.units_of(data())
+        whole = zf_jax.evaluate(model, params, split, units=units)
+        found = score_sequences(model, params, split, units)
+        for row, bound in zip(found.rows(), found.bound, strict=True):
+            volume = row["length"] * of_a_frame if name == "gaussian" else 0.0
+            assert row["raw_nats_per_sequence"] == pytest.approx(bound - volume, rel=1e-5)
+        mean = np.mean([row["raw_nats_per_sequence"] for row in found.rows()])
+        assert mean == pytest.approx(whole["raw_nats_per_sequence"], rel=1e-5)
 
 
 @pytest.mark.parametrize(

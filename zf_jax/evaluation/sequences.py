@@ -92,7 +92,7 @@ def score_sequences(
     """Score every sequence of a source once; neither their order nor the batch size changes a score.
 
     Args:
-      units: how the bounds compare, of ``units_of``.
+      units: how the bounds compare, of ``units_of``; where the model's are probabilities, those of probabilities.
       bound: ``"elbo"``, ``"iwae"`` or ``"particle"``.
       num_samples: K of the iwae bound, or particles.
       chunk_size: samples held in memory at once.
@@ -115,7 +115,7 @@ def score_sequences(
     key = seed_key(seed)
     totals = evaluate_split(step, params, batches, key, mesh)
     steps = _each_step(model, params, source, key, batch_size, mesh) if per_step else None
-    return SequenceScores(totals, names_of(source), steps, units)
+    return SequenceScores(totals, names_of(source), steps, units.under(model.emission.is_density))
 
 
 def _each_step(model: Any, params: Params, source: Source, key: Array, batch_size: int, mesh: Mesh) -> list[np.ndarray]:
