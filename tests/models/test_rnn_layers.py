@@ -9,6 +9,8 @@ from helpers.models_under_test import random_noise, random_params, small, target
 from reference import brute_force
 
 from zf_jax import bounds, generation
+from zf_jax.models import rnn
+from zf_jax.nn import recurrence
 from zf_jax.typing import Observation
 
 pytestmark = pytest.mark.x64
@@ -56,6 +58,19 @@ def test_what_is_drawn_has_the_probabilities_of_what_is_scored():
     batch = targets_batch(model.observation, np.asarray(drawn.values))
     again = generation.reconstruct(model, params, batch, noise=random_noise(model, batch))
     np.testing.assert_allclose(drawn.mean, again.mean, rtol=1e-9)
+
+
+def test_no_two_layers_share_a_key(monkeypatch):
+    """Each layer draws from the two halves of its key and the four quarters of the second half."""
+    layers = []
+    monkeypatch.setattr(rnn, "init_lstm", lambda key, *sizes: layers.append(key) or recurrence.init_lstm(key, *sizes))
+    small("rnn", num_layers=4).init(jax.random.key(0))
+    used = []
+    for key in layers:
+        halves = jax.random.split(key)
+        used += [key, *halves, *jax.random.split(halves[1], 4)]
+    assert len(layers) == 4
+    assert len({jax.random.key_data(key).tobytes() for key in used}) == 4 * 7
 
 
 def test_one_layer_has_the_parameters_that_it_had():

@@ -34,8 +34,9 @@ class RNN(RecurrentModel):
     def init(self, key: Array) -> Params:
         """Draw the parameters."""
         keys = split_keys(key, "embedding", "forward", "emission")
+        # The first layer splits the key that those above fold, and split(key)[1] is fold_in(key, 1): hence from 101 on.
         above = {
-            f"forward_{layer}": init_lstm(jax.random.fold_in(keys["forward"], layer), self.rnn_dim, self.rnn_dim)
+            f"forward_{layer}": init_lstm(jax.random.fold_in(keys["forward"], 100 + layer), self.rnn_dim, self.rnn_dim)
             for layer in range(1, self.num_layers)
         }
         return {
