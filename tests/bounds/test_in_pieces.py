@@ -84,6 +84,19 @@ def test_bounds_of_drawn_samples_are_those_of_the_whole_where_frames_are_missing
     assert_same(both(monkeypatch, figures, random_params(model, spread=0.2)))
 
 
+@pytest.mark.parametrize("steps", [PIECE, T - 1, T + 3])
+def test_noise_of_another_length_is_refused_in_pieces_too(steps, monkeypatch):
+    """A piece cuts its steps out of noise of any length, and repeats noise of the length of a piece."""
+    model = small("storn", "frames")
+    params, batch = random_params(model), random_batch(model.observation, LENGTHS, T)
+    noise = jnp.zeros((len(LENGTHS), steps, model.latent_dim))
+    monkeypatch.setattr(pieces, "LONGEST", PIECE)
+    monkeypatch.setattr(pieces, "PIECE", PIECE)
+    for function in (bounds.elbo, bounds.step_terms):
+        with pytest.raises(ValueError, match=rf"noise must have the shape \[B, T, Z\] = \[4, {T}, 3\]"):
+            jax.jit(lambda noise, of=function: of(model, params, batch, noise=noise))(noise)
+
+
 @pytest.mark.x64
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["srnn", "zforcing"])

@@ -93,6 +93,7 @@ def sums_over_steps(
 def _reader(key: Array | None, noise: Array | None, batch: Batch, latent_dim: int) -> Callable[[Steps], Array]:
     """Return what gives the noise of some steps, drawn or given."""
     if noise is not None:
+        check_shape("noise", noise, "[B, T, Z]", *batch.mask.shape, latent_dim)  # a piece would not show another T
         return lambda steps: steps.of(noise)
     key = required_key(key)
     return lambda steps: draw_noise_of(key, batch, latent_dim, steps)
