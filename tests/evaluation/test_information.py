@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import linear_gaussian_models as linear
-from helpers.models_under_test import KINDS, random_batch, random_params, small, targets_batch
+from helpers.models_under_test import KINDS, random_batch, random_params, small, targets_batch, x64
 from scipy import integrate, stats
 
 from zf_jax import bounds
@@ -89,6 +89,19 @@ def test_mutual_information_is_over_the_steps_that_all_sequences_have():
     inputs = jnp.where(batch.mask[..., None] > 0, batch.inputs, -1e3)
     padded = look(params, batch._replace(inputs=inputs, targets=garbage), keys)
     np.testing.assert_allclose(padded.nats, expected, rtol=1e-7)
+
+
+def test_a_long_trajectory_keeps_its_digits_in_single_precision():
+    """Of the pairs A A B B a trajectory tells which pair it is of, log 2; log q itself is in the thousands of nats."""
+    with x64(False):
+        model, steps = small("storn", "frames"), 500
+        params = random_params(model)
+        params["posterior"]["log_std"]["bias"] -= 6.0
+        a, b = np.random.default_rng(0).normal(size=(2, steps, 2)).astype(np.float32)
+        batch = targets_batch(model.observation, np.stack([a, a, b, b]))
+        looked = mutual_information(model, params, batch, jax.random.key(0))
+        assert looked.nats.dtype == jnp.float32
+    np.testing.assert_allclose(looked.nats, np.log(2.0), rtol=1e-6)
 
 
 def test_sequences_to_compare_are_no_shorter_than_the_median():

@@ -21,9 +21,9 @@ KINDS = {
 }
 
 
-def x64():
-    """Double precision for a while, under either name that JAX has had for it."""
-    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
+def x64(wanted=True):
+    """Double precision for a while, or single, under either name that JAX has had for it."""
+    return jax.enable_x64(wanted) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(wanted)
 
 
 def wrap(model, **methods):
