@@ -71,6 +71,9 @@ def test_bounds_of_scales():
     np.testing.assert_array_equal(bound_log_std(raw, None), raw)
     bounded = bound_log_std(raw, (-7.0, 5.0))
     assert np.all(bounded > -7.0 - 1e-4)  # the ceiling's bend reaches a little below the floor
+    for lower, upper in ((-7.0, 5.0), (-1.0, 0.5)):  # by as much as the document says
+        least = bound_log_std(jnp.array([-1e3]), (lower, upper))
+        np.testing.assert_allclose(lower - least, np.log1p(np.exp(lower - upper)), rtol=1e-5, atol=1e-6)
     assert np.all(bounded <= 5.0)
     np.testing.assert_allclose(bound_log_std(jnp.array([-1.0]), (-20.0, 20.0)), -1.0, atol=1e-8)
     slope = jax.vmap(jax.grad(lambda r: bound_log_std(r, (-7.0, 5.0))))(raw)
@@ -78,11 +81,23 @@ def test_bounds_of_scales():
     assert np.all(slope >= 0.0)
 
 
-@pytest.mark.parametrize("bounds", [(5.0, -7.0), (1.0, 1.0), (float("nan"), 1.0)])
+@pytest.mark.parametrize("bounds", [(5.0, -7.0), (1.0, 1.0)])
 def test_bounds_that_leave_nothing_between_them_are_refused(bounds):
     for refuse in (check_bounds, lambda bounds: bound_log_std(jnp.zeros(1), bounds)):
         with pytest.raises(ValueError, match="must be below the upper one"):
             refuse(bounds)
+
+
+@pytest.mark.parametrize("bounds", [(float("nan"), 1.0), (-float("inf"), 5.0), (None, float("inf"))])
+def test_no_bound_is_none_and_not_infinity(bounds):
+    with pytest.raises(ValueError, match="are finite, not .*; None means unbounded"):
+        check_bounds(bounds)
+
+
+@pytest.mark.parametrize("bounds", [5.0, 0.0, "ab", (1.0,), (-7.0, "5"), ()])
+def test_what_is_no_pair_of_bounds_is_refused(bounds):
+    with pytest.raises(ValueError, match=r"two numbers, \(lower, upper\), not"):
+        check_bounds(bounds)
 
 
 @pytest.mark.parametrize("bounds", [None, (None, None), (-7.0, None), (None, 5.0), (-7.0, 5.0)])
