@@ -90,7 +90,7 @@ def test_bounds_that_leave_nothing_between_them_are_refused(bounds):
 
 @pytest.mark.parametrize("bounds", [(float("nan"), 1.0), (-float("inf"), 5.0), (None, float("inf"))])
 def test_no_bound_is_none_and_not_infinity(bounds):
-    with pytest.raises(ValueError, match="are finite, not .*; None means unbounded"):
+    with pytest.raises(ValueError, match=r"are finite, not .*; None means unbounded"):
         check_bounds(bounds)
 
 

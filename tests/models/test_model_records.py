@@ -12,7 +12,7 @@ import pytest
 from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
 
 import zf_jax
-from zf_jax.emissions import build_emission
+from zf_jax.emissions import NADE, build_emission
 from zf_jax.models import build_model
 from zf_jax.models.base import unroll
 from zf_jax.objective import Objective, trainable
@@ -50,6 +50,25 @@ def test_new_bounds_of_the_emission_reach_a_head_that_is_built():
         assert dataclasses.replace(changed, latent_dim=4).emission == changed.emission
     own = build_emission("gmm", KINDS["frames"][0], log_std_bounds=(-2.0, 1.0))
     assert small("storn", "frames", emission=own).emission is own
+
+
+def test_the_bounds_of_the_emission_are_those_that_its_head_has():
+    frames, wanted = KINDS["frames"][0], (-1.0, 0.0)
+    unbounded = build_emission("gmm", frames, log_std_bounds=None, per_dimension=True)
+    for emission, head in ((unbounded, lambda e: e), (NADE(frames, unbounded), lambda e: e.conditional)):
+        model = small.__wrapped__("storn", "frames", emission=emission)
+        assert (head(model.emission).log_std_bounds, model.emission_log_std_bounds) == (None, None)
+        bounded = dataclasses.replace(model, emission_log_std_bounds=wanted)
+        assert head(bounded.emission).log_std_bounds == bounded.emission_log_std_bounds == wanted
+    for kind, emission in (
+        ("frames", "bernoulli"),
+        ("frames", "dmol"),
+        ("frames", "made:dmol"),
+        ("words", "categorical"),
+    ):
+        model = small("storn", kind, emission=emission, emission_log_std_bounds=wanted)
+        assert model.emission_log_std_bounds is None, "the head has no log standard deviations"
+        assert model == small("storn", kind, emission=emission)
 
 
 def test_a_model_with_an_emission_around_another_pickles():

@@ -73,18 +73,23 @@ def _by_name(name: str, observation: Observation, options: dict[str, Any]) -> An
 
 
 def log_std_bounds_of(emission: Any) -> Bounds | None:
-    """Return the bounds of a head's scales, or of its conditional's; None if the head has no such field."""
+    """Return the bounds of a head's scales, or of its conditional's; None also if the head has no such field."""
     if hasattr(emission, "conditional"):
         return log_std_bounds_of(emission.conditional)
     return getattr(emission, "log_std_bounds", None)
 
 
 def with_log_std_bounds(emission: Any, bounds: Bounds) -> Any:
-    """Return a head with other bounds of its scales, or of its conditional's; the head itself if it has none."""
-    if log_std_bounds_of(emission) in (None, bounds):
-        return emission
+    """Return a head with other bounds of its scales, or of its conditional's; the head itself if it has no such field.
+
+    A head without such a field is not refused: a config has these bounds whatever its emission is.
+    """
     if hasattr(emission, "conditional"):
-        return dataclasses.replace(emission, conditional=with_log_std_bounds(emission.conditional, bounds))
+        conditional = with_log_std_bounds(emission.conditional, bounds)
+        same = conditional is emission.conditional
+        return emission if same else dataclasses.replace(emission, conditional=conditional)
+    if not hasattr(emission, "log_std_bounds") or emission.log_std_bounds == bounds:
+        return emission
     return dataclasses.replace(emission, log_std_bounds=bounds)
 
 

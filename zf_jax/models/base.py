@@ -81,7 +81,8 @@ class Model:
     Attributes:
       observation: what one element of a sequence is.
       emission: the head of p(y_t | .), a name or a ``zf_jax.protocols.Emission``; a head once the model is built.
-      emission_log_std_bounds: smooth bounds of the emission's scales (rule A5); None leaves the head's own.
+      emission_log_std_bounds: smooth bounds of the emission's scales (rule A5); None leaves the head's own.  Once the
+        model is built they are the head's, None where it has no field ``log_std_bounds``, as without such scales.
     """
 
     observation: Observation
@@ -107,7 +108,7 @@ class Model:
         # So that dataclasses.replace, which hands on a head that is built, can change the bounds.
         emission = emission if bounds is None else with_log_std_bounds(emission, bounds)
         object.__setattr__(self, "emission", emission)
-        object.__setattr__(self, "emission_log_std_bounds", log_std_bounds_of(emission) or bounds)
+        object.__setattr__(self, "emission_log_std_bounds", log_std_bounds_of(emission))
         if self.observation.context_size and "context" not in inspect.signature(self.inputs).parameters:
             raise ValueError(
                 f"{type(self).__name__} reads no context: give its methods inputs and observe an argument context"
