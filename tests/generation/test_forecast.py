@@ -85,6 +85,14 @@ def test_draws_of_a_sequence_depend_on_neither_its_place_nor_the_padding():
             forecast(model, params, batch, keys, length=1, **{name: value})
 
 
+def test_a_sequence_without_a_step_has_no_forecast():
+    model = small("storn", "frames")
+    batch = targets_batch(model.observation, np.zeros((2, 3, 2)), (3, 0))
+    for prefix in (batch, jax.tree.map(np.asarray, batch)):
+        with pytest.raises(ValueError, match=r"lengths\[1\] is 0: .* zf_jax.sample"):
+            forecast(model, random_params(model), prefix, jax.random.key(0), length=1)
+
+
 def test_the_crps_is_the_mean_over_pairs():
     rng = np.random.default_rng(2)
     draws, truth = rng.normal(size=(6, 2, 3)), rng.normal(size=(2, 3))

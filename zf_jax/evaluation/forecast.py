@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import effective_sample_size, systematic_ancestors
-from zf_jax.checks import check_context, check_counts, checked
+from zf_jax.checks import check_context, check_counts, checked, refuse_lengths
 from zf_jax.compiled import compiled_once
 from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
@@ -18,8 +18,13 @@ from zf_jax.models.base import Features, Model, Sites, given
 from zf_jax.typing import Array, ArrayLike, Batch, Params
 
 
+def _at_least_one_step(model: Model, prefix: Batch) -> None:
+    rule = "a forecast goes on from a real step: leave the row out, or draw whole sequences with zf_jax.sample"
+    refuse_lengths(prefix, lambda lengths: lengths < 1, rule)
+
+
 @checked_options
-@checked("prefix")
+@checked("prefix", _at_least_one_step)
 @compiled_once("model", "length", "num_samples", "num_particles", "threshold", "chunk_size")
 def forecast(
     model: Model,
@@ -58,7 +63,7 @@ def forecast(
       ``[B, N, length]`` tokens or ``[B, N, length, D]`` frames, as the model reads them.
 
     Raises:
-      ValueError: a number under 1, or a density, which has no steps.
+      ValueError: a number under 1, a known length of 0, or a density, which has no steps.
     """
     needs_steps(model, "forecast")
     check_counts(length=length, num_samples=num_samples, num_particles=num_particles, chunk_size=chunk_size)
