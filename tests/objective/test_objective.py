@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -129,6 +130,18 @@ def test_word_dropout_hides_inputs_alone():
     assert abs(np.mean(np.asarray(seen.inputs)[:, 1:] == 9) - 0.3) < 0.05
     with pytest.raises(ValueError, match="tokens"):
         drop_words(random_batch(KINDS["frames"][0]), jax.random.key(0), settings)
+
+
+@pytest.mark.parametrize("unknown", [-1, 5, 1.5])
+def test_a_dropped_word_becomes_one_of_the_vocabulary(unknown):
+    """Of the words 0 .. 4: 5 is the token that opens a sequence, which no word is."""
+    model, settings = small("rnn", "words"), Objective(word_dropout=0.5, unknown_word=unknown)
+    params, batch = random_params(model), random_batch(model.observation)
+    with pytest.raises(ValueError, match=rf"a token of the model, 0 \.\. 4: {unknown}"):
+        trainable(model, settings)
+    with pytest.raises(ValueError, match=rf"a token of the model, 0 \.\. 4: {unknown}"):
+        loss_and_metrics(model, params, batch, jax.random.key(0), settings=settings)
+    assert trainable(model, dataclasses.replace(settings, word_dropout=0.0)) is model  # nothing reads the token
 
 
 def test_word_dropout_in_training():

@@ -26,7 +26,7 @@ from zf_jax.models.base import Features, Model, Sites, observed, unroll
 from zf_jax.nn.blocks import in_blocks
 from zf_jax.objective.bag_of_words import bag_log_prob, with_bag_of_words
 from zf_jax.objective.settings import Objective, Weights
-from zf_jax.objective.word_dropout import drop_words
+from zf_jax.objective.word_dropout import check_unknown_word, drop_words
 from zf_jax.shapes import check_inputs
 from zf_jax.typing import Array, Batch, Params, StepTerms, clean
 
@@ -61,6 +61,7 @@ def trainable(model: Any, settings: Objective) -> Any:
     if isinstance(model, Density):
         check_settings(model, settings)
         return model
+    check_unknown_word(model, settings)
     return with_bag_of_words(model) if settings.bag_of_words_weight else model
 
 
@@ -160,6 +161,7 @@ def loss_and_metrics(
         if noise is not None:
             raise ValueError("noise is of a model's steps, which a density does not have: give a key")
         return model.loss(params, batch, required_key(key), weights)
+    check_unknown_word(model, settings)
     if key is None and (noise is None or settings.word_dropout or settings.bound == "fivo"):
         raise ValueError("give a PRNG key, or the noise itself; word dropout and resampling need a key in any case")
     if noise is None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from zf_jax.objective.settings import Objective
 from zf_jax.typing import Array, Batch, is_observed
+
+
+def check_unknown_word(model: Any, settings: Objective) -> None:
+    """Raise ``ValueError`` if words would be dropped for a token that the model's vocabulary does not have."""
+    observation, unknown = model.observation, settings.unknown_word
+    if settings.word_dropout and observation.kind == "tokens" and unknown not in range(observation.size):
+        raise ValueError(f"objective unknown_word must be a token of the model, 0 .. {observation.size - 1}: {unknown}")
 
 
 def drop_words(batch: Batch, key: Array, settings: Objective) -> Batch:
