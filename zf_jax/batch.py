@@ -73,6 +73,11 @@ def batch_of(
     if protocol == "srnn":
         if tokens:
             raise ValueError("protocol 'srnn' gives a first frame; tokens have a start token: use 'full'")
+        if not np.any(counts > 1):
+            raise ValueError(
+                "protocol 'srnn' scores the frames after the first, and no sequence has any: use 'full', which scores "
+                "the first too"
+            )
         inputs, values, mask, input_mask = (x[:, 1:] for x in (inputs, values, mask, input_mask))
         counts, beside = np.maximum(counts - 1, 0), None if beside is None else beside[:, 1:]
     mask, input_mask = mask.astype(np.float32), input_mask.astype(np.float32)
@@ -123,6 +128,8 @@ def _padded(targets: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
                     f"{list(rows[0].shape)}: all must be of one kind"
                 )
         counts = np.array([len(row) for row in rows])
+        if not counts.any():
+            raise ValueError("targets hold no step, as every sequence is empty: leave empty sequences out")
         values = np.zeros((len(rows), int(counts.max()), *rows[0].shape[1:]), np.result_type(*rows))
         for row, into in zip(rows, values, strict=True):
             into[: len(row)] = row

@@ -11,6 +11,7 @@ import pytest
 from helpers.few import few
 from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_noise, random_params, small, take, wrap
 
+import zf_jax
 from zf_jax import bounds
 from zf_jax.models.base import observed
 from zf_jax.objective.loss import loss_and_metrics, trainable
@@ -156,3 +157,20 @@ def test_scoring_the_padding_is_found(name):
         return model.encode(params, clean(batch)._replace(mask=jnp.ones_like(batch.mask)))
 
     assert moved_by_a_wider_bucket(name, "frames", careless).min() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        ({"targets": np.zeros((2, 1, 3)), "protocol": "srnn"}, "use 'full'"),
+        ({"targets": [np.zeros((1, 3)), np.zeros((0, 3))], "protocol": "srnn"}, "use 'full'"),
+        ({"targets": np.zeros((2, 4, 3)), "lengths": [1, 1], "protocol": "srnn"}, "use 'full'"),
+        ({"targets": [np.zeros((0, 3))] * 2}, "leave empty sequences out"),
+        ({"targets": [[], []]}, "leave empty sequences out"),
+    ],
+)
+def test_sequences_without_a_step_to_score_make_no_batch(arguments, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        zf_jax.batch_of(**arguments)
+    some = zf_jax.batch_of([np.zeros((2, 3)), np.zeros((1, 3))], protocol="srnn")
+    assert some.lengths.tolist() == [1, 0], "beside others, a sequence may have none"
