@@ -11,6 +11,7 @@ Public arrays are batch-first, ``[B, T, ...]``.  Log-probabilities, bounds and d
 from __future__ import annotations
 
 import dataclasses
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -44,6 +45,10 @@ class Observation:
     def __post_init__(self):
         if self.kind not in ("tokens", "frames"):
             raise ValueError(f"an observation is 'tokens' or 'frames', not {self.kind!r}")
+        for name in ("size", "context", "labels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ValueError(f"the {name} of an observation must be a whole number, not {value!r}")
         if self.size < 1:
             raise ValueError(f"an observation needs a size of at least 1, not {self.size}")
         for name in ("context", "labels"):

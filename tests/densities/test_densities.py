@@ -17,6 +17,7 @@ import zf_jax
 from zf_jax.bounds.importance import iwae_log_weights, log_mean_exp
 from zf_jax.densities import build_density, of
 from zf_jax.densities.images import PIXEL, Autoregressive
+from zf_jax.evaluation.mutual_information import mutual_information
 from zf_jax.sharding import data_mesh
 
 pytestmark = pytest.mark.x64
@@ -134,6 +135,10 @@ def test_a_density_goes_on_from_prefixes_of_one_length(name):
     for lengths, match in (([4, 2, 4], r"lengths\[1\] is 2: .* all 4"), ([2, 2, 2], r"lengths\[0\] is 2: .* all 4")):
         with pytest.raises(ValueError, match=match):
             zf_jax.continue_prefix(density, params, targets_batch(PIXEL, targets, lengths), key, length=2)
+    for steps, length in ((4, 3), (4, 1), (8, 1)):
+        longer = targets_batch(PIXEL, np.resize(targets, (3, steps)))
+        with pytest.raises(ValueError, match=rf"the 6 elements of an item of {type(density).__name__}, not {steps} \+"):
+            zf_jax.continue_prefix(density, params, longer, key, length=length)
     found = zf_jax.continue_prefix(density, params, targets_batch(PIXEL, targets), key, length=2)
     np.testing.assert_array_equal(found.values[:, :4], targets)
 
@@ -205,6 +210,12 @@ def test_what_needs_steps_is_refused_with_a_sentence():
         zf_jax.reconstruct(density, params, batch, key)
     with pytest.raises(ValueError, match="step_terms goes step by step"):
         zf_jax.step_terms(density, params, batch, key)
+    with pytest.raises(ValueError, match="inspect goes step by step"):
+        zf_jax.inspect(density, params, batch, key)
+    with pytest.raises(ValueError, match="mutual_information goes step by step"):
+        mutual_information(density, params, batch, key)
+    with pytest.raises(ValueError, match="impute goes step by step"):
+        zf_jax.impute(density, params, batch, key)
     with pytest.raises(ValueError, match=r"objective free_nats=1.0 is of a model's steps"):
         zf_jax.loss_and_metrics(density, params, batch, key, settings=zf_jax.Objective(free_nats=1.0))
     with pytest.raises(ValueError, match="noise is of a model's steps"):
@@ -225,6 +236,9 @@ def test_what_needs_steps_is_refused_with_a_sentence():
         ("nade", {"mlp_dim": 0}, "mlp_dim must be at least 1, not 0"),
         ("nade", {"mlp_dim": 2.0}, "mlp_dim must be whole, not 2.0"),
         ("nade", {"image_shape": (0, 3)}, "at least one row"),
+        ("nade", {"image_shape": 28}, r"two whole numbers, \(rows, columns\), such as \(28, 28\), not 28"),
+        ("nade", {"image_shape": (2.5, 3)}, r"not \(2\.5, 3\)"),
+        ("draw", {"latent_log_std_bounds": 5.0}, r"two numbers, \(lower, upper\), not 5\.0"),
     ],
 )
 def test_a_density_that_cannot_be_is_refused(name, options, sentence):

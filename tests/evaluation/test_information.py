@@ -85,6 +85,8 @@ def test_mutual_information_is_over_the_steps_that_all_sequences_have():
     expected = np.diag(log_q) - np.log(np.exp(log_q).mean(axis=1))
     assert expected.max() > 0.05
     np.testing.assert_allclose(found.nats, expected, rtol=1e-7)
+    with pytest.raises(ValueError, match="typed PRNG key"):
+        mutual_information(model, params, batch, jax.random.PRNGKey(0))
     garbage = jnp.where(batch.mask[..., None] > 0, batch.targets, 1e3)
     inputs = jnp.where(batch.mask[..., None] > 0, batch.inputs, -1e3)
     padded = look(params, batch._replace(inputs=inputs, targets=garbage), keys)

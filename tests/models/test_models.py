@@ -108,6 +108,23 @@ def test_sizes_that_are_no_whole_numbers_are_refused(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_one_number_in_place_of_several_is_refused(name):
+    frames = Observation("frames", 2)
+    with pytest.raises(ValueError, match=r"emission_layers must be whole numbers, such as \(512,\), not 5"):
+        build_model(name, frames, emission="gaussian", emission_layers=5)
+    for field in (f.name for f in dataclasses.fields(MODELS[name]) if f.name.endswith("_log_std_bounds")):
+        with pytest.raises(ValueError, match=r"two numbers, \(lower, upper\), not 5\.0"):
+            build_model(name, frames, emission="gaussian", **{field: 5.0})
+
+
+@pytest.mark.parametrize("field", ["size", "context", "labels"])
+@pytest.mark.parametrize("wrong", [2.5, True, "3"])
+def test_an_observation_is_of_whole_numbers(field, wrong):
+    with pytest.raises(ValueError, match=f"the {field} of an observation must be a whole number, not {wrong!r}"):
+        Observation(**{"kind": "frames", "size": 2, field: wrong})
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_emission_layers_without_a_unit_are_refused(name):
     with pytest.raises(ValueError, match=r"emission_layers must be at least 1 each, not \(4, 0\)"):
         build_model(name, Observation("frames", 2), emission="gaussian", emission_layers=(4, 0))

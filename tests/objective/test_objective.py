@@ -353,6 +353,7 @@ def test_wrong_settings_are_refused():
         ({"word_dropout": 0.5}, "unknown_word"),
         ({"bound": "vimco"}, "bound"),
         ({"num_samples": 0}, "num_samples"),
+        ({"num_samples": 2.5}, r"num_samples must be whole, not 2\.5"),
         ({"doubly_reparametrised": True}, "iwae"),
         ({"bound": "iwae", "free_nats": 1.0}, "free_nats"),
     ):

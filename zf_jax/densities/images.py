@@ -9,9 +9,9 @@ from numbers import Integral
 import jax
 import jax.numpy as jnp
 
-from zf_jax.checks import whole_items
+from zf_jax.checks import check_counts, whole_items
 from zf_jax.density import Density
-from zf_jax.distributions import bernoulli_log_prob
+from zf_jax.distributions import bernoulli_log_prob, check_bounds
 from zf_jax.emissions import Bernoulli
 from zf_jax.generation import Generated
 from zf_jax.objective.loss import sequence_mean
@@ -35,17 +35,18 @@ class BinaryImages(Density):
     emission = Bernoulli(PIXEL)
 
     def __post_init__(self):
-        if len(self.image_shape) != 2:
-            raise ValueError(f"image_shape is (rows, columns), not {self.image_shape}")
+        shape = self.image_shape
+        pair = isinstance(shape, (tuple, list)) and len(shape) == 2
+        if not pair or any(isinstance(size, bool) or not isinstance(size, Integral) for size in shape):
+            raise ValueError(f"image_shape is two whole numbers, (rows, columns), such as (28, 28), not {shape!r}")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name.startswith("num_") or field.name.endswith(("_dim", "_size")):
-                if isinstance(value, bool) or not isinstance(value, Integral):
-                    raise ValueError(f"{field.name} must be whole, not {value!r}")
-                if value < 1:
-                    raise ValueError(f"{field.name} must be at least 1, not {value}")
-        if min(self.image_shape) < 1:
-            raise ValueError(f"image_shape must have at least one row and one column, not {self.image_shape}")
+                check_counts(**{field.name: value})
+            if field.name.endswith("_log_std_bounds"):
+                check_bounds(value)
+        if min(shape) < 1:
+            raise ValueError(f"image_shape must have at least one row and one column, not {shape}")
 
     @property
     def num_pixels(self) -> int:

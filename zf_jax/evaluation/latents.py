@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zf_jax.bounds.noise import draw_noise
+from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.checks import checked
+from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_kl
 from zf_jax.emissions import emission_values, member
 from zf_jax.evaluation.mutual_information import Information
@@ -77,8 +78,9 @@ def inspect(
       key: a PRNG key, or one key per sequence, ``[B]``.
       quantisation_step: one integer step in the units of the targets; None if the data are not integers.
     """
+    needs_steps(model, "inspect")
     check_inputs(model, params, batch, key)
-    noise = draw_noise(key, batch, model.latent_dim)
+    noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
     mask = features.observed.mask[..., None]
     sites = unroll(model, params, features, noise)[1]

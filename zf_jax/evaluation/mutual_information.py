@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.bounds.importance import log_mean_exp
-from zf_jax.bounds.noise import draw_noise
+from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.checks import checked
+from zf_jax.density import needs_steps
 from zf_jax.distributions import gaussian_log_prob
 from zf_jax.models.base import Model, replay, unroll
 from zf_jax.typing import Array, Batch, Params
@@ -53,7 +54,8 @@ def mutual_information(model: Model, params: Params, batch: Batch, key: Array) -
       batch: N non-empty sequences, chosen by ``long_enough_indices``.  The trajectories are cut to the shortest, so
         that all have one length; the sequences that they are conditioned on are not cut.
     """
-    noise = draw_noise(key, batch, model.latent_dim)
+    needs_steps(model, "mutual_information")
+    noise = draw_noise(required_key(key), batch, model.latent_dim)
     features = model.encode(params, batch)
     latents = unroll(model, params, features, noise)[1].latent
     shared = jnp.min(features.observed.mask, axis=0)  # [T]

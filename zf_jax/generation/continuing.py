@@ -68,8 +68,13 @@ def continue_prefix(
     if isinstance(model, Density):
         if temperature is not None or greedy:
             raise ValueError("a density draws whole items from a key, without temperature and greedy")
-        drawn = model.sample(params, required_key(key), rows, prefix.targets)
-        return of_length(drawn, prefix.mask.shape[1] + length)
+        steps, whole = prefix.mask.shape[1], model.item_length
+        if whole not in (None, steps + length):
+            name = type(model).__name__
+            raise ValueError(
+                f"prefix and length must be the {whole} elements of an item of {name}, not {steps} + {length}"
+            )
+        return of_length(model.sample(params, required_key(key), rows, prefix.targets), steps + length)
     if greedy:
         key_rest, noise = None, jnp.zeros((*prefix.mask.shape, model.latent_dim), jnp.result_type(float))
     else:

@@ -11,6 +11,7 @@ from zf_jax.bounds.noise import required_key, sequence_keys
 from zf_jax.bounds.particle import Trajectories, filtered_trajectories, systematic_ancestors
 from zf_jax.checks import check_counts, checked
 from zf_jax.compiled import compiled_once
+from zf_jax.density import needs_steps
 from zf_jax.emissions import draw_missing, emission_values
 from zf_jax.models.base import Model, unroll
 from zf_jax.typing import Array, Batch, Params, is_observed
@@ -60,6 +61,7 @@ def impute(
       chunk_size: the number of sequences in memory at once; None is all.  All particles of a sequence are in memory
         together.
     """
+    needs_steps(model, "impute")
     if not model.observation.missing:
         raise ValueError("the model knows of nothing missing: build it with Observation(..., missing=True)")
     check_counts(num_samples=num_samples, num_particles=num_particles, chunk_size=chunk_size)

@@ -97,6 +97,8 @@ class Model:
             value = getattr(self, field.name)
             if field.name.endswith(("_dim", "_layers")):
                 sizes = value if field.name == "emission_layers" else (value,)
+                if not isinstance(sizes, (tuple, list)):
+                    raise ValueError(f"emission_layers must be whole numbers, such as (512,), not {value!r}")
                 if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
                     raise ValueError(f"{field.name} must be whole, not {value!r}")
                 if any(size < 1 for size in sizes):

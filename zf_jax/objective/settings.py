@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, NamedTuple
 
+from zf_jax.checks import check_counts
 from zf_jax.typing import Array
 
 
@@ -43,8 +44,7 @@ class Objective:
             raise ValueError(f"aux_gradient must be 'target' or 'backward', not {self.aux_gradient!r}")
         if self.bound not in ("elbo", "iwae", "fivo"):
             raise ValueError(f"bound must be 'elbo', 'iwae' or 'fivo', not {self.bound!r}")
-        if self.num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, not {self.num_samples}")
+        check_counts(num_samples=self.num_samples)
         if not self.free_nats >= 0.0:
             raise ValueError(f"free_nats must be at least 0, not {self.free_nats}")
         if self.kl_balance is not None and not 0.0 <= self.kl_balance <= 1.0:
