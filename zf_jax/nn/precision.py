@@ -1,4 +1,8 @@
-"""Matrix products in a narrower type than their operands: parameters, states, likelihoods and sums keep theirs."""
+"""Matrix products in a narrower type than their operands: parameters, states, likelihoods and sums keep theirs.
+
+"float32" rounds nothing here and leaves products to JAX, whose default lets NVIDIA GPUs round their operands to TF32,
+and TPUs to bfloat16: ``jax.default_matmul_precision("float32")`` forbids both.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ _DTYPE: contextvars.ContextVar[str] = contextvars.ContextVar("dtype", default="f
 
 @contextlib.contextmanager
 def computed_in(dtype: str) -> Iterator[None]:
-    """While a function is traced, let ``matmul`` round its operands to ``dtype``; float32 rounds nothing.
+    """While a function is traced, let ``matmul`` round its operands to ``dtype``; at float32 JAX's own precision holds.
 
     Raises:
       ValueError: ``dtype`` is not one of ``COMPUTE_DTYPES``.
