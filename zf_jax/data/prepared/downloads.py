@@ -8,13 +8,11 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from zf_jax.data.dataset import DataError, Directory, Folder
-from zf_jax.data.prepared import archives
+from zf_jax.data.dataset import DataError, Folder
+from zf_jax.data.prepared import archives, folders
 from zf_jax.extras import needs
-from zf_jax.locks import lock
 
 
 class Remote(NamedTuple):
@@ -90,7 +88,7 @@ def fetch(name: str, data_dir: str) -> str:
         raise DataError("", what, Folder(name, parameter="manual_dir"))
     home = os.path.join(os.path.abspath(os.path.expanduser(data_dir)), "downloads")
     folder = os.path.join(home, name)
-    with _locked(home, name):
+    with folders.locked(home, name):  # another process waits, and then finds the files
         os.makedirs(folder, exist_ok=True)
         for remote in REMOTES[name]:
             marker, path = os.path.join(folder, f".{remote.file}.unpacked"), os.path.join(folder, remote.file)
@@ -106,19 +104,6 @@ def fetch(name: str, data_dir: str) -> str:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
     return folder
-
-
-@contextlib.contextmanager
-def _locked(home: str, name: str) -> Iterator[None]:
-    """Hold the lock of a set's downloads; another process waits, and then finds the files."""
-    try:
-        os.makedirs(home, exist_ok=True)
-        handle = open(os.path.join(home, f".{name}.lock"), "w")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise DataError(home, f"cannot be written ({error.strerror})", Directory()) from None
-    with handle:
-        lock(handle, wait=True)
-        yield
 
 
 def _fetch(name: str, remote: Remote, path: str) -> None:

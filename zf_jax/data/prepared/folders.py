@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from zf_jax.data.dataset import DataError, Folder, Prepare
+from zf_jax.data.dataset import DataError, Directory, Folder, Prepare
+from zf_jax.locks import lock
 
 # Part of the cache's path: raise by 1 if files are read differently, so that cached sets are prepared again.
 _READING = 2
@@ -85,6 +87,23 @@ def walk(root: str) -> Listing:
         if os.path.islink(path) and not os.path.exists(path):
             raise DataError(path, "is a link to nothing", "repair or remove the link")
     return Listing(found, hidden, problems)
+
+
+@contextlib.contextmanager
+def locked(folder: str, name: str) -> Iterator[None]:
+    """Hold the lock called ``name`` of a folder, which is made if missing; other processes wait for it.
+
+    Raises:
+      DataError: the folder cannot be written.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        handle = open(os.path.join(folder, f".{name}.lock"), "w")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise DataError(folder, f"cannot be written ({error.strerror})", Directory()) from None
+    with handle:
+        lock(handle, wait=True)
+        yield
 
 
 def _is_run(folder: str) -> bool:

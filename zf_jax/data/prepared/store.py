@@ -6,7 +6,6 @@ read.  A lock keeps other processes from preparing the same set at the same time
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -15,11 +14,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zf_jax.data.dataset import DataError, Directory, Option
+from zf_jax.data.dataset import DataError, Option
 from zf_jax.data.prepared import folders
 from zf_jax.data.prepared.records import open_splits
 from zf_jax.data.prepared.shards import BUILDER, VERSION, Recipe, Record, write
-from zf_jax.locks import lock
 
 __all__ = [
     "NoRoom",
@@ -151,7 +149,7 @@ def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str, 
       DataError: the original files are bad, or not those of the existing preparation, or ``data_dir`` cannot be
         written.
     """
-    with _locked(data_dir, config_name):
+    with folders.locked(data_dir, config_name):  # another process waits, and then finds the set prepared
         path = find(data_dir, config_name)
         prepared = os.path.join(data_dir, BUILDER)
         known = {} if source is None or not os.path.exists(source) else {_SOURCE: folders.digest_of(source, prepared)}
@@ -185,19 +183,6 @@ def prepare(config_name: str, make_recipe: Callable[[], Recipe], data_dir: str, 
     if path is None:
         raise DataError(data_dir, f"does not hold the {config_name} just written there", "check that the disk has room")
     return path
-
-
-@contextlib.contextmanager
-def _locked(data_dir: str, config: str):
-    """Hold the lock of a set; another process waits, and then finds the set prepared."""
-    try:
-        os.makedirs(data_dir, exist_ok=True)
-        handle = open(os.path.join(data_dir, f".{config}.lock"), "w")  # noqa: SIM115  (closed below)
-    except OSError as error:
-        raise DataError(data_dir, f"cannot be written ({error.strerror})", Directory()) from None
-    with handle:
-        lock(handle, wait=True)
-        yield
 
 
 def _incomplete(data_dir: str, config: str) -> list[str]:
