@@ -27,6 +27,8 @@ OTHER_SETTINGS = {
     "MNIST": "mnist_other_settings.json",
     "IMDB": "imdb_other_settings.json",
 }
+# What ``score`` says of the single test recordings of some rows.
+RECORDINGS = "librispeech_readers_recordings.json"
 # By data, the files of ``compare`` and the unit of their bounds.
 COMPARED = {
     "digits, pixel by pixel": (("digits.json",), "nats_per_sequence"),
@@ -83,6 +85,17 @@ def other_settings_table(data: str) -> str:
     return "\n".join(markdown(rows_of(name, table, found)))
 
 
+def lowest_table() -> str:
+    """Return a line for every scored run on 249 readers: its lowest test recording, and the mean of the others."""
+    head = ["row", "seed", "lowest recording", "its ELBO, nats", "of its lowest frame", "mean of the others, nats"]
+    lines = [head]
+    for run in read(RECORDINGS):
+        low = run["lowest"]
+        figures = [f"{value:,.0f}" for value in (low["nats"], low["lowest_step_nats"], run["mean_of_others_nats"])]
+        lines.append([run["row"], str(run["seed"]), low["name"].split("/")[-1].split(".")[0], *figures])
+    return "\n".join(markdown(lines))
+
+
 def compared_table(data: str) -> str:
     """Return a line for every model that ``compare`` trained on a set of data, and for every baseline."""
     files, unit = COMPARED[data]
@@ -123,5 +136,6 @@ if __name__ == "__main__":
         print(f"\n{data}\n\n{rows_table(data)}")
     for data in OTHER_SETTINGS:
         print(f"\n{data}, other settings\n\n{other_settings_table(data)}")
+    print(f"\nLibriSpeech, 249 readers, the lowest recordings\n\n{lowest_table()}")
     for data in COMPARED:
         print(f"\n{data}\n\n{compared_table(data)}")

@@ -17,5 +17,6 @@ def test_tables_and_claims_of_the_page_are_those_of_the_committed_results():
     assert printed.claims_table() in page
     for data in printed.OTHER_SETTINGS:
         assert printed.other_settings_table(data) in page, data
+    assert printed.lowest_table() in page
     for data in printed.COMPARED:
         assert printed.compared_table(data) in page, data
