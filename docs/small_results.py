@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.lib.report import Results, claims, grouped, markdown, rows_of
+from experiments.lib.report import Results, chosen_of, claims, grouped, markdown, rows_of
 from experiments.lib.table_rows import Table, tables
 from experiments.lib.tables import best_steps
 
@@ -22,6 +22,7 @@ FILES = {
     "MNIST": "mnist_reproduce.json",
     "IMDB": "imdb_reproduce.json",
 }
+GRID = "digits_grid.json"  # settings on digits, row by row
 OTHER_SETTINGS = {
     "LibriSpeech, one reader": "librispeech_speaker19_other_settings.json",
     "MNIST": "mnist_other_settings.json",
@@ -85,6 +86,12 @@ def other_settings_table(data: str) -> str:
     return "\n".join(markdown(rows_of(name, table, found)))
 
 
+def grid_tables() -> list[str]:
+    """Return a table of every setting that was tried on digits, best validation first, and of those chosen."""
+    found, known = grouped(read(GRID), "librispeech")
+    return ["\n".join(markdown(rows)) for rows in (rows_of("grid", known["grid"], found), chosen_of(known["grid"], found))]
+
+
 def lowest_table() -> str:
     """Return a line for every scored run on 249 readers: its lowest test recording, and the mean of the others."""
     head = ["row", "seed", "lowest recording", "its ELBO, nats", "of its lowest frame", "mean of the others, nats"]
@@ -136,6 +143,8 @@ if __name__ == "__main__":
         print(f"\n{data}\n\n{rows_table(data)}")
     for data in OTHER_SETTINGS:
         print(f"\n{data}, other settings\n\n{other_settings_table(data)}")
+    for text in grid_tables():
+        print(f"\ndigits, row by row, the grid of settings\n\n{text}")
     print(f"\nLibriSpeech, 249 readers, the lowest recordings\n\n{lowest_table()}")
     for data in COMPARED:
         print(f"\n{data}\n\n{compared_table(data)}")

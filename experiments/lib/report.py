@@ -80,7 +80,7 @@ def write_report(workdir: Path, speech_set: str) -> list[Path]:
     found, known = grouped(read_results(workdir), speech_set)
     parts = [(table.title, rows_of(name, table, found)) for name, table in known.items()]
     if "grid" in known:
-        parts.append((f"{known['grid'].title}: chosen on validation", _chosen(known["grid"], found)))
+        parts.append((f"{known['grid'].title}: chosen on validation", chosen_of(known["grid"], found)))
     claimed = claims(found, known)
     parts += [("Claims of the paper", claimed)] * (len(claimed) > 1)
     unfinished = _unfinished(workdir)
@@ -148,7 +148,7 @@ def rows_of(name: str, table: Table, found: Results) -> list[list[str]]:
     return lines
 
 
-def _chosen(table: Table, found: Results) -> list[list[str]]:
+def chosen_of(table: Table, found: Results) -> list[list[str]]:
     """Return a header, and for every group of the grid the row of the best validation ELBO."""
     columns = [f"{split}.{bound}.nats_per_sequence" for split in table.splits for bound in ("elbo", "iwae")]
     lines = [["group", "chosen row", "of", "n", *map(_heading, columns), "KL, test"]]

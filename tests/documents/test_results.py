@@ -18,5 +18,7 @@ def test_tables_and_claims_of_the_page_are_those_of_the_committed_results():
     for data in printed.OTHER_SETTINGS:
         assert printed.other_settings_table(data) in page, data
     assert printed.lowest_table() in page
+    for text in printed.grid_tables():
+        assert text in page
     for data in printed.COMPARED:
         assert printed.compared_table(data) in page, data
