@@ -89,7 +89,8 @@ def other_settings_table(data: str) -> str:
 def grid_tables() -> list[str]:
     """Return a table of every setting that was tried on digits, best validation first, and of those chosen."""
     found, known = grouped(read(GRID), "librispeech")
-    return ["\n".join(markdown(rows)) for rows in (rows_of("grid", known["grid"], found), chosen_of(known["grid"], found))]
+    parts = (rows_of("grid", known["grid"], found), chosen_of(known["grid"], found))
+    return ["\n".join(markdown(rows)) for rows in parts]
 
 
 def lowest_table() -> str:
