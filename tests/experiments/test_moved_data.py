@@ -99,6 +99,7 @@ def test_numbers_that_the_emission_cannot_score_are_named_before_the_training(tm
     values[5, 2, 0] = np.nan  # of the test split alone
     np.savez(tmp_path / "a.npz", values=values, lengths=np.full(6, 3), split=np.repeat(["train", "valid", "test"], 2))
     flags = (f"--config.data.dir={tmp_path / 'a.npz'}", "--config.data.missing=True", "--config.model.emission=nade")
+    flags += ("--config.train.num_steps=1",)
     result = run("train", "--config=experiments/configs/arrays.py:small", f"--workdir={tmp_path / 'run'}", *flags)
     assert "error: sequence 1 of the test split: targets[" in one_sentence(result)
     assert "the NADE emission scores whole frames" in one_sentence(result)
