@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
+from helpers.closed_folder import close_folder
 
 from zf_jax import data
 from zf_jax.data.dataset import shown
@@ -141,16 +142,8 @@ def test_mnists_own_files_are_read(tmp_path):
 
 
 def test_what_cannot_be_read_is_a_problem_and_not_an_absence(tmp_path, monkeypatch):
-    (tmp_path / "closed").mkdir()
+    close_folder(tmp_path / "closed", monkeypatch)
     (tmp_path / "a.wav").write_bytes(wav())
-    scandir = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)  # a superuser may read everything
     listing = folders.walk(str(tmp_path))
     assert listing.files == [str(tmp_path / "a.wav")]
     assert "closed cannot be read (Permission denied)" in str(listing.problems[0])

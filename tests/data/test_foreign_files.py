@@ -1,12 +1,12 @@
 """Of other data no file vanishes: one that gives no sequence is refused or named, since it may be the anomaly."""
 
 import dataclasses
-import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from helpers.closed_folder import close_folder
 
 from experiments.lib.sequence_scoring import sequences
 from zf_jax.data import DataError
@@ -70,15 +70,7 @@ def test_bad_files_that_the_run_skips_are_counted_and_named(data, suffix, good, 
 def test_a_folder_that_cannot_be_read_is_refused_or_named(data, suffix, tmp_path, monkeypatch):
     whole = tmp_path / f"a.{suffix}"
     write_sound(whole, 9) if suffix == "wav" else whole.write_text("x\n1\n")
-    (tmp_path / "closed").mkdir()
-    scandir = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)  # a superuser may read everything
+    close_folder(tmp_path / "closed", monkeypatch)
     with pytest.raises(DataError, match=r"closed cannot be read \(Permission denied\)"):
         read(tmp_path, data)
     source, told = read(tmp_path, data, skip_bad_files=True)
