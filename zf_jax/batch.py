@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from zf_jax.context import context_of
 from zf_jax.typing import Batch, Observation
+
+LARGEST = float(np.finfo(np.float32).max)  # a number above is not finite as an element of a frame
 
 
 def batch_of(
@@ -55,13 +58,13 @@ def batch_of(
     mask = np.arange(values.shape[1]) < counts[:, None]
     missing = observed is not None or (observation is not None and observation.missing)
     _check_values(values, mask, observation, tokens, missing)
+    real, dtype = mask if tokens else mask[..., None], np.int32 if tokens else np.float32
+    values = np.where(real, values, 0).astype(dtype)  # small types have no room for the start token
     start = np.zeros_like(values[:, :1])
     if tokens:
         assert observation is not None
         start[:] = observation.start_token
-    real, dtype = mask if tokens else mask[..., None], np.int32 if tokens else np.float32
-    inputs = np.concatenate([start, values[:, :-1]], axis=1)
-    inputs, values = (np.where(real, x, 0).astype(dtype) for x in (inputs, values))
+    inputs = np.where(real, np.concatenate([start, values[:, :-1]], axis=1), 0).astype(dtype)
     input_mask = mask & (np.arange(values.shape[1]) > 0)
     beside = None
     if observation is not None:
@@ -82,6 +85,13 @@ def batch_of(
         counts, beside = np.maximum(counts - 1, 0), None if beside is None else beside[:, 1:]
     mask, input_mask = mask.astype(np.float32), input_mask.astype(np.float32)
     return Batch(inputs, values, mask, input_mask, counts.astype(np.int32), beside)
+
+
+def as_numbers(values: Any) -> np.ndarray:
+    """Return an array; of a floating type smaller than float32, as bfloat16, which is none to numpy, in float32."""
+    values = np.asarray(values)
+    small = values.dtype.itemsize < 4 and jnp.issubdtype(values.dtype, jnp.floating)
+    return values.astype(np.float32) if small else values
 
 
 def mark_missing(values: np.ndarray, observed: Any, where: str) -> np.ndarray:
@@ -106,17 +116,17 @@ def mark_missing(values: np.ndarray, observed: Any, where: str) -> np.ndarray:
 
 def _marked(targets: Any, observed: Any) -> Any:
     if not isinstance(targets, (list, tuple)):
-        return mark_missing(np.asarray(targets), observed, "observed")
+        return mark_missing(as_numbers(targets), observed, "observed")
     if len(observed) != len(targets):
         raise ValueError(f"observed holds {len(observed)} sequences, and targets {len(targets)}")
     pairs = zip(targets, observed, strict=True)
-    return [mark_missing(np.asarray(row), seen, f"observed[{i}]") for i, (row, seen) in enumerate(pairs)]
+    return [mark_missing(as_numbers(row), seen, f"observed[{i}]") for i, (row, seen) in enumerate(pairs)]
 
 
 def _padded(targets: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
     """The sequences as one array ``[B, T, ...]``, and their lengths ``[B]``."""
     if isinstance(targets, (list, tuple)):
-        rows = [np.asarray(row) for row in targets]
+        rows = [as_numbers(row) for row in targets]
         if lengths is not None:
             raise ValueError("lengths belong to one padded array; a list of sequences has its own")
         if not rows:
@@ -134,7 +144,7 @@ def _padded(targets: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
         for row, into in zip(rows, values, strict=True):
             into[: len(row)] = row
         return values, counts
-    values = np.asarray(targets)
+    values = as_numbers(targets)
     if values.ndim < 2 or 0 in values.shape[:2]:
         raise ValueError(f"targets must have rows and steps, [B, T, ...], and has the shape {list(values.shape)}")
     counts = np.full(len(values), values.shape[1]) if lengths is None else np.asarray(lengths)
@@ -165,8 +175,9 @@ def _check_values(
         raise ValueError(f"targets must be integers or real numbers, not {values.dtype}")
     if observation is not None and (observation.kind != "frames" or observation.size != values.shape[-1]):
         raise ValueError(f"targets are frames of {values.shape[-1]} numbers, and the observation is {observation}")
-    wrong = np.argwhere(mask & ~(np.isfinite(values) | (missing & np.isnan(values))).all(axis=-1))
+    wrong = np.argwhere(mask & ~((np.abs(values) <= LARGEST) | (missing & np.isnan(values))).all(axis=-1))
     if wrong.size:
         row, step = wrong[0]
-        remedy = "" if missing else "; if NaN means missing, give an Observation('frames', size, missing=True)"
-        raise ValueError(f"targets[{row}, {step}] is not finite: {values[row, step]}{remedy}")
+        marked = np.isnan(values[row, step]).any() and not missing
+        remedy = "; if NaN means missing, give an Observation('frames', size, missing=True)" if marked else ""
+        raise ValueError(f"targets[{row}, {step}] is not finite in float32: {values[row, step]}{remedy}")

@@ -25,7 +25,7 @@ def context_of(
       context: real numbers ``[B, T, K]``, or a list of ``[T_i, K]``; None where K is 0.
       labels: integers ``[B]``; None where there are no labels.
       lengths: the number of real steps of each sequence ``[B]``; all by default.
-      num_steps: T; by default that of the longest sequence.
+      num_steps: T; by default that of the array, or else of the longest sequence.
 
     Raises:
       ValueError: context or labels are missing, not asked for, of another shape, not finite, or out of range.
@@ -33,7 +33,10 @@ def context_of(
     check_given(observation, context, labels)
     if not observation.context_size:
         return None
+    padded = context is not None and not isinstance(context, (list, tuple))  # rows go on behind their sequences' ends
     rows = None if context is None else [np.asarray(row) for row in context]
+    if padded and num_steps is None and rows:
+        num_steps = len(rows[0])
     found = None if labels is None else checked_labels("labels", labels, observation.labels)
     if lengths is None and rows is not None:
         lengths = [len(row) for row in rows]
@@ -42,12 +45,16 @@ def context_of(
             raise ValueError("labels alone do not say how many steps there are: give num_steps, or lengths")
         lengths = np.full(len(found if found is not None else ()), num_steps)
     counts = np.asarray(lengths)
+    if counts.ndim != 1 or not np.issubdtype(counts.dtype, np.integer):
+        raise ValueError(f"lengths must be integers, one a sequence, not {counts.dtype} {list(counts.shape)}")
     num_steps = int(counts.max(initial=0)) if num_steps is None else num_steps
+    wrong = np.flatnonzero((counts < 0) | (counts > num_steps))
+    if wrong.size:
+        raise ValueError(f"sequence {wrong[0]} has {counts[wrong[0]]} steps, and there are {num_steps}")
     for name, value in (("context", rows), ("labels", found)):
         if value is not None and len(value) != len(counts):
             raise ValueError(f"{name} must hold one entry a sequence, {len(counts)}, not {len(value)}")
     joined = np.zeros((len(counts), num_steps, observation.context_size), np.float32)
-    padded = not isinstance(context, (list, tuple))  # one array: its rows go on behind their sequences' ends
     for index, count in enumerate(counts):
         row = None
         if rows is not None:

@@ -55,7 +55,10 @@ class Emission(Protocol):
         ...
 
     def mean(self, values: Any, /) -> Array:
-        """Return E[x]: of tokens the probability of a one ``[...]`` or of the classes ``[..., C]``; ``[..., D]``."""
+        """Return E[x]: of tokens the probability of a one ``[...]`` or of the classes ``[..., C]``; ``[..., D]``.
+
+        A head of which E[x] would need a sum over all frames returns a point prediction and says which.
+        """
         ...
 
 

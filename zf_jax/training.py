@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh
 
 from zf_jax.averaging import averaged_params, with_average
+from zf_jax.bounds.noise import required_key
 from zf_jax.checks import CheckedStep, check_host_batch, checked
 from zf_jax.compiled import compiled_once, made_once
 from zf_jax.density import Density
@@ -49,6 +50,10 @@ class Schedules(NamedTuple):
     reverse_weight: Callable[[Array], Any] = optax.constant_schedule(0.0)
 
     def __call__(self, step: Array) -> Weights:
+        for name, schedule in self._asdict().items():
+            if not callable(schedule):
+                made = f"a function of the step, such as optax.constant_schedule({schedule!r})"
+                raise TypeError(f"{name} of Schedules must be {made}, not {type(schedule).__name__}")
         return Weights(*(jnp.asarray(schedule(step), jnp.result_type(float)) for schedule in self))
 
 
@@ -112,6 +117,8 @@ def update(
     """Return the state after one update, and the metrics of the batch, scalars.
 
     An update whose loss or gradient is not finite is left out and counted: parameters and optimiser stay as they were.
+    One whose optimiser makes a step that is not finite, as at an infinite learning rate, is taken: the metric
+    ``param_norm`` shows that.
 
     Args:
       optimizer: any of optax; one that asks for the loss, the gradient or the function is given ``value``, ``grad`` and
@@ -128,7 +135,7 @@ def update(
         its rows of the noise that one device would draw; word dropout, resampling and a ``Density`` draw for each
         device apart.
     """
-    key = jax.random.fold_in(key, state.step)
+    key = jax.random.fold_in(required_key(key), state.step)
     options: Any = {"accumulate": accumulate, "remat": remat, "compute_dtype": compute_dtype, "axis_name": axis_name}
     of = Gradient(model, batch, key, weights, settings, **options)
     (loss, metrics), gradients = of.value_and_gradient(state.params)

@@ -17,6 +17,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from zf_jax.plain import make_plain
+
 Array = jax.Array
 ArrayLike = Any  # a jax or a numpy array; a Union would force isinstance checks on callers
 Params = dict[str, Any]
@@ -43,6 +45,7 @@ class Observation:
     labels: int = 0
 
     def __post_init__(self):
+        make_plain(self)
         if self.kind not in ("tokens", "frames"):
             raise ValueError(f"an observation is 'tokens' or 'frames', not {self.kind!r}")
         for name in ("size", "context", "labels"):

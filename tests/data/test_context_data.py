@@ -122,3 +122,17 @@ def test_a_file_with_entries_for_other_sequences_is_refused(tmp_path):
     np.savez(tmp_path / "arrays.npz", values=np.zeros((2, 3, 1)), lengths=[3, 3], labels=[0])
     with pytest.raises(DataError, match="holds 1 entries of labels and 2 sequences: give one each"):
         load("arrays", data_dir=str(tmp_path))
+
+
+def test_the_context_of_a_padded_array_has_its_steps_and_lengths_that_do_not_fit_are_refused():
+    observation, given = Observation("frames", 2, context=1), np.ones((2, 4, 1))
+    found = zf_jax.context_of(observation, given, lengths=[2, 3])
+    assert found is not None
+    np.testing.assert_array_equal(found[..., 0], [[1, 1, 0, 0], [1, 1, 1, 0]])
+    for arguments, match in (
+        (dict(context=[given[0]], num_steps=3), "sequence 0 has 4 steps, and there are 3"),
+        (dict(context=given, lengths=[2, 5]), "sequence 1 has 5 steps, and there are 4"),
+        (dict(context=given, lengths=[2.0, 3.0]), "lengths must be integers, one a sequence, not float64"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            zf_jax.context_of(observation, **arguments)

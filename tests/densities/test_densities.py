@@ -222,6 +222,8 @@ def test_what_needs_steps_is_refused_with_a_sentence():
         zf_jax.elbo(density, params, batch, noise=jnp.zeros((64, 6, 0)))
     with pytest.raises(ValueError, match="chunk_size must be at least 1, not 0"):
         zf_jax.make_eval_step(density, data_mesh(), "iwae", 4, 0)
+    with pytest.raises(ValueError, match="a density draws all items with one key, not with one for each"):
+        zf_jax.sample(density, params, jax.random.split(key, 2), num_samples=2, length=6)
     with pytest.raises(ValueError, match="6 elements, not 7"):
         zf_jax.sample(density, params, key, num_samples=1, length=7)
     with pytest.raises(ValueError, match=r"an image of \(2, 3\) is 6 tokens"):

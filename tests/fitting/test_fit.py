@@ -1,63 +1,25 @@
-"""Training from Python: callbacks, early stopping, exact resume, a run folder, and wrong arguments refused."""
+"""Training from Python: the history, exact resume, a run folder, and wrong arguments refused."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import numpy as np
 import optax
 import pytest
+from helpers.small_fit import MODEL, OBSERVATION, SETTINGS, STILL, data, fit, optimizer, same, settings, whole
 
 import zf_jax
 from zf_jax.data import from_arrays
 from zf_jax.data.description import changes, fingerprint
-from zf_jax.fitting.result import Diverged
+from zf_jax.objective import trainable
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
 from zf_jax.runs.held import held
 from zf_jax.runs.metrics import read_metrics
 from zf_jax.sharding import data_mesh
 from zf_jax.training import make_train_step
-
-OBSERVATION = zf_jax.Observation("tokens", 3)
-MODEL = zf_jax.build_model(
-    "storn", OBSERVATION, emission="categorical", rnn_dim=3, latent_dim=2, mlp_dim=3, embed_dim=2
-)
-SETTINGS = zf_jax.FitSettings(
-    num_steps=12, batch_size=4, log_every=2, eval_every=4, checkpoint_every=3, eval_batch_size=8
-)
-STILL = optax.sgd(0.0)
-
-
-@functools.cache
-def data(splits=("train", "valid")):
-    rows = np.random.default_rng(0).integers(0, 3, (24, 5))
-    return from_arrays({name: rows if name == "train" else rows[:8] for name in splits}, observation=OBSERVATION)
-
-
-def optimizer():
-    return zf_jax.make_optimizer(0.05, 100.0)
-
-
-def fit(settings=SETTINGS, **options):
-    return zf_jax.fit(MODEL, data(), settings, **{"optimizer": optimizer(), **options})
-
-
-def settings(**changes):
-    return zf_jax.FitSettings(**{**SETTINGS.__dict__, **changes})
-
-
-@functools.cache
-def whole():
-    """A training of twelve updates, never stopped."""
-    found = fit()
-    return found._replace(state=jax.device_get(found.state))
-
-
-def same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
 
 
 def test_the_history_has_a_line_a_log_and_a_line_a_validation():
@@ -90,14 +52,14 @@ def test_a_second_training_of_an_equal_model_compiles_nothing():
 
 
 def test_an_update_is_kept_unless_it_reads_a_function_of_the_users_own():
-    def made(optimizer):
-        return make_train_step(MODEL, optimizer, data_mesh(jax.devices()[:1]))
+    def made(chosen):
+        return make_train_step(MODEL, chosen, data_mesh(jax.devices()[:1]))
 
-    for optimizer in (zf_jax.make_optimizer(optax.linear_schedule(0.1, 0.0, 5), 1.0), optax.adam(0.1)):
-        assert made(optimizer) is made(optimizer)
+    for known in (zf_jax.make_optimizer(optax.linear_schedule(0.1, 0.0, 5), 1.0), optax.adam(0.1)):
+        assert made(known) is made(known)
     peak = [0.05]  # may have another value by the next training
-    optimizer = optax.adam(optax.join_schedules([lambda step: peak[0], optax.constant_schedule(0.1)], [3]))
-    assert made(optimizer) is not made(optimizer)
+    own = optax.adam(optax.join_schedules([lambda step: peak[0], optax.constant_schedule(0.1)], [3]))
+    assert made(own) is not made(own)
 
 
 def test_a_state_goes_on_to_the_same_end_and_is_left_whole():
@@ -123,50 +85,6 @@ def test_a_folder_goes_on_to_the_same_end_and_has_the_metrics(tmp_path):
     with Checkpoints(tmp_path, create=False) as checkpoints:
         assert 12 in checkpoints.steps()
         assert checkpoints.best == whole().best
-
-
-@pytest.mark.parametrize("split, at", [("train", 6), ("valid", 8)])
-def test_a_callback_sees_the_state_of_its_step_and_may_stop(split, at):
-    seen = []
-
-    def callback(report):
-        seen.append((report.split, report.step, int(report.state.step), report.metrics["elbo_nats_per_sequence"]))
-        return report.split == split and report.step >= at
-
-    found = fit(callbacks=[lambda report: "not True", callback])
-    assert (int(found.state.step), found.ended_by) == (at, "callback")
-    assert [line[1] for line in seen] == [line[2] for line in seen]
-    assert [(line[0], line[1], line[3]) for line in seen] == [
-        (line["split"], line["step"], line["elbo_nats_per_sequence"]) for line in found.history
-    ]
-    same(fit(state=found.state).state, whole().state)
-
-
-def test_a_stopped_training_is_saved_where_it_stopped(tmp_path):
-    found = fit(callbacks=[lambda report: report.step >= 2], workdir=tmp_path)
-    with Checkpoints(tmp_path, create=False) as checkpoints:
-        assert checkpoints.steps() == [2]
-    same(fit(workdir=tmp_path).state, whole().state)
-    assert int(found.state.step) == 2
-
-
-def test_patience_ends_a_training_that_does_not_gain():
-    found = fit(settings(num_steps=40, patience=8), optimizer=STILL)
-    # Nothing moves: every validation equals the first, and an equal one counts as the best.
-    assert found.ended_by == "num_steps"
-    found = fit(settings(num_steps=40, patience=8), optimizer=optax.sgd(-0.1))
-    assert found.ended_by == "patience"
-    assert int(found.state.step) == 12
-    assert found.best is not None
-    assert found.best[0] == 4
-
-
-def test_patience_counts_from_where_a_state_goes_on():
-    half = fit(settings(num_steps=8), optimizer=STILL)
-    found = fit(settings(num_steps=40, patience=8), optimizer=STILL, state=half.state)
-    assert (int(found.state.step), found.ended_by) == (40, "num_steps")  # equal validations count as gains
-    found = fit(settings(num_steps=40, patience=8), optimizer=optax.sgd(-0.1), state=half.state)
-    assert int(found.state.step) >= 16 and found.ended_by == "patience"
 
 
 @pytest.mark.slow
@@ -200,12 +118,6 @@ def test_given_parameters_are_where_it_begins_and_stay_whole():
     params = MODEL.init(jax.random.key(5))
     found = fit(settings(num_steps=1), params=params, optimizer=STILL)
     same(found.state.params, params)
-
-
-def test_updates_that_are_not_finite_end_it():
-    params = jax.tree.map(lambda x: x * np.nan, MODEL.init(jax.random.key(0)))
-    with pytest.raises(Diverged, match="4 updates in a row were not finite, up to step 4; no checkpoint was written"):
-        fit(settings(max_skipped_in_a_row=4), params=params)
 
 
 def test_data_without_a_validation_split_are_trained_on():
@@ -281,3 +193,49 @@ def test_a_folder_in_which_another_trains_is_refused(tmp_path):
     with held(tmp_path), pytest.raises(ValueError, match="another training is in"):
         fit(workdir=tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_run_with_the_bag_of_words_goes_on_and_opens_with_the_plain_model_or_the_one_with_its_head(tmp_path):
+    objective = zf_jax.Objective(bag_of_words_weight=0.1)
+    params = MODEL.init(jax.random.key(5))
+    assert not {"bag_of_words"} & params.keys()
+    with_head = trainable(MODEL, objective)
+    for model, steps in ((MODEL, 2), (with_head, 4)):
+        found = zf_jax.fit(model, data(), settings(num_steps=steps), objective=objective, workdir=tmp_path)
+        assert int(found.state.step) == steps
+    for model in (MODEL, with_head):
+        run = zf_jax.open_run(tmp_path, "latest", model=model)
+        same(run.params, found.state.params)
+        assert np.isfinite(zf_jax.evaluate(run.model, run.params, data().split("valid"))["nats_per_sequence"])
+    begun = fit(settings(num_steps=1), objective=objective, params=params, optimizer=STILL).state.params
+    same({name: begun[name] for name in params}, params)
+    assert "bag_of_words" in begun
+
+
+def test_numbers_of_numpy_go_on_as_numbers_of_python(tmp_path):
+    fit(
+        settings(num_steps=2), workdir=tmp_path, seed=np.int64(0), objective=zf_jax.Objective(free_nats=np.float64(0.5))
+    )
+    model = dataclasses.replace(MODEL, rnn_dim=np.int64(3))
+    objective = zf_jax.Objective(free_nats=0.5)
+    again = zf_jax.fit(
+        model, data(), settings(num_steps=4), optimizer=optimizer(), workdir=tmp_path, objective=objective
+    )
+    assert int(again.state.step) == 4
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"settings": {"num_steps": 3}}, "settings must be a zf_jax.FitSettings, not dict"),
+        ({"optimizer": 1e-3}, r"optimizer must be one of optax, such as optax.adam\(1e-3\), not float"),
+        ({"objective": "elbo"}, "objective must be a zf_jax.Objective, not str"),
+        (
+            {"schedules": zf_jax.Schedules(kl_temperature=0.5)},
+            "kl_temperature of Schedules must be a function of the step",
+        ),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_by_name(options, match):
+    with pytest.raises(TypeError, match=match):
+        fit(**options)

@@ -168,6 +168,8 @@ class Bare:
     [
         ({"temperature": 0.0}, "temperature must be above 0 and finite, not 0.0"),
         ({"temperature": float("nan")}, "temperature must be above 0"),
+        ({"temperature": np.float32(0.0)}, "temperature must be above 0"),
+        ({"temperature": jnp.array(-1.0)}, "temperature must be above 0"),
         ({"temperature": 2.0, "greedy": True}, "give one of the two"),
         ({"first": jnp.zeros((3, 2))}, r"first must have the shape \[B, D\] = \[2, 2\]"),
         ({"first": jnp.array([[0.0, 1.0], [0.0, jnp.inf]])}, r"first\[1, 1\] is inf"),

@@ -95,6 +95,19 @@ def test_tokens_are_filled_in_and_padding_is_zero():
             zf_jax.impute(model, params, batch, keys, **{name: value})
 
 
+def test_a_model_without_latents_fills_in_what_its_likelihood_says():
+    observation = Observation("tokens", 3, missing=True)
+    model = zf_jax.build_model("rnn", observation, emission="categorical", rnn_dim=3, embed_dim=2)
+    params, key = tame(model), jax.random.key(0)
+    batch = zf_jax.batch_of([[2, -1, 1], [0, 1]], observation=observation)
+    found = zf_jax.impute(model, params, batch, key, num_samples=4000, num_particles=2000, chunk_size=1)
+    assert found.latents.shape == (4000, 2, 3, 0)
+    filled = [[2, token, 1] for token in range(3)]
+    likely = np.exp(zf_jax.elbo(model, params, zf_jax.batch_of(filled, observation=observation), key))
+    drawn = np.bincount(np.asarray(found.values)[:, 0, 1], minlength=3) / 4000
+    np.testing.assert_allclose(drawn, likely / likely.sum(), atol=0.03)
+
+
 def test_a_model_that_knows_of_nothing_missing_imputes_nothing():
     model = zf_jax.build_model("rnn", Observation("frames", 2), emission="gaussian", rnn_dim=3, embed_dim=2)
     with pytest.raises(ValueError, match="missing=True"):

@@ -8,6 +8,7 @@ import pickle
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers.models_under_test import CASES, KINDS, NAMES, random_batch, random_params, small, x64
 
@@ -100,3 +101,24 @@ def test_parameters_of_another_precision_run(name, kind, params_dtype):
         jax.eval_shape(model.score, params, features, sites)
         draw = functools.partial(zf_jax.sample, model, num_samples=2, length=3)
         jax.eval_shape(draw, params, jax.random.key(0))
+
+
+def test_numbers_of_numpy_and_lists_make_the_same_model():
+    plain = build_model("rnn", zf_jax.Observation("tokens", 3), emission_layers=(4,), rnn_dim=5, embed_dim=2)
+    observation = zf_jax.Observation("tokens", np.asarray([1, 2]).max() + 1)
+    other = build_model("rnn", observation, emission_layers=[4], rnn_dim=np.int64(5), embed_dim=np.int32(2))
+    assert (other, hash(other), repr(other)) == (plain, hash(plain), repr(plain))
+    bounded = [build_model("vrnn", observation, latent_log_std_bounds=bounds) for bounds in ([-3.0, 3.0], (-3.0, 3.0))]
+    assert len(set(bounded)) == 1
+    mixture = build_emission("gmm", zf_jax.Observation("frames", np.int64(2)), num_components=np.int64(3))
+    assert repr(mixture) == repr(build_emission("gmm", zf_jax.Observation("frames", 2), num_components=3))
+    for record, numbers in ((Objective, {"free_nats": 0.5, "num_samples": 2}), (zf_jax.FitSettings, {"num_steps": 5})):
+        given = {name: np.asarray(value)[()] for name, value in numbers.items()}
+        assert repr(record(**given)) == repr(record(**numbers))
+
+
+def test_counts_of_a_head_that_are_not_whole_are_refused():
+    frames = zf_jax.Observation("frames", 2)
+    for emission, number in (("gmm", "num_components"), ("dmol", "levels"), ("nade:gmm", "head_dim")):
+        with pytest.raises(ValueError, match=f"{number} must be whole, not 2.5"):
+            build_emission(emission, frames, **{number: 2.5})

@@ -364,3 +364,6 @@ def test_wrong_settings_are_refused():
         loss_and_metrics(model, params, batch, settings=Objective(num_samples=2), noise=noise)
     with pytest.raises(ValueError, match="key"):
         loss_and_metrics(model, params, batch)
+    wrong: Any = (1.0, 0.0, 0.0)
+    with pytest.raises(TypeError, match=r"weights must be a zf_jax\.Weights, not tuple"):
+        loss_and_metrics(model, params, batch, noise=noise, weights=wrong)

@@ -107,7 +107,7 @@ def fold(key: Array, data: Array | int) -> Array:
 def required_key(key: Array | None) -> Array:
     """Return ``key``; ``ValueError`` if ``key`` is None or a legacy ``PRNGKey``."""
     if key is None:
-        raise ValueError("key and noise are both None: pass a key made by jax.random.key, or the noise")
+        raise ValueError("key is None: pass a key made by jax.random.key, or the noise where a function takes it")
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise ValueError("key is not a typed PRNG key: make the key with jax.random.key, not with jax.random.PRNGKey")
     return key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -79,6 +80,8 @@ def from_arrays(
         known = "'sequence' where values are given by split" if split_by == "time" else "'sequence' or 'time'"
         raise DataError("", f"split_by must be {known}, not {split_by!r}")
     shortest = 2 if protocol == "srnn" else 1
+    if isinstance(piece_steps, bool) or not isinstance(piece_steps, Integral):
+        raise DataError("", f"piece_steps must be whole, not {piece_steps!r}")
     if piece_steps and piece_steps < shortest:
         raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
     splits = rows_by_split(values, lengths)

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from zf_jax.batch import mark_missing
+from zf_jax.batch import LARGEST, as_numbers, mark_missing
 from zf_jax.data.dataset import DataError, Option
 from zf_jax.typing import DataProtocol, Observation
-
-LARGEST = float(np.finfo(np.float32).max)  # a number above is not finite as an element of a frame
 
 
 def rows_by_split(values: Any, lengths: Any) -> dict[str, dict[str, np.ndarray]]:
@@ -66,7 +64,7 @@ def rows_of(values: Any, lengths: Any, split: str) -> dict[str, np.ndarray]:
             raise DataError("", f"lengths{split} belong to one padded array; a list of sequences has its own")
         rows: Sequence[np.ndarray] = [_array(row, f"values{split}[{index}]") for index, row in enumerate(values)]
     else:
-        padded = np.asarray(values)
+        padded = as_numbers(values)
         if padded.ndim not in (2, 3):
             raise DataError("", f"values{split} must be [N, T] or [N, T, D], and has the shape {list(padded.shape)}")
         rows = [row[:n] for row, n in zip(padded, _counts(lengths, padded, split), strict=True)]
@@ -77,7 +75,7 @@ def rows_of(values: Any, lengths: Any, split: str) -> dict[str, np.ndarray]:
 
 def _array(row: Any, where: str) -> np.ndarray:
     try:
-        return np.asarray(row)
+        return as_numbers(row)
     except ValueError:  # nested lists of several lengths
         raise DataError("", f"{where} is no array: its steps have several sizes") from None
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zf_jax.batch import LARGEST
 from zf_jax.data.dataset import DataError, Option
-from zf_jax.data.rows import LARGEST
 
 _COMMA = re.compile(r"(?=.*\d)[+-]?[\d.]*,[\d.,]*([eE][+-]?\d+)?")  # a number with commas
 _INDEX = re.compile(r"__index_level_\d+__")  # an index without a name, as pandas writes it into Parquet

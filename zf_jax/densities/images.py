@@ -16,6 +16,7 @@ from zf_jax.emissions import Bernoulli
 from zf_jax.generation import Generated
 from zf_jax.objective.loss import sequence_mean
 from zf_jax.objective.settings import Weights
+from zf_jax.plain import make_plain
 from zf_jax.typing import Array, Batch, Observation, Params
 
 PIXEL = Observation("tokens", 2)
@@ -35,8 +36,9 @@ class BinaryImages(Density):
     emission = Bernoulli(PIXEL)
 
     def __post_init__(self):
+        make_plain(self)
         shape = self.image_shape
-        pair = isinstance(shape, (tuple, list)) and len(shape) == 2
+        pair = isinstance(shape, tuple) and len(shape) == 2
         if not pair or any(isinstance(size, bool) or not isinstance(size, Integral) for size in shape):
             raise ValueError(f"image_shape is two whole numbers, (rows, columns), such as (28, 28), not {shape!r}")
         for field in dataclasses.fields(self):

@@ -20,10 +20,12 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from zf_jax.checks import check_counts
 from zf_jax.emissions.defaults import EmissionDefaults, member
 from zf_jax.emissions.running_sum import read_dimensions
 from zf_jax.nn.precision import matmul
 from zf_jax.nn.varying import vary_like
+from zf_jax.plain import make_plain
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params, without_missing
 
@@ -43,10 +45,10 @@ class NADE(EmissionDefaults):
     head_dim: int = 128
 
     def __post_init__(self):
+        make_plain(self)
         if self.observation.kind != "frames":
             raise ValueError("a token has no dimensions to be autoregressive over: use bernoulli or categorical")
-        if self.head_dim < 1:
-            raise ValueError(f"head_dim must be at least 1, not {self.head_dim}")
+        check_counts(head_dim=self.head_dim)
         own, size = self.conditional.observation, self.observation.size
         if (own.kind, own.size) != ("frames", size):
             raise ValueError(f"the conditional must be for frames of {size} numbers, as the head, not for {own}")

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from zf_jax import distributions
+from zf_jax.checks import check_counts
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
 from zf_jax.emissions.defaults import EmissionDefaults
 from zf_jax.emissions.simple import only
+from zf_jax.plain import make_plain
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation
 
@@ -36,10 +38,10 @@ class GaussianMixture(EmissionDefaults):
     scores_parts = True
 
     def __post_init__(self):
+        make_plain(self)
         if self.observation.kind != "frames":
             raise ValueError("a gmm emission needs frames, not tokens; use bernoulli or categorical")
-        if self.num_components < 1:
-            raise ValueError(f"num_components must be at least 1, not {self.num_components}")
+        check_counts(num_components=self.num_components)
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -143,11 +145,12 @@ class DiscretisedLogistics(EmissionDefaults):
     scores_parts = True
 
     def __post_init__(self):
+        make_plain(self)
         if self.observation.kind != "frames":
             raise ValueError("a dmol emission needs frames, not tokens; use bernoulli or categorical")
-        if self.num_components < 1:
-            raise ValueError(f"num_components must be at least 1, not {self.num_components}")
-        if self.levels < 2 or self.levels % 2:
+        check_counts(num_components=self.num_components)
+        check_counts(levels=self.levels)
+        if self.levels % 2:
             raise ValueError(f"levels must be an even number, such as 256 or 65536, not {self.levels}")
         if not (math.isfinite(self.step) and self.step > 0 and math.isfinite(self.zero)):
             raise ValueError(f"step must be finite and above 0 and zero finite, not {self.step} and {self.zero}")

@@ -13,6 +13,7 @@ from zf_jax import distributions
 from zf_jax.distributions import Bounds, Gaussian, bound_log_std
 from zf_jax.emissions.defaults import EmissionDefaults
 from zf_jax.nn import chunked_softmax
+from zf_jax.plain import make_plain
 from zf_jax.protocols import Values
 from zf_jax.typing import Array, Observation, Params
 
@@ -130,6 +131,7 @@ class DiagonalGaussian(EmissionDefaults):
     scores_parts = True
 
     def __post_init__(self):
+        make_plain(self)
         if self.observation.kind != "frames":
             raise ValueError("a gaussian emission needs frames, not tokens; use bernoulli or categorical")
 

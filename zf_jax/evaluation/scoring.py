@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from zf_jax.bounds.importance import log_mean_exp
-from zf_jax.bounds.noise import seed_key, sequence_keys
+from zf_jax.bounds.noise import required_key, seed_key, sequence_keys
 from zf_jax.bounds.particle import particle_bound
 from zf_jax.checks import CheckedStep, check_batch, check_counts
 from zf_jax.compiled import made_once
@@ -133,6 +133,8 @@ def evaluate(
         made = "data.split('test') of a data set; zf_jax.data.from_arrays makes a data set of arrays"
         raise TypeError(f"source must be one split, such as {made}, not {type(source).__name__}")
     check_counts(num_samples=num_samples, chunk_size=chunk_size)
+    if key is not None and required_key(key).ndim:
+        raise ValueError("key must be one PRNG key: those of the sequences are folded from it")
     mesh = data_mesh() if mesh is None else mesh
     batch_size = rows_for(64, mesh) if batch_size is None else batch_size
     check_batch_size(batch_size, mesh)

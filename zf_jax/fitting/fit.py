@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from zf_jax.fitting.hooks import Callback
 from zf_jax.fitting.loop import Loop
 from zf_jax.fitting.result import Fitted
 from zf_jax.fitting.settings import FitSettings
-from zf_jax.models.base import Model
+from zf_jax.models.base import Model, Wrapped
+from zf_jax.objective.bag_of_words import with_head
 from zf_jax.objective.loss import trainable
 from zf_jax.objective.settings import Objective
 from zf_jax.sharding import any_process, check_batch_size, data_mesh, replicated
@@ -56,7 +58,8 @@ def fit(
       optimizer: any of optax; Adam at 1e-3 by default, its gradients clipped at a global norm of 100.
       schedules: the objective's weights as functions of the step.
       seed: of the parameters, the order of the data and the noise.
-      params: parameters to begin with, instead of the model's own; copied.
+      params: parameters to begin with, instead of the model's own; copied.  Those that only the objective adds may be
+        absent.
       state: where an earlier training ended; copied.  Patience counts from there: the state does not hold the best
         validation.
       workdir: a folder for ``checkpoints/`` and ``metrics.jsonl``.  A folder that has checkpoints is gone on with, and
@@ -71,10 +74,18 @@ def fit(
       NotFinite: the updates were not finite.
       DataError: the data cannot be read.
     """
-    for name, value, kind in (("model", model, (Model, Density)), ("data", data, DataSet)):
+    for name, value, kind, made in (
+        ("model", model, (Model, Density, Wrapped), "what zf_jax.build_model returns"),
+        ("data", data, DataSet, "what zf_jax.data.load or zf_jax.data.from_arrays returns"),
+        ("settings", settings, FitSettings, "a zf_jax.FitSettings"),
+        ("schedules", schedules, Schedules, "a zf_jax.Schedules"),
+        ("objective", objective, Objective, "a zf_jax.Objective"),
+    ):
         if not isinstance(value, kind):
-            made = "zf_jax.build_model" if name == "model" else "zf_jax.data.load or zf_jax.data.from_arrays"
-            raise TypeError(f"{name} must be what {made} returns, not {type(value).__name__}")
+            raise TypeError(f"{name} must be {made}, not {type(value).__name__}")
+    if optimizer is not None and not hasattr(optimizer, "update"):
+        raise TypeError(f"optimizer must be one of optax, such as optax.adam(1e-3), not {type(optimizer).__name__}")
+    seed = operator.index(seed)  # Python's own, which is written as JSON
     if callable(callbacks):
         raise TypeError("callbacks must be a list of functions: give [callback]")
     if state is not None and (params is not None or workdir is not None):
@@ -119,6 +130,7 @@ def _first_state(model: Model | Density, optimizer: Any, seed: int, params: Para
     state = make_init(model, optimizer, mesh)(seed_key(seed))
     if params is None:
         return state
+    params = with_head(params, state.params)
     mine, given = _shapes(state.params), _shapes(params)
     differing = sorted(name for name in mine.keys() | given.keys() if mine.get(name) != given.get(name))
     if differing:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from zf_jax.bounds.noise import seed_key
@@ -87,6 +88,7 @@ class Loop:
         self.best: tuple[int, float] | None = None if checkpoints is None else checkpoints.best
         self.history: list[dict[str, Any]] = []
         self.told_to_stop = False
+        self.finite = True  # whether the parameters are, as far as was looked
         self.patient_from = 0  # where patience begins to count, before there is a best validation
 
     def run(self, state: TrainState) -> Fitted:
@@ -132,6 +134,8 @@ class Loop:
                 pending = (step, metrics) if step % settings.log_every == 0 or step == last else None
                 validate = step % settings.eval_every == 0 or step == last
                 save = validate or step % settings.checkpoint_every == 0
+                if save:
+                    self._check_parameters(jax.device_get(metrics["param_norm"]).item(), step)
                 if save or self.callbacks:  # a callback is told of the state before the next update reuses it
                     self._log(pending, state)
                     pending = None
@@ -139,6 +143,8 @@ class Loop:
                     with self.rate.paused():
                         self._validate_and_save(state, step, validate)
             self._log(pending, state)
+            if running:
+                self._check_parameters(jax.device_get(running[-1]["param_norm"]).item(), step)
         except Diverged as error:
             raise Diverged(f"{error}; {self._go_back(state)}") from None
         if ended_by in ("callback", "signal"):
@@ -188,8 +194,18 @@ class Loop:
         self.hooks.logged(step, host)
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
             raise Diverged(f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}")
+        self._check_parameters(host["param_norm"], step)
         with self.rate.paused():
             self._report("train", step, host, state)
+
+    def _check_parameters(self, norm: float, step: int) -> None:
+        """Raise ``Diverged`` where parameters are not finite, before they are saved."""
+        self.finite = math.isfinite(norm)
+        if not self.finite:
+            raise Diverged(
+                f"the parameters are not finite at step {step}: they began so, or a step of the optimiser was not "
+                "finite where the gradient was, as at an infinite learning rate"
+            )
 
     def _validate_and_save(self, state: TrainState, step: int, validate: bool) -> None:
         if not validate or "valid" not in self.data.splits:
@@ -198,7 +214,7 @@ class Loop:
         found = self._validate(state)
         elbo = found["elbo_nats_per_sequence"]
         self._write(step, "valid", {name: value for name, value in found.items() if value is not None})
-        if math.isfinite(elbo) and (self.best is None or elbo >= self.best[1]):  # as the checkpoints choose theirs
+        if math.isfinite(elbo) and (self.best is None or elbo > self.best[1]):  # as the checkpoints choose theirs
             self.best = step, elbo
         self._save(state, elbo)
         self.hooks.validated(step, found, state)  # draws pictures: what happens there loses no checkpoint
@@ -226,7 +242,7 @@ class Loop:
     def _report(self, split: Literal["train", "valid"], step: int, metrics: dict[str, Any], state: TrainState) -> None:
         if self.callbacks:
             answers = [callback(Report(split, step, dict(metrics), state)) for callback in self.callbacks]
-            self.told_to_stop |= any_process(any(answer is True for answer in answers))
+            self.told_to_stop |= any_process(any(_is_true(answer) for answer in answers))
 
     def _save(self, state: TrainState, elbo: float | None) -> None:
         if self.checkpoints is not None:
@@ -241,8 +257,18 @@ class Loop:
         self.checkpoints.wait()
         best = self.checkpoints.best
         if best is None:
+            if not self.finite:
+                found = self.checkpoints.latest_step
+                left = "no checkpoint was written" if found is None else f"the newest checkpoint is of step {found}"
+                return f"nothing was validated yet, and {left}"
             self._save(state, None)
             self.checkpoints.wait()
             return "nothing was validated yet, and the checkpoint holds the last finite parameters"
         self.checkpoints.go_back(best[0])
         return f"the newest checkpoint is now that of the best validation, step {best[0]}, elbo {best[1]:.6g}"
+
+
+def _is_true(answer: Any) -> bool:
+    """Whether a callback returned True, of Python, numpy or JAX; other values mean nothing."""
+    known = isinstance(answer, (bool, np.bool_)) or (isinstance(answer, jax.Array) and answer.dtype == np.bool_)
+    return known and bool(answer)

@@ -12,7 +12,7 @@ class NotFinite(RuntimeError):
 
 
 class Diverged(NotFinite):
-    """Too many updates in a row were not finite."""
+    """Too many updates in a row were not finite, or the parameters are not."""
 
 
 class Fitted(NamedTuple):

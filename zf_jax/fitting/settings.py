@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from zf_jax.nn.precision import COMPUTE_DTYPES
+from zf_jax.plain import make_plain
 
 AT_LEAST_ONE = (
     "num_steps",
@@ -58,6 +59,7 @@ class FitSettings:
     max_skipped_in_a_row: int = 100
 
     def __post_init__(self):
+        make_plain(self)
         for least, names in ((1, AT_LEAST_ONE), (0, AT_LEAST_ZERO)):
             for name in names:
                 value = getattr(self, name)

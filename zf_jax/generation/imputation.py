@@ -84,12 +84,15 @@ def impute(
         emission_keys = jax.vmap(lambda sample: jax.random.fold_in(key_emission, sample))(jnp.arange(num_samples))
         noise = jax.vmap(lambda key: model.emission.noise(key, (steps,)))(emission_keys)
         drawn = draw_missing(model.emission, values, noise, features.observed.targets)
-        return drawn, sites.latent, _fewest(found, gaps)
+        # Without latents the array is empty, and lax.map cannot cut an empty one.
+        return drawn, sites.latent if model.latent_dim else None, _fewest(found, gaps)
 
     features = model.encode(params, batch)
     chunk_size = rows if chunk_size is None else min(chunk_size, rows)
     values, latents, sizes = jax.lax.map(one, (features, keys, gaps), batch_size=chunk_size)
-    return Imputed(jnp.swapaxes(values, 0, 1), jnp.swapaxes(latents, 0, 1), sizes)
+    values = jnp.swapaxes(values, 0, 1)
+    none = jnp.zeros((num_samples, rows, steps, 0), jnp.result_type(float))
+    return Imputed(values, none if latents is None else jnp.swapaxes(latents, 0, 1), sizes)
 
 
 def _fewest(found: Trajectories, gaps: Array) -> Array:

@@ -41,7 +41,8 @@ def sample(
     """Draw ``num_samples`` sequences of ``length`` steps from the model: z from the prior, y from the emission.
 
     Args:
-      key: a PRNG key, or one key per sequence, ``[B]``; not read if ``noise`` is given or ``greedy`` is true.
+      key: a PRNG key, or one key per sequence, ``[B]``; not read if ``noise`` is given or ``greedy`` is true.  Of a
+        density one key.
       first: a real first input, ``[B]`` or ``[B, D]``, as the ``srnn`` protocol gives it; a start token or a frame of
         zeros by default.
       noise: standard normal ``[B, T, Z]`` for the latents, and ``model.emission.noise`` ``[B, T, ...]``.
@@ -59,7 +60,9 @@ def sample(
     if isinstance(model, Density):
         if first is not None or noise is not None or carry is not None or temperature is not None or greedy:
             raise ValueError("a density draws whole items, without first, noise, carry, temperature and greedy")
-        return of_length(model.sample(params, required_key(key), num_samples), length)
+        if required_key(key).ndim:
+            raise ValueError("a density draws all items with one key, not with one for each")
+        return of_length(model.sample(params, key, num_samples), length)
     if noise is not None:
         check_shape("noise[0]", noise[0], "[B, T, Z]", num_samples, length, model.latent_dim)
         check_prefix("noise[1]", noise[1], "[B, T, ...]", num_samples, length)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.checks import check_finite, check_first
@@ -44,7 +44,8 @@ class Generated(NamedTuple):
     Attributes:
       values: ``[B, T]`` int32 tokens or ``[B, T, D]`` frames.
       mean: E[y_t] given the past as drawn: probabilities of a one ``[B, T]``, of classes ``[B, T, C]``, or frames; of
-        the model itself, at any temperature.
+        the model itself, at any temperature.  Of an output that is autoregressive within a frame, the mean of each
+        dimension given the means of those before, which is near E[y_t] and not equal to it.
       latents: z, ``[B, T, Z]``.
       carry: what ``sample`` needs to go on; None where nothing was generated.
     """
@@ -63,7 +64,8 @@ def checked_options(function: Callable[P, R]) -> Callable[P, R]:
         check_first(args[0] if args else kwargs["model"], kwargs.get("first"))
         check_finite("context", kwargs.get("context"))
         temperature = kwargs.get("temperature")
-        if isinstance(temperature, (int, float)) and not 0 < temperature < math.inf:
+        known = temperature is not None and not isinstance(temperature, jax.core.Tracer)
+        if known and not np.all((np.asarray(temperature) > 0) & np.isfinite(temperature)):
             raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
         if temperature is not None and kwargs.get("greedy"):
             raise ValueError("greedy draws nothing, so that there is no temperature: give one of the two")

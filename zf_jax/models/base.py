@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from zf_jax.distributions import Bounds, Gaussian, check_bounds, gaussian_kl, gaussian_log_prob
 from zf_jax.emissions import build_emission, emission_log_prob, log_std_bounds_of, with_log_std_bounds
 from zf_jax.nn.recurrence import scan_time, zero_lstm_state
+from zf_jax.plain import make_plain
 from zf_jax.typing import Array, ArrayLike, Batch, Observation, Params, StepTerms, clean
 
 
@@ -93,11 +94,12 @@ class Model:
     has_auxiliary = False  # whether the score has auxiliary and reverse terms, eqs. (8) and (10)
 
     def __post_init__(self):
+        make_plain(self)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name.endswith(("_dim", "_layers")):
                 sizes = value if field.name == "emission_layers" else (value,)
-                if not isinstance(sizes, (tuple, list)):
+                if not isinstance(sizes, tuple):
                     raise ValueError(f"emission_layers must be whole numbers, such as (512,), not {value!r}")
                 if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
                     raise ValueError(f"{field.name} must be whole, not {value!r}")

@@ -30,16 +30,23 @@ class _WithBagOfWords(Wrapped):
 
 
 def with_bag_of_words(model: Model) -> Model:
-    """Return ``model`` with the parameters of f_bag added, which only the auxiliary cost reads.
+    """Return ``model`` with the parameters of f_bag added, which only the auxiliary cost reads; once.
 
     Raises:
       ValueError: the model has no latents, or its data are not tokens.
     """
+    if isinstance(model, _WithBagOfWords):
+        return model
     observation = model.observation
     if observation.kind != "tokens" or model.latent_dim == 0:
         raise ValueError("the bag-of-words auxiliary needs tokens and a model with latents")
 
     return _WithBagOfWords(model)  # pyright: ignore[reportReturnType]
+
+
+def with_head(params: Params, own: Params) -> Params:
+    """Return ``params``, with f_bag of ``own`` where they have none and ``own`` do."""
+    return params if NAME in params or NAME not in own else {**params, NAME: own[NAME]}
 
 
 def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) -> Array:

@@ -156,6 +156,9 @@ def loss_and_metrics(
       noise: standard normal, ``[B, T, Z]``, or ``[K, B, T, Z]`` if the settings ask for K samples.
     """
     check_inputs(model, params, batch, key)
+    for name, value, kind in (("weights", weights, Weights), ("settings", settings, Objective)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a zf_jax.{kind.__name__}, not {type(value).__name__}")
     if isinstance(model, Density):
         check_settings(model, settings)
         if noise is not None:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 from zf_jax.checks import check_counts
+from zf_jax.plain import make_plain
 from zf_jax.typing import Array
 
 
@@ -40,6 +41,7 @@ class Objective:
     doubly_reparametrised: bool = False
 
     def __post_init__(self):
+        make_plain(self)
         if self.aux_gradient not in ("target", "backward"):
             raise ValueError(f"aux_gradient must be 'target' or 'backward', not {self.aux_gradient!r}")
         if self.bound not in ("elbo", "iwae", "fivo"):

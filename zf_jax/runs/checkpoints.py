@@ -223,9 +223,8 @@ class Checkpoints:
         if which == "latest":
             return steps
         scored = {step: elbo for step in steps if (elbo := elbo_of(self.directory / str(step))) is not None}
-        return sorted(scored, key=lambda step: (scored[step], step), reverse=True) + [
-            s for s in steps if s not in scored
-        ]
+        best = sorted(scored, key=lambda step: (-scored[step], step))  # of equal ones the first
+        return best + [step for step in steps if step not in scored]
 
     def _stays(self, step: int) -> bool:
         """Whether a checkpoint that could not be read is still there after a moment: not one that was being deleted."""

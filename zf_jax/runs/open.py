@@ -7,7 +7,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -15,9 +15,14 @@ from zf_jax.data import DataError, DataSet, load
 from zf_jax.data.description import DataDescription, changes
 from zf_jax.density import Density
 from zf_jax.models import Model
+from zf_jax.objective.bag_of_words import with_bag_of_words
 from zf_jax.runs.build import build_run_model
-from zf_jax.runs.errors import RunError
+from zf_jax.runs.errors import OtherModel, RunError
 from zf_jax.runs.run import Run
+from zf_jax.typing import Params
+
+if TYPE_CHECKING:  # orbax is slow to import
+    from zf_jax.runs.checkpoints import Checkpoints
 
 
 def open_run(
@@ -58,7 +63,7 @@ def open_run(
             else:
                 data = DataDescription.from_json(described)
             built = _model_of(path, config, data) if model is None else model
-            params = checkpoints.restore_params(jax.eval_shape(built.init, jax.random.key(0)), step)
+            built, params = _with_params(checkpoints, built, step)
             config.pop("data_fingerprint", None)
             return Run(path, built, params, step, config, data)
 
@@ -66,6 +71,18 @@ def open_run(
     if found is None:
         raise RunError(f"the run in {path} has no checkpoint yet; train it first, with zf_jax train")
     return found[0]
+
+
+def _with_params(checkpoints: Checkpoints, model: Any, step: int) -> tuple[Any, Params]:
+    """Return the model and its parameters of a checkpoint; the model with f_bag where ``fit`` trained that too."""
+    try:
+        return model, checkpoints.restore_params(jax.eval_shape(model.init, jax.random.key(0)), step)
+    except OtherModel:
+        if isinstance(model, Model):
+            with contextlib.suppress(OtherModel, ValueError):
+                whole = with_bag_of_words(model)
+                return whole, checkpoints.restore_params(jax.eval_shape(whole.init, jax.random.key(0)), step)
+        raise
 
 
 def _model_of(path: Path, config: dict[str, Any], data: DataDescription) -> Model | Density:

@@ -118,9 +118,7 @@ class Writer:
                 [
                     *every,
                     preservation_policy.LatestN(2),
-                    preservation_policy.BestN(
-                        get_metric_fn=lambda metrics: metrics[METRIC], n=1, keep_checkpoints_without_metrics=False
-                    ),
+                    _Best(),
                 ]
             )
             self._manager = ocp.CheckpointManager(
@@ -143,6 +141,16 @@ class Writer:
             f"a checkpoint cannot be written into {self._directory}: {reason}; {left}; make room or mend the folder, "
             "and run the same command again to go on"
         )
+
+
+class _Best(preservation_policy.PreservationPolicy):
+    """Keeps the checkpoint of the best ELBO, of equal ones the first; orbax's own policy keeps the last."""
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        elbos = [info.metrics[METRIC] if info.metrics else -math.inf for info in checkpoints]
+        best = max(elbos, default=-math.inf)
+        first = elbos.index(best) if best > -math.inf else None
+        return [place == first for place in range(len(elbos))]
 
 
 def _system_reason(error: BaseException | None) -> str | None:
