@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments.lib import cli
-from experiments.lib.config_flag import config_of, define_config
+from experiments.lib.config_flag import config_of, define_config, set_on_the_command_line
 
 _CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
@@ -34,6 +34,9 @@ def main() -> None:
     from experiments.lib.comparison import compare
     from experiments.lib.tables import table
 
+    for field, flag in (("seed", "--seeds"), ("model.name", "--models")):
+        if field in set_on_the_command_line(_CONFIG):
+            raise cli.UserError(f"--config.{field} is not read by compare: give {flag}")
     rows = compare(
         config_of(_CONFIG),
         Path(_WORKDIR.value),

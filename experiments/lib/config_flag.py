@@ -100,6 +100,11 @@ def config_of(flag: flags.FlagHolder) -> Any:
     return config
 
 
+def set_on_the_command_line(flag: flags.FlagHolder) -> set[str]:
+    """Return the fields of a config that flags of their own set, as ``train.num_steps``."""
+    return set(config_flags.get_override_values(flags.FLAGS[flag.name]))
+
+
 def _find(given: str) -> Path:
     path = Path(os.path.expanduser(given))
     try:

@@ -30,11 +30,12 @@ class Forecasts(NamedTuple):
     truth: np.ndarray
 
 
-def scores(found: Forecasts, columns: Sequence[str] | None = None) -> dict[str, Any]:
+def scores(found: Forecasts, columns: Sequence[str] | None = None, *, binary: bool = False) -> dict[str, Any]:
     """Return the CRPS and the coverage: the means over all numbers that came, and by step ahead and dimension.
 
     Args:
       columns: what the dimensions of a frame are called; None gives no means by dimension.
+      binary: whether the data have two values, of which the central interval nearly always holds both: no coverage.
     """
     draws = np.moveaxis(found.draws, 1, 0).astype(np.float64)
     truth, came = found.truth, np.isfinite(found.truth)
@@ -44,9 +45,7 @@ def scores(found: Forecasts, columns: Sequence[str] | None = None) -> dict[str, 
         "crps_by_step": _nanmean(each, (0, *range(2, each.ndim))).tolist(),
     }
     result |= _by_column("crps", each, columns)
-    if np.isin(truth[came], (0, 1)).all():
-        return result  # of two values the central interval nearly always holds both
-    for level in (50, 90):
+    for level in () if binary else (50, 90):
         inside = np.where(came, covered(draws, np.where(came, truth, 0.0), level / 100), np.nan)
         result[f"coverage_{level}"] = float(np.nanmean(inside))
         result |= _by_column(f"coverage_{level}", inside, columns)
@@ -69,7 +68,7 @@ def beside_given(found: Forecasts, seed: int, columns: Sequence[str] | None = No
 
 
 def beside_season(
-    found: Forecasts, season: int, seed: int, columns: Sequence[str] | None = None
+    found: Forecasts, season: int, seed: int, columns: Sequence[str] | None = None, *, binary: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return the scores of the seasonal naive forecast, and the model's CRPS of the same numbers.
 
@@ -84,17 +83,19 @@ def beside_season(
     if np.isnan(np.stack(naive)).all():
         longest = max(map(len, found.given))
         raise UserError(f"--season={season} has no change over a season in beginnings of {longest} steps: give more")
-    return {"seasonal_naive": {"season": season} | _compared(found, np.stack(naive), columns)}
+    return {"seasonal_naive": {"season": season} | _compared(found, np.stack(naive), columns, binary)}
 
 
-def _compared(found: Forecasts, other: np.ndarray, columns: Sequence[str] | None) -> dict[str, Any]:
+def _compared(
+    found: Forecasts, other: np.ndarray, columns: Sequence[str] | None, binary: bool = False
+) -> dict[str, Any]:
     """The scores of other draws, where there are some, and the model's CRPS of the same numbers."""
     truth = np.where(np.isfinite(other).all(axis=1), found.truth, np.nan)
     if not np.isfinite(truth).any():
         return {"num_compared": 0}
-    figures = scores(found._replace(draws=other, truth=truth), columns)
+    figures = scores(found._replace(draws=other, truth=truth), columns, binary=binary)
     figures.pop("crps_by_step")
-    of_model = scores(found._replace(truth=truth))["crps"]
+    of_model = scores(found._replace(truth=truth), binary=True)["crps"]
     return {"num_compared": int(np.isfinite(truth).sum()), "crps_of_model": of_model} | figures
 
 

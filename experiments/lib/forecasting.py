@@ -60,7 +60,7 @@ def forecast_run(
     source = subsample(sequences(run, split, data_dir), num_sequences)
     found = draw(run, source, prefix, steps, num_samples, num_particles, seed)
     bound = run.score(source, seed=seed)
-    columns = _columns(run)
+    columns, binary = _columns(run), run.data.normalisation is None
     result: dict[str, Any] = {
         "split": split or ("test" if data_dir is None else "all"),
         "prefix": prefix,
@@ -70,9 +70,9 @@ def forecast_run(
         "num_samples": num_samples,
         "num_particles": num_particles,
         "elbo_nats_per_step": summarise(bound.totals)["nats_per_step"],
-        **(scores(found, columns) if is_ordered(run.data) else token_scores(found)),
-        **(beside_given(found, seed, columns) if run.data.normalisation is not None else {}),
-        **(beside_season(found, season, seed, columns) if season else {}),
+        **(scores(found, columns, binary=binary) if is_ordered(run.data) else token_scores(found)),
+        **({} if binary else beside_given(found, seed, columns)),
+        **(beside_season(found, season, seed, columns, binary=binary) if season else {}),
         "model": run.config["model"]["name"],
         "data": run.data.name,
         "step": run.step,

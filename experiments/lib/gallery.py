@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,9 @@ class Gallery:
             for name, panels in {"samples": grids, **rows}.items():
                 text = [
                     f"{title}: {self.data.detokenise(values)}"
-                    for row in zip(*panels.values(), strict=False)
+                    for row in itertools.zip_longest(*panels.values())  # there may be more samples than real ones
                     for title, values in zip(panels, row, strict=True)
+                    if values is not None
                 ]
                 (folder / f"{name}.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
         if self.data.sample_rate is not None:

@@ -47,7 +47,7 @@ def run_part(
     config = copy.deepcopy(config_of(table, row, scale, speech_set, dirs))
     config.seed = seed
     if file.exists():
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = _read(file)
         if found["scale"] != scale:
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
         _check_config(found["config"], json.loads(config.to_json()), file)
@@ -138,4 +138,17 @@ def part_name(table: str, row: str, seed: int) -> str:
 
 def read_results(workdir: Path) -> list[dict[str, Any]]:
     """Return the results of all finished parts of a workdir."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((workdir / "results").glob("*.json"))]
+    return [_read(path) for path in sorted((workdir / "results").glob("*.json"))]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the result in a file; ``UserError`` if it holds none, as where a copy of it was cut short."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not {"table", "row", "seed", "scale", "figures"} <= found.keys():
+            raise ValueError("it is of another kind")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file} is no result of a row ({error}): remove it, and the row is scored again from its run, or trained"
+        ) from None
+    return found

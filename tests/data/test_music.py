@@ -95,6 +95,14 @@ def test_training_reads_pieces_and_the_other_splits_are_whole_and_in_pieces(tmp_
         data.load("piano_midi", data_dir=str(tmp_path), protocol=protocol, piece_steps=first or -1)
 
 
+def test_a_file_of_ones_own_is_called_as_it_is_and_a_split_without_a_sequence_is_named(tmp_path):
+    (tmp_path / "my tunes.json").write_text(json.dumps(PIECES))
+    assert data.load("jsb_chorales", data_dir=str(tmp_path / "my tunes.json")).name == "my tunes"
+    (tmp_path / "none.json").write_text(json.dumps(PIECES | {"valid": []}))
+    with pytest.raises(data.DataError, match=r"none\.json holds no sequence to score in its split 'valid': add one"):
+        data.load("jsb_chorales", data_dir=str(tmp_path / "none.json"))
+
+
 @pytest.mark.parametrize("protocol", ["SRNN", "half"])
 def test_an_unknown_protocol_is_refused(tmp_path, protocol):
     as_npz(tmp_path / "jsb_chorales.npz")
@@ -145,7 +153,7 @@ def test_a_note_that_is_no_whole_number_is_named(tmp_path, note):
         (json.dumps({**PIECES, "valid": [[[20]]]}), "20 is not a MIDI note"),
         (json.dumps({**PIECES, "valid": [[["c4"]]]}), "'c4' is not a MIDI note"),
         (json.dumps({**PIECES, "valid": [[]]}), "valid, sequence 0: a sequence is a list of at least one step"),
-        (json.dumps({**PIECES, "test": []}), "the test split of muse_data is empty"),
+        (json.dumps({**PIECES, "test": []}), "holds no sequence to score in its split 'test'"),
     ],
 )
 def test_damaged_json_is_named(tmp_path, content, sentence):

@@ -315,7 +315,7 @@ def test_a_link_to_nothing_is_named(folder, load, skip):
 def test_several_bad_recordings_are_counted_in_one_sentence(folder, load):
     spoil(folder, "text")
     write(folder / "speaker01" / "3.wav", np.zeros(100, np.int16))
-    with pytest.raises(data.DataError, match=r"\(2 of 24 files are bad\)"):
+    with pytest.raises(data.DataError, match=r"\(2 of the 24 files read are bad\)"):
         load("audio_folder", folder)
 
 
@@ -339,7 +339,7 @@ def test_folders_without_sound_say_what_is_missing(tmp_path, load):
 
 def test_too_few_recordings_cannot_be_divided(tmp_path, load):
     write(tmp_path / "one" / "a.wav", noise(0))
-    with pytest.raises(data.DataError, match="1 files cannot be divided into splits"):
+    with pytest.raises(data.DataError, match="1 different files cannot be divided into splits"):
         load("audio_folder", tmp_path / "one")
 
 

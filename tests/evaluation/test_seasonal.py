@@ -70,6 +70,9 @@ def test_scores_stand_beside_the_models_of_the_same_numbers():
     assert scores(found, ("a", "b"))["crps_by_column"]["b"] == pytest.approx(
         np.nanmean(np.where(truth == truth, each, np.nan)[..., 1])
     )
+    zeros = scores(found._replace(truth=np.zeros_like(truth)))  # of real numbers, all 0 by chance
+    assert zeros.keys() == scores(found).keys() >= {"coverage_50", "coverage_90"}
+    assert "coverage_50" not in scores(found, binary=True)
     drawn = beside_given(found, 0, ("a", "b"))["drawn_from_given"]
     assert (drawn["num_compared"], drawn["crps_of_model"]) == (there.sum(), beside["crps_of_model"])
     with pytest.raises(UserError, match="no change over a season in beginnings of 9 steps"):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from absl import flags
-from helpers.runs import ROOT, tiny_config
+from helpers.runs import ROOT, one_sentence, run, tiny_config
 
 from experiments.lib import cli, comparison, processes, training_loop
 from experiments.lib.cli import UserError
@@ -133,6 +133,13 @@ def test_more_sequences_at_once_than_the_memory_holds_are_refused_before_anythin
     for rows, steps in ((fits + 1, 0), (fits, 6)):
         with pytest.raises(UserError, match=f"--num_samples={rows}: the sequences take"):
             check_rows("--num_samples", rows, frames, "valid", steps)
+
+
+@pytest.mark.parametrize("given, instead", [("seed=3", "--seeds"), ("model.name=rnn", "--models")])
+def test_fields_that_a_comparison_would_not_read_are_refused(given, instead, tmp_path):
+    result = run("compare", "--config=digits", f"--config.{given}", f"--workdir={tmp_path / 'run'}")
+    assert one_sentence(result) == f"error: --config.{given.split('=')[0]} is not read by compare: give {instead}"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_comparison_is_refused_before_anything_is_trained(tmp_path):

@@ -12,6 +12,7 @@ import zf_jax
 from experiments import family
 from experiments.lib.cli import UserError, run_flags_for, split_flags_for
 from experiments.lib.experiment import build, initial_state
+from experiments.lib.gallery import Gallery
 from experiments.lib.run_folder import opened, restore
 from experiments.lib.scoring import evaluate
 from experiments.lib.training_loop import train
@@ -120,3 +121,12 @@ def test_the_programs_that_read_other_data_whole_advise_the_split():
     assert split_flags_for(Directory()) == run_flags_for(Directory())
     for name in ("score", "encode", "forecast"):
         assert "cli.run(main, cli.split_flags_for)" in (Path(family.__file__).parent / f"{name}.py").read_text()
+
+
+def test_every_sample_of_text_is_written_also_where_there_are_fewer_real_sentences(moved, tmp_path):
+    experiment = restore(moved[0], data_dir=str(moved[1])).experiment
+    real = len(experiment.data.split("valid"))
+    Gallery(experiment, real + 3, length=2).draw(initial_state(experiment).params, tmp_path / "drawn", seed=0)
+    lines = (tmp_path / "drawn" / "samples.txt").read_text().splitlines()
+    titles = [line.split(":")[0] for line in lines if line]
+    assert (titles.count("samples"), titles.count("real text_folder")) == (real + 3, real)

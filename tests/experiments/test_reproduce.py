@@ -184,6 +184,18 @@ def test_one_row_from_training_to_report_and_a_second_time_only_read(tmp_path, m
     )
 
 
+@pytest.mark.parametrize("text", ['{"table": "dig', "[1, 2]", '{"table": "digits"}'])
+def test_a_file_that_is_no_result_is_named(text, written):
+    broken = written / "results" / "digits-ours-seed0.json"
+    broken.write_text(text)
+    for read in (
+        lambda: report.write_report(written, "timit"),
+        lambda: run_part("digits", "ours", 0, "smoke", written, "timit", {}, "the command"),
+    ):
+        with pytest.raises(UserError, match=rf"{broken.name} is no result of a row .*: remove it"):
+            read()
+
+
 @pytest.mark.parametrize("scale, number", [("smoke", 8), ("small", 2500), ("paper", 0)])
 def test_a_scale_scores_so_many_sequences_and_0_is_all(scale, number, tmp_path, monkeypatch):
     asked = []

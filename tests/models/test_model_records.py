@@ -104,8 +104,8 @@ def test_parameters_of_another_precision_run(name, kind, params_dtype):
 
 
 def test_numbers_of_numpy_and_lists_make_the_same_model():
-    plain = build_model("rnn", zf_jax.Observation("tokens", 3), emission_layers=(4,), rnn_dim=5, embed_dim=2)
-    observation = zf_jax.Observation("tokens", np.asarray([1, 2]).max() + 1)
+    plain = build_model("rnn", zf_jax.Observation("tokens", 2), emission_layers=(4,), rnn_dim=5, embed_dim=2)
+    observation = zf_jax.Observation("tokens", np.asarray([0, 1]).max() + 1)
     other = build_model("rnn", observation, emission_layers=[4], rnn_dim=np.int64(5), embed_dim=np.int32(2))
     assert (other, hash(other), repr(other)) == (plain, hash(plain), repr(plain))
     bounded = [build_model("vrnn", observation, latent_log_std_bounds=bounds) for bounds in ([-3.0, 3.0], (-3.0, 3.0))]

@@ -160,7 +160,7 @@ class DataSet:
                 raise DataError(
                     "",
                     f"the {split} split of {self.name} is empty",
-                    "add data, or choose other split fractions, and prepare it again",
+                    "add data, or choose other split fractions",
                 )
 
     def split(self, name: str) -> Source:

@@ -106,7 +106,7 @@ class DataDescription:
         return detokenise(tokens, self.vocabulary)
 
 
-_SAMPLED = 64  # training sequences
+_SAMPLED = 64  # sequences of a split
 
 
 def fingerprint(data: DataSet) -> dict[str, Any]:
@@ -116,9 +116,8 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
     beside = data.context_normalisation
     return {
         **({} if beside is None else {"context_normalisation": dict(beside)}),
-        # The moments tell real numbers apart; nothing else does tokens and binary frames, which are no results of
-        # arithmetic and so the same on every machine.
-        **({} if data.normalisation is not None else {"training_sample_sha256": _sample(train)}),
+        "training_sample_sha256": _sample(train),
+        **{f"{name}_sample_sha256": _sample(data.split(name)) for name in ("valid", "test") if name in data.splits},
         "normalisation": None if data.normalisation is None else dict(data.normalisation),
         "protocol": data.protocol,
         "training_sequences": len(train),
@@ -132,14 +131,17 @@ def changes(saved: Mapping[str, Any] | None, data: DataSet) -> str:
     if saved is None:
         return ""
     mine = fingerprint(data)
-    known = {name for name in saved.keys() | mine.keys() if name in saved or name != "training_sample_sha256"}
+    known = {name for name in saved.keys() | mine.keys() if name in saved or not name.endswith("_sample_sha256")}
     differing = sorted(name for name in known if saved.get(name) != mine.get(name))
     return "; ".join(f"{name} was {saved.get(name)} and is {mine.get(name)}" for name in differing)
 
 
-def _sample(train: Source) -> str:
-    """Return a digest of evenly spaced training sequences."""
+def _sample(source: Source) -> str:
+    """Return a digest of evenly spaced sequences.
+
+    Their elements are tokens, binary, or normalised by moments that are compared too: the same on every machine.
+    """
     digest = hashlib.sha256()
-    for index in np.unique(np.linspace(0, len(train) - 1, _SAMPLED).astype(int)):
-        digest.update(np.asarray(train[int(index)].targets, np.float32).tobytes())
+    for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLED).astype(int)):
+        digest.update(np.asarray(source[int(index)].targets, np.float32).tobytes())
     return digest.hexdigest()

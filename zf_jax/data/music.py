@@ -44,7 +44,7 @@ def load_music(
 
     Args:
       data_dir: the folder of ``<name>.npz``, ``<name>.json`` or ``<name>.mat``, or the path of the file.
-      name: one of ``SETS``, or the name of another set in the same form.
+      name: one of ``SETS``, or the name of another set in the same form; the data of a file are called as the file.
       protocol: ``full`` scores every step; ``srnn`` conditions on the first step of every sequence.
       piece_steps: sequences of the training split are cut into pieces of so many steps, and those of the other splits
         are whole; their pieces are splits too, ``valid_chunks`` and ``test_chunks`` (rule A12).  0 cuts none.
@@ -60,7 +60,9 @@ def load_music(
         raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
     from zf_jax.data.prepared import folders
 
-    path = _find(folders.need_folder(data_dir, name), name)
+    folder = folders.need_folder(data_dir, name)
+    path = _find(folder, name)
+    name = os.path.splitext(os.path.basename(path))[0] if path == folder else name  # a file is called as it is
     readers = {".npz": _read_npz, ".json": _read_json, ".mat": _read_mat}
     rolls = readers[os.path.splitext(path)[1].lower()](path)
     splits, notes, empty = {}, {}, 0
@@ -69,6 +71,8 @@ def load_music(
         kept = lengths >= shortest
         empty += int((~kept).sum())
         starts, lengths = starts[kept], lengths[kept]
+        if not len(lengths):
+            raise DataError(path, f"holds no sequence to score in its split {split!r}", "add one")
         if piece_steps:
             pieces = [
                 (start + begin, end - begin)

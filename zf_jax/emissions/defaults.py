@@ -89,5 +89,6 @@ def check_emission(emission: Any) -> None:
             kind = "method" if is_method else "attribute"
             raise ValueError(f"the emission {head} has no {kind} {name!r}: zf_jax.protocols.Emission says what it is")
     sizes = emission.outputs
-    if not hasattr(sizes, "items") or not sizes or not all(isinstance(n, Integral) and n > 0 for n in sizes.values()):
+    whole = hasattr(sizes, "items") and all(isinstance(n, Integral) and int(n) > 0 for n in sizes.values())
+    if not whole or not sizes:
         raise ValueError(f"the outputs of the emission {head} must be sizes by name, as {{'mean': 3}}, not {sizes!r}")

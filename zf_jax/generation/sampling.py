@@ -60,7 +60,8 @@ def sample(
     if isinstance(model, Density):
         if first is not None or noise is not None or carry is not None or temperature is not None or greedy:
             raise ValueError("a density draws whole items, without first, noise, carry, temperature and greedy")
-        if required_key(key).ndim:
+        key = required_key(key)
+        if key.ndim:
             raise ValueError("a density draws all items with one key, not with one for each")
         return of_length(model.sample(params, key, num_samples), length)
     if noise is not None:

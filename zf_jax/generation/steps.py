@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from zf_jax.bounds.noise import draw_noise, required_key
 from zf_jax.checks import check_finite, check_first
@@ -63,8 +64,8 @@ def checked_options(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         check_first(args[0] if args else kwargs["model"], kwargs.get("first"))
         check_finite("context", kwargs.get("context"))
-        temperature = kwargs.get("temperature")
-        known = temperature is not None and not isinstance(temperature, jax.core.Tracer)
+        temperature: Any = kwargs.get("temperature")
+        known = temperature is not None and not isinstance(temperature, Tracer)
         if known and not np.all((np.asarray(temperature) > 0) & np.isfinite(temperature)):
             raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
         if temperature is not None and kwargs.get("greedy"):

@@ -59,12 +59,12 @@ def mend(directory: Path, warn: Callable[[str], None]) -> None:
     """
     for step in steps_in(directory):
         folder = directory / str(step)
-        if not _is_json(folder / "_CHECKPOINT_METADATA"):
+        if not is_json(folder / "_CHECKPOINT_METADATA"):
             warn(f"the checkpoint {folder} is damaged (_CHECKPOINT_METADATA)")
             _move(directory, step, "damaged", warn)
             continue
         elbo, file = elbo_of(folder), folder / "metrics" / "metrics"
-        written = {} if not _is_json(file) else json.loads(file.read_text(encoding="utf-8"))
+        written = {} if not is_json(file) else json.loads(file.read_text(encoding="utf-8"))
         if elbo is not None and written != {METRIC: elbo}:
             warn(f"{file} is damaged: written anew from the checkpoint's record")
             file.parent.mkdir(exist_ok=True)
@@ -74,7 +74,8 @@ def mend(directory: Path, warn: Callable[[str], None]) -> None:
             os.replace(file, file.with_suffix(".damaged"))
 
 
-def _is_json(path: Path) -> bool:
+def is_json(path: Path) -> bool:
+    """Return whether a file can be read and holds JSON."""
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from jax.sharding import SingleDeviceSharding
 
 from zf_jax.extras import needs
 from zf_jax.runs.errors import CheckpointError, OtherModel, first_line
+from zf_jax.runs.mending import is_json
 from zf_jax.runs.record import Damaged, Record, changed_arrays, leaf_name, read_record
 from zf_jax.runs.silence import no_word_of_metadata
 from zf_jax.sharding import any_process
@@ -71,11 +74,11 @@ def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
         return jax.ShapeDtypeStruct(stored.shape, stored.dtype, sharding=here)
 
     def read():
-        with ocp.PyTreeCheckpointer() as reader:
-            tree = reader.metadata(folder / "state").item_metadata.tree
+        with ocp.PyTreeCheckpointer() as reader, _without_damaged_sharding(folder / "state") as state:
+            tree = reader.metadata(state).item_metadata.tree
             item = jax.tree_util.tree_map_with_path(wanted, tree)
             how = ocp.checkpoint_utils.construct_restore_args(item)
-            stored = reader.restore(folder / "state", args=ocp.args.PyTreeRestore(item=item, restore_args=how))
+            stored = reader.restore(state, args=ocp.args.PyTreeRestore(item=item, restore_args=how))
         by_name = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(stored)}
         return jax.tree_util.tree_map_with_path(lambda path, _: by_name[leaf_name(path)], part)
 
@@ -84,6 +87,22 @@ def read_params(folder: Path, like: Params) -> tuple[Params, bool]:
         return found["params"], checked
     average = functools.reduce(lambda tree, name: tree[name], places, found)
     return jax.tree.map(lambda a, x: a.astype(x.dtype), average, found["params"]), checked
+
+
+@contextlib.contextmanager
+def _without_damaged_sharding(state: Path) -> Iterator[Path]:
+    """Give a folder of links without ``_sharding`` where that file is damaged.
+
+    It says where the arrays lay, which nobody asks here; but with a damaged one orbax tells nothing of a checkpoint.
+    """
+    if not (state / "_sharding").exists() or is_json(state / "_sharding"):
+        yield state
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for path in state.absolute().iterdir():
+            if path.name != "_sharding":
+                os.symlink(path, os.path.join(folder, path.name), target_is_directory=path.is_dir())
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -47,7 +47,7 @@ def take(keys: Sequence[str], fraction: float, seed: int, *, what: str, remedy: 
 
 
 def _too_few(keys: Sequence[str], what: str, remedy: Remedy) -> DataError:
-    return DataError("", f"{len(keys)} {what} cannot be divided into splits", "add data", remedy)
+    return DataError("", f"{len(keys)} different {what} cannot be divided into splits", "add data", remedy)
 
 
 def three_way(

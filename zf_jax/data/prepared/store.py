@@ -123,9 +123,9 @@ def find_or_prepare(
 
 
 def with_others(bad: Sequence[DataError], number: int) -> DataError:
-    """Return the first error of ``bad``, with the count of bad files among ``number`` and the option to skip files."""
+    """Return the first error of ``bad``, with how many of the ``number`` read are bad and the option to skip files."""
     first = bad[0]
-    others = f" ({len(bad)} of {number} files are bad)" if len(bad) > 1 else ""
+    others = f" ({len(bad)} of the {number} files read are bad)" if len(bad) > 1 else ""
     skip = Option("skip_bad_files", True, "to count and skip bad files")
     return DataError(first.path, first.what + others, *first.remedies, skip)
 
