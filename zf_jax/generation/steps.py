@@ -66,7 +66,8 @@ def checked_options(function: Callable[P, R]) -> Callable[P, R]:
         check_finite("context", kwargs.get("context"))
         temperature: Any = kwargs.get("temperature")
         known = temperature is not None and not isinstance(temperature, Tracer)
-        if known and not np.all((np.asarray(temperature) > 0) & np.isfinite(temperature)):
+        numbers = np.asarray(temperature if known else 1.0)
+        if not np.all((numbers > 0) & np.isfinite(numbers)):
             raise ValueError(f"temperature must be above 0 and finite, not {temperature}; greedy=True draws nothing")
         if temperature is not None and kwargs.get("greedy"):
             raise ValueError("greedy draws nothing, so that there is no temperature: give one of the two")
