@@ -139,7 +139,7 @@ def update(
     options: Any = {"accumulate": accumulate, "remat": remat, "compute_dtype": compute_dtype, "axis_name": axis_name}
     of = Gradient(model, batch, key, weights, settings, **options)
     (loss, metrics), gradients = of.value_and_gradient(state.params)
-    grad_norm = optax.global_norm(gradients)
+    grad_norm = _norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
     def taken():
@@ -161,12 +161,17 @@ def update(
     )
     metrics |= {
         "grad_norm": grad_norm,
-        "param_norm": optax.global_norm(params),
+        "param_norm": _norm(params),
         **weights._asdict(),
         "skipped_updates": state.skipped_updates,
         "skipped_in_a_row": state.skipped_in_a_row,
     }
     return state, metrics
+
+
+def _norm(tree: Any) -> Array:
+    """Return the norm over all leaves, in float32 at least: the squares of float16 overflow soon."""
+    return optax.global_norm(jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), tree))
 
 
 def _updates(optimizer: Any, gradients: Params, state: TrainState, given: dict[str, Any]) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -64,11 +65,11 @@ def context_past_end(
     options = {name: value for name, value in run.config["data"].items() if name not in ("name", "dir")}
     given = read_future_context(path, run.data, **options)
     names = names_of(source) or [str(place) for place in places_of(source)]
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
+    ((most, count),) = Counter(names).most_common(1)
+    if count > 1:
         raise UserError(
-            f"two sequences of these data are called {twice!r}, so that --future_context={path} cannot say whose its "
-            "context is: give each sequence a name of its own"
+            f"{count} sequences of these data are called {most!r}, so that --future_context={path} cannot say whose "
+            "its context is: give each sequence a name of its own"
         )
     for index, name in enumerate(names):
         sequence = re.sub(r"\[\d+:\d+\]$", "", name)  # of a piece, the name of its sequence

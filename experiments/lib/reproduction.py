@@ -48,10 +48,14 @@ def run_part(
     config.seed = seed
     if file.exists():
         found = _read(file)
+        if "config" not in found:
+            raise UserError(f"{file} has no config: remove it, and the row is scored again from its run, or trained")
         if found["scale"] != scale:
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
         _check_config(found["config"], json.loads(config.to_json()), file)
-        scored = max(found["figures"][f"{split}.elbo.num_sequences"] for split in tables(speech_set)[table].splits)
+        scored = max(
+            found["figures"].get(f"{split}.elbo.num_sequences", 0) for split in tables(speech_set)[table].splits
+        )
         if 0 < SEQUENCES[scale] < scored:
             raise UserError(
                 f"{file} was scored on {scored} sequences, and other rows on at most {SEQUENCES[scale]}: "

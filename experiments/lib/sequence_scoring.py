@@ -7,7 +7,7 @@ from typing import Any
 from experiments.lib.cli import UserError, warn
 from experiments.lib.experiment import in_flags
 from zf_jax.data import DataError, Source, load
-from zf_jax.data.description import DataDescription
+from zf_jax.data.description import DataDescription, changes
 from zf_jax.data.foreign import foreign_source
 from zf_jax.evaluation.sequences import SequenceScores
 from zf_jax.runs.open import open_run
@@ -55,7 +55,7 @@ def sequences(run: Run, split: str | None, data_dir: str | None) -> Source:
     if data_dir is not None:
         return foreign_source(data_dir, run.data, split=split, warn=warn, **options)
     data = load(settings["name"], data_dir=settings["dir"] or None, **options)
-    if DataDescription.of(data) != run.data:
+    if DataDescription.of(data) != run.data or changes(run.data_fingerprint, data):
         raise UserError(
             f"the data of {data.name} are no longer those that the run was trained on: pass --data_dir to score others"
         )

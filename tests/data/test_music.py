@@ -95,9 +95,7 @@ def test_training_reads_pieces_and_the_other_splits_are_whole_and_in_pieces(tmp_
         data.load("piano_midi", data_dir=str(tmp_path), protocol=protocol, piece_steps=first or -1)
 
 
-def test_a_file_of_ones_own_is_called_as_it_is_and_a_split_without_a_sequence_is_named(tmp_path):
-    (tmp_path / "my tunes.json").write_text(json.dumps(PIECES))
-    assert data.load("jsb_chorales", data_dir=str(tmp_path / "my tunes.json")).name == "my tunes"
+def test_a_split_without_a_sequence_is_named_with_the_file(tmp_path):
     (tmp_path / "none.json").write_text(json.dumps(PIECES | {"valid": []}))
     with pytest.raises(data.DataError, match=r"none\.json holds no sequence to score in its split 'valid': add one"):
         data.load("jsb_chorales", data_dir=str(tmp_path / "none.json"))

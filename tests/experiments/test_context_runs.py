@@ -130,12 +130,12 @@ def test_the_context_to_come_is_read_by_the_names_of_the_sequences(saved, tmp_pa
         with pytest.raises(UserError, match=told):
             context_past_end(run, test, steps, None if path is None else str(path))
     np.savez(file, context=come[:2], names=np.array(["a", "a"]))
-    with pytest.raises(DataError, match=r"holds two contexts called 'a': give each sequence a name of its own"):
+    with pytest.raises(DataError, match=r"holds 2 contexts called 'a': give each sequence a name of its own"):
         context_past_end(run, test, 2, str(file))
     np.savez(file, context=come)
     values = np.zeros((2, 4, 2))
     twice = run.source(values, context=values, labels=[0, 1], names=["a", "a"])
-    with pytest.raises(UserError, match="two sequences of these data are called 'a'"):
+    with pytest.raises(UserError, match="2 sequences of these data are called 'a'"):
         context_past_end(run, twice, 2, str(file))
     with pytest.raises(UserError, match=f"holds 3 steps of the sequence '{test.names[0]}', fewer than --steps=4"):
         context_past_end(run, test, 4, str(file))

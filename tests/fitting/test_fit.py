@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,9 @@ from helpers.small_fit import MODEL, OBSERVATION, SETTINGS, STILL, data, fit, op
 import zf_jax
 from zf_jax.data import from_arrays
 from zf_jax.data.description import changes, fingerprint
+from zf_jax.fitting.fit import _plain_text
 from zf_jax.objective import trainable
+from zf_jax.objective.bag_of_words import with_head
 from zf_jax.runs.checkpoints import Checkpoints
 from zf_jax.runs.errors import RunError
 from zf_jax.runs.held import held
@@ -199,6 +202,23 @@ def test_other_held_out_sequences_are_other_data(split):
     assert found.startswith(f"{split}_sample_sha256 was") and "; " not in found
     swapped = from_arrays(values | {"train": values["train"][::-1]})  # the moments and the lengths are the same
     assert changes(fingerprint(from_arrays(values)), swapped).startswith("training_sample_sha256 was")
+    fewer = {name: rows for name, rows in values.items() if name != split}
+    for mine, theirs in ((values, fewer), (fewer, values)):
+        assert changes(fingerprint(from_arrays(mine)), from_arrays(theirs)) == "", "a split may be left out"
+    labels = {name: np.arange(9) % 3 for name in values}
+    others = labels | {split: labels[split][::-1]}
+    with_labels, relabelled = (from_arrays(values, labels=given) for given in (labels, others))
+    assert changes(fingerprint(with_labels), relabelled).startswith(f"{split}_context_sample_sha256 was")
+
+
+def test_a_record_of_an_older_version_with_numbers_of_numpy_is_that_of_an_equal_model():
+    old = "RNN(rnn_dim=np.int64(64), emission_layers=[512], bounds=[np.float64(-3.0), 3.0], layers=[])"
+    assert _plain_text(old) == "RNN(rnn_dim=64, emission_layers=(512,), bounds=(-3.0, 3.0), layers=())"
+
+
+def test_parameters_that_are_no_dict_stay_as_they_are():
+    params: Any = [np.zeros(2), np.zeros(3)]  # of a density, which may have any tree
+    assert with_head(params, params) is params
 
 
 def test_a_folder_in_which_another_trains_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from helpers.small_fit import MODEL, STILL, fit, same, settings, whole
 import zf_jax
 from zf_jax.fitting.result import Diverged
 from zf_jax.runs.checkpoints import Checkpoints
+from zf_jax.training import _norm
 
 
 @pytest.mark.parametrize("split, at", [("train", 6), ("valid", 8)])
@@ -72,17 +73,29 @@ def test_parameters_that_begin_not_finite_end_it():
         fit(params=params)
 
 
+def test_parameters_that_are_not_finite_are_saved_nowhere_after_skipped_updates(tmp_path):
+    params = jax.tree.map(lambda x: x * np.nan, MODEL.init(jax.random.key(0)))
+    rare = settings(log_every=4, eval_every=12, checkpoint_every=12, max_skipped_in_a_row=4)
+    with pytest.raises(Diverged, match=r"the parameters are not finite at step 4: .* no checkpoint was written"):
+        fit(rare, params=params, workdir=tmp_path)
+
+
+def test_the_norm_of_half_precision_does_not_overflow():
+    assert _norm({"kernel": jnp.ones((400, 400), jnp.float16)}) == 400.0
+
+
 def test_updates_that_are_not_finite_end_it():
     schedule = optax.constant_schedule(np.nan)  # of a weight: the loss is not finite
     with pytest.raises(Diverged, match="4 updates in a row were not finite, up to step 4; no checkpoint was written"):
         fit(settings(max_skipped_in_a_row=4), schedules=zf_jax.Schedules(kl_temperature=schedule))
 
 
-@pytest.mark.parametrize("stop", [np.True_, jnp.array(True)])
+@pytest.mark.parametrize("stop", [np.True_, np.array(True), jnp.array(True)])
 def test_a_callback_stops_with_a_true_of_any_library(stop):
     found = fit(callbacks=[lambda report: stop])
     assert (int(found.state.step), found.ended_by) == (2, "callback")
-    assert fit(callbacks=[lambda report: np.float32(1.0)]).ended_by == "num_steps"
+    for answer in (np.float32(1.0), jnp.array([True, False]), np.array([True])):
+        assert fit(callbacks=[lambda report, answer=answer: answer]).ended_by == "num_steps"
 
 
 @pytest.mark.parametrize("eval_every, left", [(4, "best validation, step 4"), (12, "newest checkpoint is of step 6")])

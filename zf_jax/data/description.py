@@ -114,10 +114,12 @@ def fingerprint(data: DataSet) -> dict[str, Any]:
     train = data.split("train")
     words = None if data.vocabulary is None else hashlib.sha256("\n".join(data.vocabulary).encode()).hexdigest()
     beside = data.context_normalisation
+    digests = _samples("training", train)
+    for name in ("valid", "test"):
+        digests |= _samples(name, data.split(name)) if name in data.splits else {}
     return {
         **({} if beside is None else {"context_normalisation": dict(beside)}),
-        "training_sample_sha256": _sample(train),
-        **{f"{name}_sample_sha256": _sample(data.split(name)) for name in ("valid", "test") if name in data.splits},
+        **digests,
         "normalisation": None if data.normalisation is None else dict(data.normalisation),
         "protocol": data.protocol,
         "training_sequences": len(train),
@@ -131,17 +133,23 @@ def changes(saved: Mapping[str, Any] | None, data: DataSet) -> str:
     if saved is None:
         return ""
     mine = fingerprint(data)
-    known = {name for name in saved.keys() | mine.keys() if name in saved or not name.endswith("_sample_sha256")}
+    # A digest of sequences is compared where both have it: older runs have few, and a split may be left out.
+    both = saved.keys() & mine.keys()
+    known = {name for name in saved.keys() | mine.keys() if name in both or not name.endswith("_sample_sha256")}
     differing = sorted(name for name in known if saved.get(name) != mine.get(name))
     return "; ".join(f"{name} was {saved.get(name)} and is {mine.get(name)}" for name in differing)
 
 
-def _sample(source: Source) -> str:
-    """Return a digest of evenly spaced sequences.
+def _samples(name: str, source: Source) -> dict[str, str]:
+    """Return digests of the elements of evenly spaced sequences, and of what is given beside them.
 
-    Their elements are tokens, binary, or normalised by moments that are compared too: the same on every machine.
+    The elements are tokens, binary, or normalised by moments that are compared too: the same on every machine.
     """
-    digest = hashlib.sha256()
+    digests: dict[str, Any] = {}
     for index in np.unique(np.linspace(0, len(source) - 1, _SAMPLED).astype(int)):
-        digest.update(np.asarray(source[int(index)].targets, np.float32).tobytes())
-    return digest.hexdigest()
+        example = source[int(index)]
+        for kind, values in (("sample", example.targets), ("context_sample", example.context)):
+            if values is not None:
+                digest = digests.setdefault(f"{name}_{kind}_sha256", hashlib.sha256())
+                digest.update(np.asarray(values, np.float32).tobytes())
+    return {name: digest.hexdigest() for name, digest in digests.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ def read_future_context(path: str, data: DataDescription, **options: Any) -> dic
     names = [str(index) for index in range(len(context))] if names is None else names.astype(str).tolist()
     if len(names) != len(context):
         raise DataError(path, f"holds {len(names)} names and {len(context)} contexts", "give one name each")
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise DataError(path, f"holds two contexts called {twice!r}", "give each sequence a name of its own")
+    ((most, count),) = Counter(names).most_common(1) or [("", 0)]
+    if count > 1:
+        raise DataError(path, f"holds {count} contexts called {most!r}", "give each sequence a name of its own")
     for index, row in enumerate(context):
         try:
             check_row(f"context[{index}]", row, context.shape[1], data.observation.context)

@@ -44,7 +44,7 @@ def load_music(
 
     Args:
       data_dir: the folder of ``<name>.npz``, ``<name>.json`` or ``<name>.mat``, or the path of the file.
-      name: one of ``SETS``, or the name of another set in the same form; the data of a file are called as the file.
+      name: one of ``SETS``, or the name of another set in the same form.
       protocol: ``full`` scores every step; ``srnn`` conditions on the first step of every sequence.
       piece_steps: sequences of the training split are cut into pieces of so many steps, and those of the other splits
         are whole; their pieces are splits too, ``valid_chunks`` and ``test_chunks`` (rule A12).  0 cuts none.
@@ -60,9 +60,7 @@ def load_music(
         raise DataError("", f"pieces of {piece_steps} steps leave nothing to score", "piece_steps=0 cuts none")
     from zf_jax.data.prepared import folders
 
-    folder = folders.need_folder(data_dir, name)
-    path = _find(folder, name)
-    name = os.path.splitext(os.path.basename(path))[0] if path == folder else name  # a file is called as it is
+    path = _find(folders.need_folder(data_dir, name), name)
     readers = {".npz": _read_npz, ".json": _read_json, ".mat": _read_mat}
     rolls = readers[os.path.splitext(path)[1].lower()](path)
     splits, notes, empty = {}, {}, 0

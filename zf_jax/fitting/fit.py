@@ -71,7 +71,7 @@ def fit(
     Raises:
       ValueError: arguments that do not go together; ``workdir`` holds another training, or cannot be written.
       CheckpointError: a checkpoint cannot be read or written.
-      NotFinite: the updates were not finite.
+      NotFinite: the updates, or the parameters, were not finite.
       DataError: the data cannot be read.
     """
     for name, value, kind, made in (
@@ -194,7 +194,17 @@ def _check_record(theirs: dict[str, Any], mine: dict[str, Any], workdir: str | P
     mine = {name: value for name, value in mine.items() if name != "data_fingerprint"}
     if theirs.keys() != mine.keys():
         raise ValueError(f"{workdir} holds a run of another program: choose another workdir")
-    changed = [f"{name} was {theirs[name]} and is now {mine[name]}" for name in mine if theirs[name] != mine[name]]
+    differing = [name for name in mine if _plain_text(theirs[name]) != _plain_text(mine[name])]
+    changed = [f"{name} was {theirs[name]} and is now {mine[name]}" for name in differing]
     changed += [found for found in [changes(saved, data)] if found]
     if changed:
         raise ValueError(f"{workdir} holds another training: {'; '.join(changed)}; choose another workdir")
+
+
+def _plain_text(recorded: Any) -> Any:
+    """Return a record's ``repr`` as it is now: older versions kept lists, and numpy's numbers, ``np.int64(3)``."""
+    if not isinstance(recorded, str):
+        return recorded
+    recorded = re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", recorded)
+    one = re.sub(r"\[([^\[\],]+)\]", r"(\1,)", recorded)
+    return re.sub(r"\[([^\[\]]*)\]", r"(\1)", one)

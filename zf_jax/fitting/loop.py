@@ -95,7 +95,7 @@ class Loop:
         """Update until ``num_steps``, patience, a callback, a signal, or divergence; the state's buffers are reused.
 
         Raises:
-          Diverged: too many updates in a row were not finite.
+          Diverged: too many updates in a row were not finite, or the parameters are not.
           NotFinite: every update was skipped, since none was finite.
         """
         settings, start = self.settings, int(state.step)
@@ -192,9 +192,9 @@ class Loop:
             host["steps_per_second"] = rate
         self._write(step, "train", host)
         self.hooks.logged(step, host)
+        self._check_parameters(host["param_norm"], step)
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
             raise Diverged(f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}")
-        self._check_parameters(host["param_norm"], step)
         with self.rate.paused():
             self._report("train", step, host, state)
 
@@ -270,5 +270,5 @@ class Loop:
 
 def _is_true(answer: Any) -> bool:
     """Whether a callback returned True, of Python, numpy or JAX; other values mean nothing."""
-    known = isinstance(answer, (bool, np.bool_)) or (isinstance(answer, jax.Array) and answer.dtype == np.bool_)
-    return known and bool(answer)
+    one = isinstance(answer, (np.bool_, np.ndarray, jax.Array)) and answer.ndim == 0 and answer.dtype == np.bool_
+    return answer is True or (one and bool(answer))

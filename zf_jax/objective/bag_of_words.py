@@ -46,7 +46,9 @@ def with_bag_of_words(model: Model) -> Model:
 
 def with_head(params: Params, own: Params) -> Params:
     """Return ``params``, with f_bag of ``own`` where they have none and ``own`` do."""
-    return params if NAME in params or NAME not in own else {**params, NAME: own[NAME]}
+    if not isinstance(own, dict) or NAME not in own or NAME in params:  # those of a density may be any tree
+        return params
+    return {**params, NAME: own[NAME]}
 
 
 def bag_log_prob(params: Params, latents: Array, targets: Array, mask: Array) -> Array:

@@ -64,8 +64,7 @@ def open_run(
                 data = DataDescription.from_json(described)
             built = _model_of(path, config, data) if model is None else model
             built, params = _with_params(checkpoints, built, step)
-            config.pop("data_fingerprint", None)
-            return Run(path, built, params, step, config, data)
+            return Run(path, built, params, step, config, data, config.pop("data_fingerprint", None))
 
         found = checkpoints.newest(checkpoint, read)
     if found is None:

@@ -47,6 +47,7 @@ class Run:
       step: the checkpoint's step.
       config: the config that was saved beside the checkpoint, as plain values.
       data: what the numbers and tokens of the run's data mean; the data themselves are not read.
+      data_fingerprint: what tells the run's data from others; None of an old run.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Run:
     step: int
     config: dict[str, Any]
     data: DataDescription
+    data_fingerprint: dict[str, Any] | None = None
 
     def source(
         self,
