@@ -33,6 +33,7 @@ RECORDINGS = "librispeech_readers_recordings.json"
 # By data, the files of ``compare`` and the unit of their bounds.
 COMPARED = {
     "digits, pixel by pixel": (("digits.json",), "nats_per_sequence"),
+    "MNIST, row by row": (("mnist_rows.json",), "nats_per_sequence"),
     "MNIST, 500 test images": (("mnist_500_test_images_family.json",), "nats_per_sequence"),
     "LibriSpeech, one reader, 1,000 updates": (("librispeech_speaker19_family.json",), "bits_per_sample"),
     "IMDB, 1,000 updates": (("imdb_family.json",), "perplexity"),
