@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 # From the bottom up; rooms of one line do not import each other.
 LEVELS = (
+    ("plain",),
     ("typing", "compiled", "extras", "locks"),
     ("context",),
     ("distributions", "memory", "sharding", "schedules", "averaging", "batch", "checks", "protocols", "shapes"),
