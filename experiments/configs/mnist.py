@@ -17,8 +17,8 @@ sizes of ``small``.  The paper does not publish alpha and beta.
 ``mnist:small`` is for two CPU cores and takes a quarter of an hour; the bound is below the paper's.
 
 ``mnist:rows`` has one row of 28 pixels per step, independent given the state.  Nats per sequence are comparable with
-those of pixels.  The settings are those of ``digits`` with larger sizes, and were not searched.  It takes an hour or
-less on one CPU core; docs/results.md has its figures.
+those of pixels.  The settings are those of ``digits`` with larger sizes, and were not searched; docs/results.md
+has its figures.
 
 Other models: ``mnist:srnn``, ``mnist:rnn`` and others have parameter counts equal to SRNN's; family.py lists the
 names.

@@ -95,7 +95,7 @@ def _compared(
         return {"num_compared": 0}
     figures = scores(found._replace(draws=other, truth=truth), columns, binary=binary)
     figures.pop("crps_by_step")
-    of_model = scores(found._replace(truth=truth), binary=True)["crps"]
+    of_model = scores(found._replace(truth=truth), binary=binary)["crps"]
     return {"num_compared": int(np.isfinite(truth).sum()), "crps_of_model": of_model} | figures
 
 

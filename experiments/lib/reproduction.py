@@ -48,8 +48,6 @@ def run_part(
     config.seed = seed
     if file.exists():
         found = _read(file)
-        if "config" not in found:
-            raise UserError(f"{file} has no config: remove it, and the row is scored again from its run, or trained")
         if found["scale"] != scale:
             raise UserError(f"{file} is of scale {found['scale']}, not {scale}: choose another --workdir")
         _check_config(found["config"], json.loads(config.to_json()), file)
@@ -149,7 +147,7 @@ def _read(file: Path) -> dict[str, Any]:
     """Return the result in a file; ``UserError`` if it holds none, as where a copy of it was cut short."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or not {"table", "row", "seed", "scale", "figures"} <= found.keys():
+        if not isinstance(found, dict) or not {"table", "row", "seed", "scale", "config", "figures"} <= found.keys():
             raise ValueError("it is of another kind")
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(

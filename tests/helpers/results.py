@@ -10,6 +10,7 @@ def write_result(workdir, row, seed, bound, kl, table="digits", **more):
         "row": row,
         "scale": "small",
         "seed": seed,
+        "config": {},
         "parameters": 10,
         "exact": row == "rnn",
         "num_samples": 25,

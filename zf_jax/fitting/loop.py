@@ -135,7 +135,7 @@ class Loop:
                 validate = step % settings.eval_every == 0 or step == last
                 save = validate or step % settings.checkpoint_every == 0
                 if save:
-                    self._check_parameters(jax.device_get(metrics["param_norm"]).item(), step)
+                    self._check_parameters(metrics, step)
                 if save or self.callbacks:  # a callback is told of the state before the next update reuses it
                     self._log(pending, state)
                     pending = None
@@ -144,7 +144,7 @@ class Loop:
                         self._validate_and_save(state, step, validate)
             self._log(pending, state)
             if running:
-                self._check_parameters(jax.device_get(running[-1]["param_norm"]).item(), step)
+                self._check_parameters(running[-1], step)
         except Diverged as error:
             raise Diverged(f"{error}; {self._go_back(state)}") from None
         if ended_by in ("callback", "signal"):
@@ -192,15 +192,15 @@ class Loop:
             host["steps_per_second"] = rate
         self._write(step, "train", host)
         self.hooks.logged(step, host)
-        self._check_parameters(host["param_norm"], step)
+        self._check_parameters(host, step)
         if host["skipped_in_a_row"] >= self.settings.max_skipped_in_a_row:
             raise Diverged(f"{host['skipped_in_a_row']} updates in a row were not finite, up to step {step}")
         with self.rate.paused():
             self._report("train", step, host, state)
 
-    def _check_parameters(self, norm: float, step: int) -> None:
+    def _check_parameters(self, metrics: dict[str, Any], step: int) -> None:
         """Raise ``Diverged`` where parameters are not finite, before they are saved."""
-        self.finite = math.isfinite(norm)
+        self.finite = math.isfinite(jax.device_get(metrics["param_norm"]))
         if not self.finite:
             raise Diverged(
                 f"the parameters are not finite at step {step}: they began so, or a step of the optimiser was not "
