@@ -105,5 +105,7 @@ def checked_labels(where: str, labels: Any, number: int) -> np.ndarray:
         raise ValueError(f"{where} must be integers, one a sequence, not {labels.dtype} {list(labels.shape)}")
     wrong = np.flatnonzero((labels < 0) | (labels >= number))
     if wrong.size:
-        raise ValueError(f"{where}[{wrong[0]}] is {labels[wrong[0]]}: a label lies in 0 .. {number - 1}")
+        # Where the labels themselves said how many classes there are, only the sign of one can be wrong.
+        legal = "a label is at least 0" if labels[wrong[0]] < 0 else f"a label lies in 0 .. {number - 1}"
+        raise ValueError(f"{where}[{wrong[0]}] is {labels[wrong[0]]}: {legal}")
     return labels

@@ -218,6 +218,7 @@ GIVEN = {"observation": Observation("frames", 2, context=1, labels=2), "context"
         (dict(context=np.full((1, 3, 1), np.inf)), r"context\[0\]\[0, 0\] is inf"),
         (dict(context=[np.zeros((3, 1))] * 2), "context must hold one entry a sequence, 1, not 2"),
         (dict(labels=[2]), r"labels\[0\] is 2: a label lies in 0 .. 1"),
+        (dict(labels=[-1]), r"labels\[0\] is -1: a label is at least 0"),
         (dict(labels=[0.5]), "labels must be integers, one a sequence, not float64"),
         (dict(labels=[0, 1]), "labels must hold one entry a sequence, 1, not 2"),
     ],
