@@ -7,6 +7,7 @@ python docs/small_results.py
 """
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ OTHER_SETTINGS = {
 }
 # What ``score`` says of the single test recordings of some rows.
 RECORDINGS = "librispeech_readers_recordings.json"
+# What ``evaluate`` says of runs on music whose output is autoregressive within a step, by three bounds.
+BOUNDS = "music_nade_bounds.json"
 # By data, the files of ``compare`` and the unit of their bounds.
 COMPARED = {
     "digits, pixel by pixel": (("digits.json",), "nats_per_sequence"),
@@ -43,6 +46,7 @@ COMPARED = {
         "nats_per_step",
     ),
     "Nottingham": (("nottingham_nade.json",), "nats_per_step"),
+    "Piano-midi": (("piano_midi_nade.json",), "nats_per_step"),
     "LibriSpeech, one reader, autoregressive within a frame": (("librispeech_speaker19_nade.json",), "bits_per_sample"),
 }
 
@@ -105,6 +109,23 @@ def lowest_table() -> str:
     return "\n".join(markdown(lines))
 
 
+def bounds_table() -> str:
+    """Return a line for every set of data and model that ``evaluate`` scored by several bounds, in nats a step."""
+    found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    for one in read(BOUNDS):
+        bounds = found.setdefault((one["data"], one["row"]), {})
+        name = one["bound"] if one["num_samples"] == 1 else f"{one['bound']}-{one['num_samples']}"
+        bounds.setdefault(f"{name}, nats/step", {})[one["run_seed"]] = one["nats_per_step"]
+    (columns,) = {tuple(bounds) for bounds in found.values()}
+    lines = [["data", "model", "seeds", *columns]]
+    for (data, row), bounds in found.items():
+        (seeds,) = {tuple(sorted(of_seed)) for of_seed in bounds.values()}
+        figures = [[of_seed[seed] for seed in seeds] for of_seed in bounds.values()]
+        cells = [f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in figures]
+        lines.append([data, row, ", ".join(map(str, seeds)), *cells])
+    return "\n".join(markdown(lines))
+
+
 def compared_table(data: str) -> str:
     """Return a line for every model that ``compare`` trained on a set of data, and for every baseline."""
     files, unit = COMPARED[data]
@@ -150,3 +171,4 @@ if __name__ == "__main__":
     print(f"\nLibriSpeech, 249 readers, the lowest recordings\n\n{lowest_table()}")
     for data in COMPARED:
         print(f"\n{data}\n\n{compared_table(data)}")
+    print(f"\nmusic, by three bounds\n\n{bounds_table()}")

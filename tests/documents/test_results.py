@@ -22,3 +22,4 @@ def test_tables_and_claims_of_the_page_are_those_of_the_committed_results():
         assert text in page
     for data in printed.COMPARED:
         assert printed.compared_table(data) in page, data
+    assert printed.bounds_table() in page
